@@ -1,0 +1,38 @@
+"""The project's errors: one root, split by whose fault it was.
+
+A class exists only where some line catches it by name.
+"""
+
+
+class UdprismError(Exception):
+    """Root of every error that udprism raises on purpose."""
+
+
+class WireError(UdprismError):
+    """A datagram's sender broke the wire's rules; `reason` is a short stable word, used as a counter's label."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RequestError(UdprismError):
+    """Somebody asked for what cannot be; names the field and says what would be right.
+
+    `status` is the HTTP status code that fits; `kind` is the stable last part of the problem's `type`.
+    """
+
+    def __init__(self, detail: str, *, field: str | None = None, status: int = 422, kind: str = "invalid") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.status = status
+        self.kind = kind
+
+
+class BindError(UdprismError):
+    """An address could not be bound; the command line exits with 3."""
+
+
+class StoreError(UdprismError):
+    """What must be kept could not be written (disk full, read-only); the change was not made."""

@@ -1,0 +1,1 @@
+"""Sockets and threads; decides nothing about the protocol."""

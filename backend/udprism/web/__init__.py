@@ -1,0 +1,1 @@
+"""HTTP and websockets: the only place that knows FastAPI."""
