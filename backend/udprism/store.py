@@ -120,7 +120,10 @@ class Store:
             begun = connection.execute("SELECT 1 FROM facts WHERE name = 'begun'").fetchone()
         bodies: dict[str, LinkBody] = {owner: json.loads(body) for owner, body in links}
         return Kept(
-            clients=[KeptClient(*row, bool(paused)) for *row, paused in clients],
+            clients=[
+                KeptClient(id, name, target, mode, rate_hz, colours, bool(paused))
+                for id, name, target, mode, rate_hz, colours, paused in clients
+            ],
             default_link=bodies.pop(DEFAULT_LINK, None),
             links=bodies,
             first_start=begun is None,
