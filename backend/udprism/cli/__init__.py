@@ -1,0 +1,48 @@
+"""The `udprism` command: one module for each subcommand."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+import udprism
+
+app = typer.Typer(
+    name="udprism",
+    help="The meter and the wind tunnel for UDP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"udprism {udprism.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """The meter and the wind tunnel for UDP: a colour server, hosted clients, and a page that shows every fate."""
+
+
+for _module, _name in [
+    ("serve", "serve"),
+    ("serve", "server"),
+    ("client", "client"),
+    ("scenario", "run"),
+    ("bench", "bench"),
+    ("doctor", "doctor"),
+]:
+    if find_spec(f"udprism.cli.{_module}") is not None:
+        app.command(_name)(getattr(import_module(f"udprism.cli.{_module}"), _name))

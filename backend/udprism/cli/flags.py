@@ -1,0 +1,53 @@
+"""Flags of the command line as settings: each also an environment variable, the flag wins."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+from pydantic import ValidationError
+from typer.models import OptionInfo
+
+from udprism.settings import Settings
+
+
+def flag(setting: str) -> OptionInfo:
+    """The option for one field of Settings: its words, its default and its variable come from there."""
+    field = Settings.model_fields[setting]
+    default = "" if field.default in (None, False, []) else f" [default: {field.default}]"
+    name = "--" + setting.replace("_", "-")
+    option: OptionInfo = typer.Option(name, help=f"{field.description}{default} [env: {variable(setting)}]")
+    return option
+
+
+def variable(setting: str) -> str:
+    """The environment variable of a setting."""
+    return f"UDPRISM_{setting.upper()}"
+
+
+def read_settings(**given: object) -> Settings:
+    """Settings from the environment and from those flags that were given (None: not given).
+
+    Raises: typer.BadParameter, which names the flag and the variable of each wrong value.
+    """
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        wrong = []
+        for one in error.errors():
+            setting = str(one["loc"][0])
+            reason = one["msg"].removeprefix("Value error, ")
+            wrong.append(f"--{setting.replace('_', '-')} ({variable(setting)}) {one['input']!r}: {reason}")
+        raise typer.BadParameter("; ".join(wrong)) from None
+
+
+def user_data_directory() -> Path:
+    """Where this user's programs keep their data, by the custom of the system."""
+    home = Path.home()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "udprism"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "udprism"
+    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "udprism"
