@@ -8,7 +8,7 @@ are written `#rrggbb`.
 from __future__ import annotations
 
 from functools import cache, lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -69,6 +69,14 @@ _RGB_LEVELS: Final = 16
 _NAME_BYTES: Final = 24  # the longest name has 20 letters; three words of eight compare as integers
 
 
+class PlainTable(NamedTuple):
+    """A palette as plain datagrams: rows uint8[k, width], length int32[k], rgb uint8[k, 3]; shared and read-only."""
+
+    rows: Rows
+    length: I32Column
+    rgb: U8Column
+
+
 def _rgb_cube() -> U8Column:
     """uint8[4096, 3]: sixteen levels a channel, 00 to ff."""
     level = np.arange(_RGB_LEVELS, dtype=np.uint8) * 17
@@ -80,15 +88,12 @@ def colours_of(palette: PaletteName) -> U8Column:
 
     Row i is the colour of row i of `plain_rows(palette, …)`, so that one random index serves both streams.
     """
-    return plain_rows(palette, False)[2]
+    return plain_rows(palette, False).rgb
 
 
 @cache
-def plain_rows(palette: PaletteName, line_feed: bool) -> tuple[Rows, I32Column, U8Column]:
-    """The palette's plain datagrams, ready to be taken by index: (uint8[k, width], length int32[k], rgb uint8[k, 3]).
-
-    The arrays are shared and read-only.
-    """
+def plain_rows(palette: PaletteName, line_feed: bool) -> PlainTable:
+    """The palette's plain datagrams, ready to be taken by index."""
     if palette == "rgb":
         rgb = _rgb_cube()
         texts = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in rgb.tolist()]
@@ -104,7 +109,7 @@ def plain_rows(palette: PaletteName, line_feed: bool) -> tuple[Rows, I32Column, 
     rows = rows.reshape(len(payloads), width)
     for column in (length, rgb):
         column.setflags(write=False)
-    return rows, length, rgb
+    return PlainTable(rows, length, rgb)
 
 
 # What decode_plain compares with: each name as three integers, found by one multiplicative hash. Letters are folded to
@@ -201,6 +206,11 @@ def nearest_name(rgb: tuple[int, int, int]) -> str:
 def hex_of(rgb: tuple[int, int, int]) -> str:
     """`#rrggbb`."""
     return f"#{rgb[0]:02x}{rgb[1]:02x}{rgb[2]:02x}"
+
+
+def text_of(rgb: tuple[int, int, int]) -> str:
+    """As a plain stream would write it: the exact name, else `#rrggbb`."""
+    return _NAME_OF.get(rgb) or hex_of(rgb)
 
 
 def indonesian(name: str) -> str | None:

@@ -1,8 +1,8 @@
-"""The binary half of the wire, version 1: headers, colours, reports: bytes ↔ values, one and many.
+"""What goes over the wire, version 1: headers, colours, reports: bytes ↔ values, one and many.
 
-Network byte order. The text commands are in `commands`. A single datagram decodes or raises WireError; in a batch a row
-is valid or carries a DropReason, by the same rules in the same order, and the reason of the one is the label of the
-other. PROTOCOL.md is the normative text.
+This is the binary half, in network byte order; the text half lives in `commands` and is had from here too. A single
+datagram decodes or raises WireError; in a batch a row is valid or carries a DropReason, by the same rules in the same
+order, and the reason of the one is the label of the other. PROTOCOL.md is the normative text.
 """
 
 from __future__ import annotations
@@ -16,17 +16,32 @@ import numpy as np
 import numpy.typing as npt
 
 from udprism.core.commands import MAX_COLOURS
+from udprism.core.commands import MAX_COMMAND_BYTES as MAX_COMMAND_BYTES
+from udprism.core.commands import MAX_RATE_HZ as MAX_RATE_HZ
+from udprism.core.commands import MAX_RESPONSE_BYTES as MAX_RESPONSE_BYTES
+from udprism.core.commands import MIN_RATE_HZ as MIN_RATE_HZ
+from udprism.core.commands import Command as Command
+from udprism.core.commands import Connect as Connect
+from udprism.core.commands import Disconnect as Disconnect
+from udprism.core.commands import Response as Response
+from udprism.core.commands import encode_connect as encode_connect
+from udprism.core.commands import encode_disconnect as encode_disconnect
+from udprism.core.commands import encode_retry as encode_retry
+from udprism.core.commands import is_name as is_name
+from udprism.core.commands import parse_command as parse_command
+from udprism.core.commands import parse_retry as parse_retry
 from udprism.core.types import BoolColumn, I32Column, I64Column, Rows, U8Column, U32Column
 from udprism.errors import WireError
 
 MAGIC: Final = 0xC7
 """First byte of every binary datagram; no ASCII command and no colour name begins with it."""
+MAGIC_BYTE: Final = bytes((MAGIC,))
 VERSION: Final = 1
 HEADER_BYTES: Final = 20
 REPORT_BYTES: Final = HEADER_BYTES + 7 * 4
 BYE_BYTES: Final = HEADER_BYTES + 1
 MIN_COLOUR_BYTES: Final = HEADER_BYTES + 3
-MAX_COLOUR_BYTES: Final = HEADER_BYTES + 3 * MAX_COLOURS
+MAX_DATAGRAM_BYTES: Final = HEADER_BYTES + 3 * MAX_COLOURS
 
 HEADER: Final = np.dtype(
     [
@@ -164,7 +179,7 @@ def encode_bye(bye: Bye) -> bytes:
 
 def is_binary(data: bytes) -> bool:
     """Whether the first byte says that this is no text."""
-    return data[:1] == b"\xc7"
+    return data[:1] == MAGIC_BYTE
 
 
 def decode_datagram(data: bytes) -> Datagram:
@@ -180,7 +195,7 @@ def decode_datagram(data: bytes) -> Datagram:
     if version != VERSION:
         raise WireError("version")
     if kind == Kind.COLOUR:
-        good = MIN_COLOUR_BYTES <= len(data) <= MAX_COLOUR_BYTES and (len(data) - HEADER_BYTES) % 3 == 0
+        good = MIN_COLOUR_BYTES <= len(data) <= MAX_DATAGRAM_BYTES and (len(data) - HEADER_BYTES) % 3 == 0
     elif kind in (Kind.REPORT, Kind.REPORT_ACK):
         good = len(data) == REPORT_BYTES
     elif kind == Kind.BYE:
@@ -222,6 +237,10 @@ def decode_report(data: bytes) -> Report:
 
 _COLOUR_PREFIX: Final = np.uint32(MAGIC << 24 | VERSION << 16 | Kind.COLOUR << 8)
 _PREFIX_MASK: Final = np.uint32(0xFFFFFF00)  # all of the first word but the flags
+
+_IS_COLOUR_BYTES: Final[BoolColumn] = np.zeros(MAX_DATAGRAM_BYTES + 2, dtype=np.bool_)
+_IS_COLOUR_BYTES[MIN_COLOUR_BYTES : MAX_DATAGRAM_BYTES + 1 : 3] = True
+"""Whether a COLOUR may be so long; a length beyond the table is clipped to its last place, which says no."""
 
 
 def encode_colours(
@@ -270,13 +289,10 @@ def decode_colours(rows: Rows, length: I32Column) -> ColourBatch:
     """Reads n datagrams, uint8[n, >= 23] with int32[n] true lengths (which may exceed the rows' width)."""
     words = rows[:, :12].view(">u4").astype(np.uint32)
     session_id = words[:, 1]
-    payload_bytes = length - HEADER_BYTES
     valid = (words[:, 0] & _PREFIX_MASK) == _COLOUR_PREFIX
-    # One unsigned comparison for 3 <= payload <= 1440: what is below 3 wraps to a huge number.
-    valid &= (payload_bytes - 3).view(np.uint32) <= MAX_COLOUR_BYTES - MIN_COLOUR_BYTES
-    valid &= payload_bytes % 3 == 0
+    valid &= _IS_COLOUR_BYTES.take(length, mode="clip")
     valid &= session_id != 0
-    all_valid = bool(valid.all())
+    all_valid = np.count_nonzero(valid) == len(rows)
     return ColourBatch(
         valid=valid,
         kind=rows[:, 2],
@@ -290,26 +306,14 @@ def decode_colours(rows: Rows, length: I32Column) -> ColourBatch:
 
 
 def _reasons(rows: Rows, length: I32Column, valid: BoolColumn) -> U8Column:
-    """Why each row is not valid, in the order in which `decode_datagram` looks."""
+    """Why each row is not valid. The last assignment wins: the reverse of `decode_datagram`'s order."""
     kind = rows[:, 2]
-    payload_bytes = length - HEADER_BYTES
-    conditions = [
-        valid,
-        (length < 1) | (rows[:, 0] != MAGIC),
-        payload_bytes < 0,
-        rows[:, 1] != VERSION,
-        (kind < Kind.COLOUR) | (kind > Kind.BYE),
-        kind != Kind.COLOUR,
-        (payload_bytes < 3) | (length > MAX_COLOUR_BYTES) | (payload_bytes % 3 != 0),
-    ]
-    reasons = [
-        DropReason.NONE,
-        DropReason.NOT_BINARY,
-        DropReason.LENGTH,
-        DropReason.VERSION,
-        DropReason.KIND,
-        DropReason.CONTROL,
-        DropReason.LENGTH,
-    ]
-    chosen = np.select(conditions, [np.uint8(reason) for reason in reasons], default=np.uint8(DropReason.SESSION_ZERO))
-    return chosen.astype(np.uint8, copy=False)
+    reason = np.full(len(rows), DropReason.SESSION_ZERO, dtype=np.uint8)
+    reason[~_IS_COLOUR_BYTES.take(length, mode="clip")] = DropReason.LENGTH
+    reason[kind != Kind.COLOUR] = DropReason.CONTROL
+    reason[(kind - np.uint8(1)) >= Kind.BYE] = DropReason.KIND  # unsigned: 0 wraps to 255
+    reason[rows[:, 1] != VERSION] = DropReason.VERSION
+    reason[length < HEADER_BYTES] = DropReason.LENGTH
+    reason[(length < 1) | (rows[:, 0] != MAGIC)] = DropReason.NOT_BINARY
+    reason[valid] = DropReason.NONE
+    return reason
