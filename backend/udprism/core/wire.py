@@ -259,7 +259,8 @@ def encode_colours(
     words[:, 1] = session_id
     words[:, 2] = sequence
     out[:, 12:20].view(">i8")[:, 0] = sent_at_unix_ns
-    out[:, HEADER_BYTES : HEADER_BYTES + 3 * rgb.shape[1]] = rgb.reshape(len(rgb), -1)
+    payload_bytes = 3 * rgb.shape[1]
+    out[:, HEADER_BYTES : HEADER_BYTES + payload_bytes] = rgb.reshape(len(rgb), payload_bytes)
 
 
 def stamp(out: Rows, sent_at_unix_ns: int | I64Column) -> None:
