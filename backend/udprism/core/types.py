@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,3 +86,19 @@ class Arrivals:
 
     def __len__(self) -> int:
         return len(self.slot)
+
+
+class Clock(Protocol):
+    """Where a shell reads the time: the core only ever gets the values."""
+
+    def now_ns(self) -> int:
+        """Monotonic, nanoseconds."""
+
+    def unix_ns(self) -> int:
+        """Wall clock, Unix nanoseconds; may step."""
+
+
+Address: TypeAlias = tuple[str, int]
+"""(IP address as text, port)."""
+NEVER_NS = 1 << 62
+"""An instant that does not come."""

@@ -1,0 +1,165 @@
+"""The hosted clients' table: who asks whom, in which state, and what is to be done when."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from udprism.core.types import NEVER_NS, NS_PER_S, Address, I32Column, Mode, State
+
+UNANSWERED_BEFORE_FALLBACK = 2
+_FIRST_WAIT_NS = NS_PER_S
+_LONGEST_WAIT_NS = 30 * NS_PER_S
+_LONGEST_LOOPBACK_WAIT_NS = 4 * NS_PER_S
+MAX_REMOVALS_KEPT = 4096
+
+
+class Attempt(NamedTuple):
+    """One try to get a stream: whether to ask for the measured one, and how long to wait for it."""
+
+    measured: bool
+    wait_ns: int
+
+
+def attempt(mode: Mode, number: int, *, loopback: bool, refused: bool, draw: float) -> Attempt:
+    """What to send as try `number` (0, 1, …), and how long to wait for an answer.
+
+    draw: uniform in [0, 1). Two measured tries a second apart, then the bare `connect` and the measured one in turn,
+    1 to 30 s apart with full jitter (to 4 s on loopback, where a retry costs nobody anything). A target that
+    *refuses* is there but has no server yet: that is no reason to fall back.
+    """
+    tried = number if refused else max(0, number - UNANSWERED_BEFORE_FALLBACK)
+    longest_ns = _LONGEST_LOOPBACK_WAIT_NS if loopback else _LONGEST_WAIT_NS
+    limit_ns = min(longest_ns, _FIRST_WAIT_NS << min(tried, 5))
+    wait_ns = _FIRST_WAIT_NS + int(draw * (limit_ns - _FIRST_WAIT_NS))
+    if mode == Mode.MEASURED or refused:
+        return Attempt(mode != Mode.PLAIN, wait_ns)
+    if mode == Mode.PLAIN:
+        return Attempt(False, wait_ns)
+    if number < UNANSWERED_BEFORE_FALLBACK:
+        return Attempt(True, _FIRST_WAIT_NS)
+    return Attempt((number - UNANSWERED_BEFORE_FALLBACK) % 2 == 1, wait_ns)
+
+
+@dataclass(slots=True)
+class HostedClient:
+    """The rare half of a client: what no batch touches."""
+
+    id: str
+    name: str
+    target: str
+    address: Address
+    loopback: bool
+    mode: Mode
+    rate_hz: float | None
+    colours: int
+    connected: bool
+    local_address: str = ""
+    token: str | None = None
+    error: str | None = None
+    refused: bool = False
+
+
+class ClientTable:
+    """Hosted clients by slot, id and name. All columns are [max_clients]. Pool thread only."""
+
+    def __init__(self, max_clients: int) -> None:
+        self.max_clients = max_clients
+        self.state = np.zeros(max_clients, np.uint8)
+        self.stream = np.zeros(max_clients, np.uint8)
+        self.session_id = np.zeros(max_clients, np.uint32)
+        self.server_slot = np.zeros(max_clients, np.int32)
+        self.witnessed = np.zeros(max_clients, np.bool_)
+        self.timer_ns = np.full(max_clients, NEVER_NS, np.int64)
+        self.last_arrival_ns = np.zeros(max_clients, np.int64)
+        self.silent_after_ns = np.zeros(max_clients, np.int64)
+        self.attempts = np.zeros(max_clients, np.int32)
+        self.report_sequence = np.zeros(max_clients, np.int64)
+        self.rtt_ns = np.zeros(max_clients, np.int64)
+        self.high = 0
+        """Slots at and beyond this one were never used."""
+        self.clients: dict[int, HostedClient] = {}
+        self.slot_of_id: dict[str, int] = {}
+        self.slot_of_name: dict[str, int] = {}
+        self.roster_version = 0
+        self.changed_in = np.zeros(max_clients, np.int64)
+        """int64: the roster version in which a slot last changed."""
+        self.removals: deque[tuple[int, int]] = deque(maxlen=MAX_REMOVALS_KEPT)
+        """(version, slot), oldest first: what a viewer that knows an earlier version has to forget."""
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def add(self, client: HostedClient, silent_after_ns: int, now_ns: int) -> int:
+        """Give a client a slot; its first attempt is due at once. The caller has checked that there is room."""
+        if self._free:
+            slot = heapq.heappop(self._free)
+        else:
+            slot = self.high
+            self.high += 1
+        self.clients[slot] = client
+        self.slot_of_id[client.id] = slot
+        self.slot_of_name[client.name] = slot
+        self.silent_after_ns[slot] = silent_after_ns
+        self.last_arrival_ns[slot] = 0
+        self.report_sequence[slot] = 0
+        self.rtt_ns[slot] = 0
+        self.restart(slot, now_ns)
+        self.touch([slot])
+        return slot
+
+    def remove(self, slot: int) -> HostedClient:
+        """Forget a client; its slot is free at once."""
+        client = self.clients.pop(slot)
+        del self.slot_of_id[client.id]
+        del self.slot_of_name[client.name]
+        self.state[slot] = State.FREE
+        self.timer_ns[slot] = NEVER_NS
+        self.session_id[slot] = 0
+        self.witnessed[slot] = False
+        self.roster_version += 1
+        self.removals.append((self.roster_version, slot))
+        heapq.heappush(self._free, slot)
+        return client
+
+    def restart(self, slot: int, now_ns: int) -> None:
+        """Begin anew to ask for a stream."""
+        self.state[slot] = State.CONNECTING
+        self.stream[slot] = Mode.AUTO
+        self.session_id[slot] = 0
+        self.witnessed[slot] = False
+        self.attempts[slot] = 0
+        self.timer_ns[slot] = now_ns
+
+    def touch(self, slots: Iterable[int]) -> None:
+        """What the roster says of these slots has changed."""
+        self.roster_version += 1
+        self.changed_in[list(slots)] = self.roster_version
+
+    def rename(self, slot: int, name: str) -> None:
+        """Call a client something else. The caller has checked that the name is free."""
+        client = self.clients[slot]
+        del self.slot_of_name[client.name]
+        client.name = name
+        self.slot_of_name[name] = slot
+
+    def due(self, now_ns: int) -> I32Column:
+        """Slots whose timer has run out: int32[n]."""
+        return np.flatnonzero(self.timer_ns[: self.high] <= now_ns).astype(np.int32)
+
+    def next_timer_ns(self) -> int:
+        """The earliest timer."""
+        return int(self.timer_ns[: self.high].min(initial=NEVER_NS))
+
+    def fell_silent(self, now_ns: int) -> I32Column:
+        """Live slots that have heard nothing for too long: int32[n]."""
+        high = self.high
+        quiet_ns = now_ns - self.last_arrival_ns[:high]
+        silent = (self.state[:high] == State.LIVE) & (quiet_ns > self.silent_after_ns[:high])
+        return np.flatnonzero(silent).astype(np.int32)

@@ -1,0 +1,207 @@
+"""How a tick's datagrams leave: encoded together, judged by the link, sent in batches, and accounted for."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from udprism.core import palette, wire
+from udprism.core.delay_line import DelayLine
+from udprism.core.link import Link
+from udprism.core.link_model import LinkModel
+from udprism.core.sessions import SessionTable, Shape
+from udprism.core.types import Address, Cause, Clock, I32Column, I64Column, Rows, U8Column
+from udprism.core.witness import CORRUPT, FateReport, Witness
+from udprism.udp.sockets import BatchSender, drain_error_queue
+
+MAX_BATCH = 1024
+STAMP_CHUNK = 64
+"""Datagrams that share one sent_at: stamped just before their system call, so that the wait for the ones ahead does
+not show up as delay."""
+_TRIES = 3
+
+
+class _Batch(NamedTuple):
+    """Rows of one shape that leave together. All columns have one length; rows are C-ordered."""
+
+    slot: I32Column
+    sequence: I64Column
+    length: I32Column
+    rows: Rows
+
+
+class Departures:
+    """Encodes, impairs and sends. Server thread only."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        table: SessionTable,
+        witness: Witness,
+        link: LinkModel,
+        line: DelayLine,
+        clock: Clock,
+        rng: np.random.Generator,
+    ) -> None:
+        self.link = link
+        self.line = line
+        self.sent = 0
+        self.refused = 0
+        self.tracked = False
+        """True where somebody takes the witness's reports."""
+        self._senders = [BatchSender(sock, MAX_BATCH) for sock in sockets]
+        self._table = table
+        self._witness = witness
+        self._clock = clock
+        self._rng = rng
+        self._scratch = np.zeros(MAX_BATCH * wire.MAX_COLOUR_BYTES, np.uint8)
+        self._unreachable: list[Address] = []
+
+    @property
+    def next_release_ns(self) -> int:
+        """When the delay line lets its next datagram go."""
+        return self.line.next_release_ns
+
+    def take_unreachable(self) -> list[Address]:
+        """Addresses whose port was unreachable since the last call, one entry an error."""
+        taken, self._unreachable = self._unreachable, []
+        return taken
+
+    def send_due(self, slot: I32Column, now_ns: int) -> None:
+        """Make and send one datagram for each slot (each at most once)."""
+        shapes = self._table.shape[slot]
+        if (shapes == shapes[0]).all():
+            self._send_shape(self._table.shapes[shapes[0]], slot, now_ns)
+        else:
+            for number in np.unique(shapes):
+                self._send_shape(self._table.shapes[number], slot[shapes == number], now_ns)
+
+    def release(self, now_ns: int) -> None:
+        """Send what the delay line lets go, and report what it held as dropped."""
+        held = self.line.pop_due(now_ns)
+        if held.dropped.any():
+            self._report(held.slot[held.dropped], held.sequence[held.dropped], Cause.LINK)
+            np.add.at(self._table.unsent_link, held.slot[held.dropped], 1)
+            keep = ~held.dropped
+            held_batch = _Batch(held.slot[keep], held.sequence[keep], held.length[keep], held.rows[keep])
+        else:
+            held_batch = _Batch(held.slot, held.sequence, held.length, held.rows)
+        index = np.array([self._table.shapes[number].socket_index for number in self._table.shape[held_batch.slot]])
+        for socket_index in range(len(self._senders)):
+            mine = np.flatnonzero(index == socket_index)
+            for start in range(0, len(mine), MAX_BATCH):
+                part = mine[start : start + MAX_BATCH]
+                self._depart(socket_index, _Batch(*(column[part] for column in held_batch)), stamp=False)
+
+    def assign_link(self, slot: int, link: Link | None, key: int) -> None:
+        """The link for a session's next datagrams; None for none."""
+        slots = np.array([slot], np.int32)
+        self.link.assign(slots, link, np.array([key], np.uint64), self._table.next_sequence[slots])
+
+    def forget(self, slot: int) -> None:
+        """The session has ended: what waits for it never leaves, and its link is off."""
+        if len(self.line):
+            gone = self.line.discard(np.array([slot], np.int32))
+            self._report(gone.slot, gone.sequence, Cause.LINK)
+        if self.link.active:
+            self.assign_link(slot, None, 0)
+
+    def _send_shape(self, shape: Shape, slot: I32Column, now_ns: int) -> None:
+        for start in range(0, len(slot), MAX_BATCH):
+            part = slot[start : start + MAX_BATCH]
+            batch = self._encode(shape, part, self._table.issue(part, now_ns))
+            if self.link.active:
+                batch = self._impair(batch, now_ns)
+            if len(batch.slot):
+                self._depart(shape.socket_index, batch, stamp=shape.measured)
+
+    def _encode(self, shape: Shape, slot: I32Column, sequence: I64Column) -> _Batch:
+        count = len(slot)
+        if not shape.measured:
+            words, lengths, colours = palette.plain_rows(shape.palette, shape.line_feed)
+            index = self._rng.integers(0, len(colours), count)
+            self._table.last_rgb[slot] = colours[index]
+            return _Batch(slot, sequence, lengths[index], words[index])
+        colours = palette.colours_of(shape.palette)
+        rgb = colours[self._rng.integers(0, len(colours), (count, shape.colours))]
+        self._table.last_rgb[slot] = rgb[:, 0]
+        width = wire.HEADER_BYTES + 3 * shape.colours
+        rows = self._scratch[: count * width].reshape(count, width)
+        wire.encode_colours(rows, self._table.session_id[slot], sequence, self._clock.unix_ns(), rgb)
+        return _Batch(slot, sequence, np.full(count, width, np.int32), rows)
+
+    def _impair(self, batch: _Batch, now_ns: int) -> _Batch:
+        """Apply the link: what is dropped, delayed or doubled goes into the delay line; answers what leaves now."""
+        verdict = self.link.judge(batch.slot, batch.sequence, batch.length, now_ns)
+        damaged = np.flatnonzero(verdict.corrupt_bit >= 0)
+        if len(damaged):
+            bit = verdict.corrupt_bit[damaged]
+            batch.rows[damaged, bit >> 3] ^= (1 << (bit & 7)).astype(np.uint8)
+            self._report(batch.slot[damaged], batch.sequence[damaged], CORRUPT)
+        doubled = np.flatnonzero(verdict.duplicate)
+        if len(doubled):
+            copies = _Batch(*(column[doubled] for column in batch))
+            self._hold(copies, verdict.duplicate_release_ns[doubled], np.zeros(len(doubled), np.bool_), count=False)
+        now = (verdict.release_ns <= now_ns) & ~verdict.dropped
+        if now.all():
+            return batch
+        later = np.flatnonzero(~now)
+        held = _Batch(*(column[later] for column in batch))
+        self._hold(held, verdict.release_ns[later], verdict.dropped[later], count=True)
+        left = np.flatnonzero(now)
+        return _Batch(*(column[left] for column in batch))
+
+    def _hold(
+        self,
+        batch: _Batch,
+        release_ns: I64Column,
+        dropped: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        *,
+        count: bool,
+    ) -> None:
+        """Put rows into the delay line. A duplicate that finds no room is no loss, so it is not counted as one."""
+        overflow = self.line.push(release_ns, batch.slot, batch.sequence, batch.length, batch.rows, dropped)
+        if count and overflow.any():
+            self._report(batch.slot[overflow], batch.sequence[overflow], Cause.LINK)
+            np.add.at(self._table.unsent_link, batch.slot[overflow], 1)
+
+    def _depart(self, socket_index: int, batch: _Batch, *, stamp: bool) -> None:
+        """Send n ≤ MAX_BATCH rows; what the kernel refuses is counted, never queued."""
+        sender = self._senders[socket_index]
+        count = len(batch.slot)
+        sender.prepare(batch.rows, batch.length, self._table.sockaddr, batch.slot)
+        refused: list[int] = []
+        start = tries = 0
+        while start < count:
+            stop = min(start + STAMP_CHUNK, count)
+            if stamp:
+                wire.stamp(batch.rows[start:stop], self._clock.unix_ns())
+            left, error = sender.send(start, stop)
+            start += left
+            if left:
+                tries = 0
+            if not error:
+                continue
+            tries += 1
+            if error not in (errno.EAGAIN, errno.ENOBUFS) and tries < _TRIES:
+                # The pending error is somebody's, not this datagram's: learn whose, and send again.
+                self._unreachable += [gone.address for gone in drain_error_queue(sender.sock)]
+            else:
+                refused.append(start)
+                start += 1
+                tries = 0
+        self.sent += count - len(refused)
+        if refused:
+            self.refused += len(refused)
+            slot = batch.slot[refused]
+            np.add.at(self._table.unsent_kernel, slot, 1)
+            self._report(slot, batch.sequence[refused], Cause.SENDER_KERNEL)
+
+    def _report(self, slot: I32Column, sequence: I64Column, cause: int) -> None:
+        if self.tracked:
+            causes: U8Column = np.full(len(slot), cause, np.uint8)
+            self._witness.report(FateReport(slot.copy(), self._table.session_id[slot], sequence.copy(), causes))

@@ -1,0 +1,56 @@
+"""Work for another thread: callables that it runs between two batches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from udprism.errors import RequestError
+
+T = TypeVar("T")
+
+
+class Inbox:
+    """A bounded queue of callables. `submit` from any thread; `run` and `close` on the thread that owns it."""
+
+    def __init__(self, wake: Callable[[], None], max_waiting: int = 4096) -> None:
+        self._wake = wake
+        self._max_waiting = max_waiting
+        self._waiting: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._closed = False
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Queue `work`; its result or exception goes into the future.
+
+        Raises: RequestError (503) where the queue is full or the thread has ended.
+        """
+        if self._closed or len(self._waiting) >= self._max_waiting:
+            raise RequestError("the program is stopping or too busy: try again", status=503, kind="busy")
+        future: Future[T] = Future()
+        self._waiting.append((work, future))
+        self._wake()
+        return future
+
+    def run(self) -> None:
+        """Run what waits now; what is added meanwhile waits for the next call."""
+        for _ in range(len(self._waiting)):
+            work, future = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+                if not isinstance(error, (RequestError, OSError)):
+                    raise  # a bug: the asker learns of it, and so does the thread
+            else:
+                future.set_result(result)
+
+    def close(self) -> None:
+        """Refuse what waits and all that comes."""
+        self._closed = True
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            future.cancel()

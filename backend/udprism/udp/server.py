@@ -1,0 +1,301 @@
+"""The colour server's thread: commands in, colours out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import socket
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from udprism.core import commands, wire
+from udprism.core.admission import Admission, Refuse, Retry
+from udprism.core.link import Link
+from udprism.core.link_book import LinkBook, session_key
+from udprism.core.sessions import Grant, SessionTable
+from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column
+from udprism.core.wire import ByeReason
+from udprism.core.witness import Witness
+from udprism.errors import RequestError, WireError
+from udprism.udp.departures import Departures
+from udprism.udp.inbox import Inbox
+from udprism.udp.sockets import drain_error_queue, sockaddr_row
+from udprism.udp.thread import SupervisedThread
+from udprism.udp.threads_engine import ThreadsEngine
+
+MAX_READS_A_TURN = 512
+"""Datagrams read from one socket before the next tick gets its turn."""
+_RECEIVE_BYTES = 2048
+_MAGIC = bytes([wire.MAGIC])
+_SLOWEST_TICK_NS = 4 * NS_PER_MS
+_FASTEST_TICK_NS = NS_PER_MS // 2
+_LEASE_CHECK_NS = NS_PER_S // 4
+_BEAT_S = 0.5
+
+
+class ColourServer:
+    """Serves colours from its own thread; every public coroutine-free method may be called from any thread.
+
+    What the thread owns (`table`, `departures`) is reached from outside by `inbox` alone; the counters are read as
+    they are.
+    """
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        table: SessionTable,
+        admission: Admission,
+        departures: Departures,
+        witness: Witness,
+        clock: Clock,
+        *,
+        engine: ThreadsEngine | None = None,
+        given_up: Callable[[BaseException | None], None] = lambda error: None,
+    ) -> None:
+        self.sockets = list(sockets)
+        self.table = table
+        self.departures = departures
+        self.links = LinkBook()
+        self.witness = witness
+        self.drops: Counter[str] = Counter()
+        self.skipped_ticks = 0
+        self.lag_ns = 0
+        """The largest lag behind the schedule within the last second or so."""
+        self.commands = 0
+        self._admission = admission
+        self._clock = clock
+        self._engine = engine
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
+        for index, sock in enumerate(self.sockets):
+            self._selector.register(sock, selectors.EVENT_READ, index)
+        self.inbox = Inbox(self.wake)
+        self.thread = SupervisedThread("udprism-server", self._run, given_up)
+        self._lag_window_ns = 0
+        self._next_lease_check_ns = 0
+        self._last_tick_ns = 0
+
+    # -- any thread
+
+    def start(self) -> None:
+        """Start the thread."""
+        self.thread.start()
+
+    def wake(self) -> None:
+        """Make the thread look at its inbox at once."""
+        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: there is nobody to wake
+            self._wake_writer.send(b"\0")
+
+    def stop(self) -> None:
+        """Say BYE to measured clients, end the thread and close the sockets."""
+        self.thread.stopping.set()
+        self.wake()
+        ended = self.thread.stop(2.0)
+        self.inbox.close()
+        if self._engine is not None:
+            self._engine.stop()
+        if ended:
+            self._selector.close()
+        for sock in (*self.sockets, self._wake_reader, self._wake_writer):
+            sock.close()
+
+    # -- server thread only, by `inbox`
+
+    def end_session(self, slot: int, reason: ByeReason) -> None:
+        """Say BYE where the stream is measured, and forget the session."""
+        self._say_bye(np.array([slot], np.int32), reason)
+        self._forget(slot)
+
+    def put_link(self, address: Address, link: Link | None) -> None:
+        """Give an address its own link (None: the default holds again); acts on its next datagram."""
+        self.links.put(address, link)
+        slot = self.table.slot_of_address.get(address)
+        if slot is not None:
+            self._apply_link(slot)
+
+    def put_default_link(self, link: Link | None) -> None:
+        """Set the link that holds for all who have none of their own."""
+        self.links.default = link
+        for slot in self.table.sessions:
+            self._apply_link(slot)
+
+    def _apply_link(self, slot: int) -> None:
+        session = self.table.sessions[slot]
+        self.departures.assign_link(
+            slot, self.links.link_for(session.address), session_key(session.name, session.address)
+        )
+
+    def slot_of(self, session_id: str) -> int:
+        """The slot of `s-XXXXXXXX`. Raises: RequestError (404)."""
+        try:
+            return self.table.slot_of_id[int(session_id.removeprefix("s-"), 16)]
+        except (KeyError, ValueError):
+            raise RequestError(f"no session {session_id!r}", field="id", status=404, kind="not-found") from None
+
+    # -- the thread
+
+    def _run(self) -> None:
+        while not self.thread.stopping.is_set():
+            self.thread.beat()
+            now_ns = self._clock.now_ns()
+            ready = self._selector.select(max(0.0, (self._next_wake_ns(now_ns) - now_ns) / NS_PER_S))
+            for key, _ in ready:
+                if key.data is None:
+                    self._empty_wake_pipe()
+                else:
+                    self._read(key.data)
+            self.inbox.run()
+            now_ns = self._clock.now_ns()
+            self._tick(now_ns)
+            if now_ns >= self._next_lease_check_ns:
+                self._end_expired(now_ns)
+                self._lag_window_ns //= 2
+                self.lag_ns = self._lag_window_ns
+                self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
+        self._say_bye(np.fromiter(self.table.sessions, np.int32), ByeReason.SHUTDOWN)
+
+    def _next_wake_ns(self, now_ns: int) -> int:
+        """When somebody is due, but not sooner than a tick after the last one: a tick of many is a cheap one."""
+        due_ns = min(self.table.next_due_ns(), self.departures.next_release_ns)
+        if due_ns >= NEVER_NS:
+            return now_ns + int(_BEAT_S * NS_PER_S)
+        fastest_ns = int(self.table.period_ns[: self.table.high].min(initial=_SLOWEST_TICK_NS, where=self._streams()))
+        tick_ns = max(_FASTEST_TICK_NS, min(_SLOWEST_TICK_NS, fastest_ns // 2))
+        return min(max(due_ns, self._last_tick_ns + tick_ns), now_ns + int(_BEAT_S * NS_PER_S))
+
+    def _streams(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        return self.table.due_ns[: self.table.high] < NEVER_NS
+
+    def _empty_wake_pipe(self) -> None:
+        try:
+            while self._wake_reader.recv(4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _tick(self, now_ns: int) -> None:
+        self._last_tick_ns = now_ns
+        slot = self.table.due(now_ns)
+        if len(slot):
+            lag_ns, skipped = self.table.advance(slot, now_ns)
+            self.skipped_ticks += skipped
+            self._lag_window_ns = max(self._lag_window_ns, lag_ns)
+            self.lag_ns = max(self.lag_ns, lag_ns)
+            self.departures.send_due(slot, now_ns)
+        if self.departures.next_release_ns <= now_ns:
+            self.departures.release(now_ns)
+        for address in self.departures.take_unreachable():
+            self._strike(address)
+
+    def _read(self, index: int) -> None:
+        sock = self.sockets[index]
+        for gone in drain_error_queue(sock):
+            self._strike(gone.address)
+        for _ in range(MAX_READS_A_TURN):
+            try:
+                data, source = sock.recvfrom(_RECEIVE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue  # an earlier send's ICMP error, reported on the next call whatever that is
+            address = (source[0], source[1])
+            try:
+                self._receive(data, address, index)
+            except WireError as error:
+                self.drops[error.reason] += 1
+
+    def _receive(self, data: bytes, address: Address, index: int) -> None:
+        now_ns = self._clock.now_ns()
+        slot = self.table.slot_of_address.get(address)
+        if data[:1] == _MAGIC:
+            self._receive_report(data, slot, index, address, now_ns)
+            return
+        command = commands.parse_command(data)
+        self.commands += 1
+        if isinstance(command, commands.Connect):
+            self._connect(command, len(data), address, index, now_ns)
+        elif slot is None:
+            raise WireError("no-session")
+        elif isinstance(command, commands.Disconnect):
+            self._forget(slot)
+        else:
+            self.table.respond(slot, command.text, now_ns, self._clock.unix_ns())
+            self.table.heard(slot, now_ns)
+
+    def _connect(self, command: commands.Connect, length: int, address: Address, index: int, now_ns: int) -> None:
+        table = self.table
+        unix_ns = self._clock.unix_ns()
+        decision = self._admission.decide(
+            address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote
+        )
+        if isinstance(decision, Refuse):
+            raise WireError(decision.reason)
+        if isinstance(decision, Retry):
+            self._answer(index, decision.payload, address)
+            return
+        grant = Grant(decision.source_class, decision.lease_ns, decision.max_rate_hz)
+        row = sockaddr_row(address, socket.AddressFamily(self.sockets[index].family))
+        served = table.connect(address, row, index, command, grant, now_ns, unix_ns)
+        if served is None:
+            raise WireError("table-full")
+        slot, started = served
+        if started:
+            self._apply_link(slot)
+        if self._engine is not None:
+            self._engine.serve(slot, address)
+
+    def _receive_report(self, data: bytes, slot: int | None, index: int, address: Address, now_ns: int) -> None:
+        report = wire.decode_report(data)
+        if slot is None or report.session_id != int(self.table.session_id[slot]):
+            raise WireError("unknown-session")
+        session = self.table.sessions[slot]
+        session.report = report
+        session.reported_ns = now_ns
+        self.table.heard(slot, now_ns)
+        self._answer(index, wire.acknowledge(data), address)
+
+    def _answer(self, index: int, data: bytes, address: Address) -> None:
+        """Send one datagram outside a stream; refused by the kernel means counted and gone."""
+        for _ in range(3):
+            try:
+                self.sockets[index].sendto(data, address)
+                return
+            except OSError as error:
+                if error.errno in (errno.EAGAIN, errno.ENOBUFS):
+                    break
+                for gone in drain_error_queue(self.sockets[index]):
+                    self._strike(gone.address)  # somebody else's error hit our send: learn whose, send again
+        self.drops["answer-not-sent"] += 1
+
+    def _strike(self, address: Address) -> None:
+        slot = self.table.slot_of_address.get(address)
+        if slot is not None and self.table.strike(slot):
+            self._forget(slot)
+
+    def _end_expired(self, now_ns: int) -> None:
+        slots = self.table.expired(now_ns)
+        if len(slots):
+            self._say_bye(slots, ByeReason.LEASE_EXPIRED)
+            for slot in slots.tolist():
+                self._forget(slot)
+
+    def _say_bye(self, slots: I32Column, reason: ByeReason) -> None:
+        for slot in slots.tolist():
+            session = self.table.sessions.get(slot)  # an error that one BYE meets may end another session
+            if session is not None and session.shape.measured:
+                bye = wire.Bye(int(self.table.session_id[slot]), 0, self._clock.unix_ns(), reason)
+                self._answer(session.shape.socket_index, wire.encode_bye(bye), session.address)
+
+    def _forget(self, slot: int) -> None:
+        if slot not in self.table.sessions:
+            return
+        if self._engine is not None:
+            self._engine.end(slot)
+        self.departures.forget(slot)
+        self.table.end(slot)

@@ -1,0 +1,261 @@
+"""UDP sockets: options, the error queue, and sendmmsg with its fall-back.
+
+Linux gives us three things that other systems lack: an error queue that says *which* peer is gone (IP_RECVERR), one
+system call for many datagrams (sendmmsg), and a drop counter by socket (SO_MEMINFO). Elsewhere each has a plain
+fall-back, and what cannot be known is None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import socket
+import struct
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from udprism.core.types import Address, I32Column, Rows
+from udprism.errors import BindError
+
+LINUX = sys.platform == "linux"
+
+_IP_RECVERR = 11  # linux/in.h
+_IPV6_RECVERR = 25  # linux/in6.h
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h (SO_TIMESTAMPNS_OLD)
+_SO_MEMINFO = 55
+_MEMINFO_DROPS = 8  # linux/sock_diag.h: SK_MEMINFO_DROPS
+SOCKADDR_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
+
+
+
+
+class GonePeer(NamedTuple):
+    """One entry of a socket's error queue: who could not be reached, and the errno that the kernel gave."""
+
+    address: Address
+    error: int
+
+
+def bind_server(host: str, port: int, receive_buffer_bytes: int) -> list[socket.socket]:
+    """Bind the server's sockets: one, or two where a loopback or wildcard host has a twin in the other family.
+
+    Raises: BindError.
+    """
+    first = _bind(host, port, receive_buffer_bytes)
+    bound = [first]
+    twin = {"127.0.0.1": "::1", "::1": "127.0.0.1", "localhost": "::1", "0.0.0.0": "::", "::": "0.0.0.0"}.get(host)
+    if twin is not None:
+        try:
+            bound.append(_bind(twin, first.getsockname()[1], receive_buffer_bytes))
+        except BindError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                return bound  # a machine without this family
+            if port == 0 and isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE:
+                return bound  # the kernel chose a port that happens to be taken in the other family
+            first.close()
+            raise
+    return bound
+
+
+def _bind(host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        raise BindError(f"cannot open a UDP socket for {host}: {error.strerror}") from error
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer_bytes)
+        report_errors(sock)
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise BindError(f"cannot bind UDP {host}:{port}: {error.strerror or error}") from error
+    return sock
+
+
+def report_errors(sock: socket.socket) -> None:
+    """Ask for the error queue. A pending error then says whose it is; without it a dead peer stays unknown."""
+    if LINUX:
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+
+
+def drain_error_queue(sock: socket.socket, most: int = 4096) -> list[GonePeer]:
+    """Empty the error queue, up to `most` entries. Until it is empty, the next send to *anyone* fails."""
+    gone: list[GonePeer] = []
+    if not LINUX:
+        return gone
+    for _ in range(most):
+        try:
+            _, ancillary, _, address = sock.recvmsg(0, 256, socket.MSG_ERRQUEUE)
+        except BlockingIOError:
+            break
+        except OSError:
+            continue  # the pending error itself, reported once more; reading it clears it
+        number = errno.ECONNREFUSED
+        for _level, _kind, data in ancillary:
+            if len(data) >= 4:
+                (number,) = struct.unpack_from("=I", data)
+        if address:
+            gone.append(GonePeer((address[0], address[1]), number))
+    return gone
+
+
+def open_client(
+    target: Address | None, family: socket.AddressFamily, receive_buffer_bytes: int, *, local: str = ""
+) -> socket.socket:
+    """Open a hosted client's socket, with kernel timestamps; connected to `target`, else bound to `local`.
+
+    Raises: OSError, EMFILE among others; nothing stays open then.
+    """
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        stamp_arrivals(sock)
+        if target is None:
+            sock.bind((local, 0))
+        else:
+            sock.connect(target)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def stamp_arrivals(sock: socket.socket) -> None:
+    """Let the kernel stamp each arrival (wall clock, nanoseconds), so that coalescing never shows up as delay."""
+    if LINUX:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+
+def dropped_by_kernel(sock: socket.socket) -> int | None:
+    """Datagrams that this socket's full receive buffer turned away since it was opened (modulo 2**32).
+
+    None where the system does not tell (SO_MEMINFO is Linux 4.12 and newer).
+    """
+    if not LINUX:
+        return None
+    try:
+        words = sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 36)
+    except OSError:
+        return None
+    return int(struct.unpack_from("=I", words, 4 * _MEMINFO_DROPS)[0])
+
+
+def sockaddr_row(address: Address, family: socket.AddressFamily) -> npt.NDArray[np.uint8]:
+    """`address` as a struct sockaddr_in or sockaddr_in6: uint8[28]."""
+    host, port = address
+    row = np.zeros(SOCKADDR_BYTES, np.uint8)
+    if family == socket.AF_INET6:
+        packed = struct.pack("=H", family) + struct.pack("!HI", port, 0) + socket.inet_pton(family, host.split("%")[0])
+        scope = socket.if_nametoindex(host.split("%")[1]) if "%" in host else 0
+        packed += struct.pack("=I", scope)
+    else:
+        packed = struct.pack("=H", family) + struct.pack("!H", port) + socket.inet_pton(family, host) + bytes(8)
+    row[: len(packed)] = np.frombuffer(packed, np.uint8)
+    return row
+
+
+def address_of_row(row: npt.NDArray[np.uint8], family: socket.AddressFamily) -> Address:
+    """The inverse of `sockaddr_row`, without a scope."""
+    data = row.tobytes()
+    (port,) = struct.unpack_from("!H", data, 2)
+    host = socket.inet_ntop(family, data[8:24] if family == socket.AF_INET6 else data[4:8])
+    return host, port
+
+
+_IOVEC = np.dtype([("base", np.uint64), ("length", np.uint64)])
+# struct mmsghdr of 64-bit Linux: struct msghdr (56 bytes) and the length that was sent.
+_MMSGHDR = np.dtype(
+    [
+        ("name", np.uint64),
+        ("name_length", np.uint32),
+        ("_pad0", np.uint32),
+        ("iov", np.uint64),
+        ("iov_length", np.uint64),
+        ("control", np.uint64),
+        ("control_length", np.uint64),
+        ("flags", np.uint32),
+        ("_pad1", np.uint32),
+        ("sent", np.uint32),
+        ("_pad2", np.uint32),
+    ]
+)
+_ENCODED_NAME_BYTES = {socket.AF_INET: 16, socket.AF_INET6: 28}
+
+
+class BatchSender:
+    """Sends many rows to many addresses through one socket: sendmmsg on 64-bit Linux, else sendto.
+
+    sendmmsg gives the GIL back once a batch instead of once a datagram; its arrays are made once and reused.
+    Server thread only.
+    """
+
+    def __init__(self, sock: socket.socket, max_batch: int, *, use_sendmmsg: bool = True) -> None:
+        self.sock = sock
+        self.max_batch = max_batch
+        self._fd = sock.fileno()
+        self._sendmmsg = _load_sendmmsg() if use_sendmmsg else None
+        self._iov = np.zeros(max_batch, _IOVEC)
+        self._messages = np.zeros(max_batch, _MMSGHDR)
+        self._messages["iov"] = self._iov.ctypes.data + 16 * np.arange(max_batch, dtype=np.uint64)
+        self._messages["iov_length"] = 1
+        self._messages["name_length"] = _ENCODED_NAME_BYTES[socket.AddressFamily(sock.family)]
+        self._messages_at = self._messages.ctypes.data
+        self._row_number = np.arange(max_batch, dtype=np.uint64)
+
+    @property
+    def sends_batches(self) -> bool:
+        """True where one system call carries many datagrams."""
+        return self._sendmmsg is not None
+
+    def prepare(self, rows: Rows, length: I32Column, addresses: Rows, slot: I32Column) -> None:
+        """Point at n ≤ max_batch rows (uint8[n, width], C order) and their addresses (uint8[capacity, 28])."""
+        count = len(slot)
+        self._kept = rows, length, addresses, slot  # memory that the kernel reads must stay alive
+        if self._sendmmsg is not None:
+            self._iov["base"][:count] = self._row_number[:count] * rows.strides[0] + rows.ctypes.data
+            self._iov["length"][:count] = length
+            self._messages["name"][:count] = slot.astype(np.uint64) * SOCKADDR_BYTES + addresses.ctypes.data
+
+    def send(self, start: int, stop: int) -> tuple[int, int]:
+        """Send prepared rows [start, stop); answers (how many left, errno of the first that did not, or 0)."""
+        if self._sendmmsg is None:
+            return self._send_singly(start, stop)
+        sent = self._sendmmsg(self._fd, self._messages_at + start * _MMSGHDR.itemsize, stop - start, 0)
+        if sent < 0:
+            return 0, ctypes.get_errno()
+        return sent, 0
+
+    def _send_singly(self, start: int, stop: int) -> tuple[int, int]:
+        rows, length, addresses, slot = self._kept
+        family = socket.AddressFamily(self.sock.family)
+        for i in range(start, stop):
+            try:
+                self.sock.sendto(rows[i, : length[i]].tobytes(), address_of_row(addresses[slot[i]], family))
+            except OSError as error:
+                return i - start, error.errno or errno.EIO
+        return stop - start, 0
+
+
+def _load_sendmmsg() -> ctypes._NamedFuncPointer | None:
+    if not LINUX or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return None
+    with contextlib.suppress(OSError, AttributeError):
+        function = ctypes.CDLL(None, use_errno=True).sendmmsg
+        function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int]
+        function.restype = ctypes.c_int
+        return function
+    return None
