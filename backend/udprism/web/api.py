@@ -1,0 +1,176 @@
+"""The REST API: each route checks what came, asks the bridge, and answers. It decides nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Query
+from starlette.responses import Response
+
+from udprism.errors import RequestError
+from udprism.web import bodies, messages, problem
+
+if TYPE_CHECKING:
+    from udprism.bridge import Bridge
+
+DATAGRAM_FIELDS: Final = (
+    "sequence",
+    "fate",
+    "cause",
+    "colour",
+    "rgb",
+    "sent_at_ns",
+    "received_at_ns",
+    "delay_ms",
+    "duplicates",
+    "reordered",
+    "size_bytes",
+    "payload_hex",
+)
+_PROBLEM: Final = {
+    "content": {problem.MEDIA_TYPE: {"example": {"type": f"{problem.TYPE_PREFIX}invalid", "field": "rate_hz"}}}
+}
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {"description": "What was asked for cannot be; the field and what would be right are named.", **_PROBLEM},
+    "5XX": {"description": "It could have been, but not now: see the detail.", **_PROBLEM},
+}
+
+
+class Api:
+    """The routes of one bridge."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    def router(self) -> APIRouter:
+        """All routes under /api."""
+        router = APIRouter(prefix="/api", responses=_ERRORS)
+        for method, path, endpoint, status in (
+            ("GET", "/clients", self.list_clients, 200),
+            ("POST", "/clients", self.add_clients, 201),
+            ("DELETE", "/clients", self.remove_clients, 200),
+            ("GET", "/clients/{client_id}", self.get_client, 200),
+            ("PATCH", "/clients/{client_id}", self.change_client, 200),
+            ("DELETE", "/clients/{client_id}", self.remove_client, 204),
+            ("GET", "/clients/{client_id}/datagrams", self.list_datagrams, 200),
+            ("GET", "/sessions", self.list_sessions, 200),
+            ("DELETE", "/sessions/{session_id}", self.end_session, 204),
+            ("GET", "/ledger", self.get_ledger, 200),
+            ("GET", "/links", self.sum_up_links, 200),
+            ("GET", "/links/default", self.get_default_link, 200),
+            ("PUT", "/links/default", self.put_default_link, 200),
+            ("DELETE", "/links/default", self.remove_default_link, 204),
+            ("GET", "/links/{owner_id}", self.get_link, 200),
+            ("PUT", "/links/{owner_id}", self.put_link, 200),
+            ("DELETE", "/links/{owner_id}", self.remove_link, 204),
+        ):
+            router.add_api_route(path, endpoint, methods=[method], status_code=status, response_class=Response)
+        return router
+
+    async def list_clients(self, query: Annotated[bodies.ListQuery, Query()]) -> Response:
+        """Hosted clients, in the order of their making."""
+        clients, total = await self._bridge.list_clients(query.offset, query.limit, query.state, query.query)
+        return answer({"clients": clients, "total": total})
+
+    async def add_clients(self, body: Annotated[bodies.AddClients | None, Body()] = None) -> Response:
+        """Make hosted clients: all of them or, where one cannot be, none."""
+        asked = body or bodies.AddClients()
+        made = await self._bridge.add_clients(
+            asked.name, asked.target, asked.rate_hz, asked.colours, asked.mode, asked.count
+        )
+        return answer({"clients": made}, 201)
+
+    async def remove_clients(self, query: Annotated[bodies.RemoveQuery, Query()]) -> Response:
+        """Remove the clients named by `id` (which may be given many times), or all of them where none is named."""
+        return answer({"removed": await self._bridge.delete_clients(query.id)})
+
+    async def get_client(self, client_id: str) -> Response:
+        """One client, with its ledger."""
+        return answer(await self._bridge.get_client(client_id))
+
+    async def change_client(self, client_id: str, body: bodies.ClientChanges) -> Response:
+        """Change what the body names; the rest stays."""
+        return answer(await self._bridge.patch_client(client_id, body.model_dump(exclude_unset=True)))
+
+    async def remove_client(self, client_id: str) -> Response:
+        """Remove one client."""
+        await self._bridge.delete_client(client_id)
+        return Response(status_code=204)
+
+    async def list_datagrams(self, client_id: str, query: Annotated[bodies.DatagramsQuery, Query()]) -> Response:
+        """The client's last datagrams, newest last, lost ones included."""
+        datagrams = await self._bridge.datagrams(client_id, query.limit)
+        match query.format:
+            case "csv":
+                return Response(_csv(datagrams), media_type="text/csv; charset=utf-8; header=present")
+            case "jsonl":
+                return Response("".join(messages.text(one) + "\n" for one in datagrams), media_type="application/jsonl")
+            case "json":
+                return answer({"datagrams": datagrams})
+
+    async def list_sessions(self, query: Annotated[bodies.SessionsQuery, Query()]) -> Response:
+        """Whom the colour server serves, raw clients first."""
+        sessions, total = await self._bridge.sessions(query.limit)
+        return answer({"sessions": sessions, "total": total})
+
+    async def end_session(self, session_id: str) -> Response:
+        """End one session; a measured client hears BYE."""
+        await self._bridge.end_session(session_id)
+        return Response(status_code=204)
+
+    async def get_ledger(self) -> Response:
+        """What became of every datagram, of all clients together."""
+        return answer(await self._bridge.ledger())
+
+    async def sum_up_links(self) -> Response:
+        """Whether there is a default link, and how many clients and sessions have their own."""
+        return answer(await self._bridge.links())
+
+    async def get_default_link(self) -> Response:
+        """The link of everybody who has none of his own."""
+        return _link(await self._bridge.get_default_link())
+
+    async def put_default_link(self, body: Annotated[dict[str, Any], Body()]) -> Response:
+        """Set it, from the next datagram on. Fields that are left out are off."""
+        return answer(await self._bridge.put_default_link(body))
+
+    async def remove_default_link(self) -> Response:
+        """Take it away."""
+        await self._bridge.delete_default_link()
+        return Response(status_code=204)
+
+    async def get_link(self, owner_id: str) -> Response:
+        """The own link of a client or session."""
+        return _link(await self._bridge.get_link(owner_id))
+
+    async def put_link(self, owner_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
+        """Set it, from the next datagram on. Fields that are left out are off."""
+        return answer(await self._bridge.put_link(owner_id, body))
+
+    async def remove_link(self, owner_id: str) -> Response:
+        """Take it away: the default link holds again."""
+        await self._bridge.delete_link(owner_id)
+        return Response(status_code=204)
+
+
+def answer(content: Mapping[str, Any], status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(messages.text(content), status_code=status, media_type="application/json")
+
+
+def _link(body: dict[str, Any] | None) -> Response:
+    if body is None:
+        raise RequestError("no link is set here; PUT sets one", status=404, kind="no-link")
+    return answer(body)
+
+
+def _csv(datagrams: Sequence[Mapping[str, Any]]) -> str:
+    """RFC 4180; empty where a value is unknown."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, DATAGRAM_FIELDS)
+    writer.writeheader()
+    writer.writerows(datagrams)
+    return text.getvalue()

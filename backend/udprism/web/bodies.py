@@ -1,0 +1,132 @@
+"""What callers may send: REST bodies, queries, and the live feed's two messages.
+
+Strict: an unknown field, a wrong type or a value out of range is refused and named; nothing is guessed or coerced.
+A field whose default is not of its type cannot be null: leaving it out is the only way of not saying it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from udprism.core.types import ModeName
+
+NAME_CHARACTERS = 64
+RATE_HZ = (0.01, 1000.0)
+COLOURS = (1, 480)
+WATCHED_ROWS = 256
+MAX_LISTED = 1000
+"""Bodies in one answer: ten thousand would stall the event loop for 150 ms."""
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable() or name != name.strip():
+        raise ValueError("a name has printable characters only, and no space at either end")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS), AfterValidator(_printable)]
+RateHz = Annotated[float, Field(ge=RATE_HZ[0], le=RATE_HZ[1], allow_inf_nan=False)]
+Colours = Annotated[int, Field(ge=COLOURS[0], le=COLOURS[1])]
+Target = Annotated[str, Field(min_length=1, max_length=255, description="HOST:PORT of a colour server")]
+StateName = Literal["connecting", "live", "silent", "refused", "error", "paused"]
+Id = Annotated[str, Field(min_length=1, max_length=64)]
+Slot = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class Body(BaseModel):
+    """Root of all bodies: strict, nothing unknown."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Query(BaseModel):
+    """Root of all query strings: nothing unknown; text becomes numbers."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class AddClients(Body):
+    """`POST /api/clients`: all optional; the bridge fills in what is not said."""
+
+    name: Name | None = None
+    target: Target | None = None
+    rate_hz: RateHz | None = None
+    colours: Colours | None = None
+    mode: ModeName | None = None
+    count: Annotated[int, Field(ge=1, le=100_000)] = 1
+
+
+class ClientChanges(Body):
+    """`PATCH /api/clients/{id}`: only what is said changes."""
+
+    name: Name = Field(default=None)
+    rate_hz: RateHz = Field(default=None)
+    colours: Colours = Field(default=None)
+    paused: bool = Field(default=None)
+
+
+class ListQuery(Query):
+    """`GET /api/clients`."""
+
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = MAX_LISTED
+    state: StateName | None = None
+    query: Annotated[str, Field(max_length=NAME_CHARACTERS, description="part of a name, target or id")] | None = None
+
+
+class SessionsQuery(Query):
+    """`GET /api/sessions`."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = MAX_LISTED
+
+
+class RemoveQuery(Query):
+    """`DELETE /api/clients`: those named by `id`, again and again; all where none is named."""
+
+    id: list[Id] | None = None
+
+
+class DatagramsQuery(Query):
+    """`GET /api/clients/{id}/datagrams`."""
+
+    limit: Annotated[int, Field(ge=1, le=4096)] = 256
+    format: Literal["json", "csv", "jsonl"] = "json"
+
+
+class Watch(Body):
+    """A viewer says what it shows; replaces what it said before."""
+
+    type: Literal["watch"]
+    rows: Annotated[list[Slot], Field(max_length=WATCHED_ROWS)] = []
+    client: Id | None = None
+    sessions: bool = False
+    session: Id | None = None
+
+
+class More(Body):
+    """A viewer asks for one frame."""
+
+    type: Literal["more"]
+    rows: bool = False
+
+
+ViewerMessage: TypeAdapter[Watch | More] = TypeAdapter(Annotated[Watch | More, Field(discriminator="type")])
+
+
+def fault(error: Any) -> tuple[str, str]:
+    """Field and what would be right, of one pydantic error; the value at fault is not in it."""
+    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
+    field = ".".join(place)[:NAME_CHARACTERS]
+    match error["type"]:
+        case "extra_forbidden":
+            return field, "there is no such field"
+        case "json_invalid":
+            return "", "the body is not JSON"
+        case "union_tag_invalid" | "union_tag_not_found":
+            return "type", f"must be one of {error['ctx'].get('expected_tags', "'watch', 'more'")}"
+        case "value_error":
+            return field, str(error["ctx"]["error"])
+        case _:
+            return field, str(error["msg"]).removeprefix("Input ").replace("should be", "must be")

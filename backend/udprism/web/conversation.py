@@ -1,0 +1,59 @@
+"""Both directions of one websocket at once, ended by whichever ends first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+from fastapi import WebSocket, WebSocketDisconnect
+
+
+class BadMessage(Exception):
+    """The other side sent what it must not: the connection is closed with `code` and `reason`."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason.encode()[:123].decode(errors="ignore")  # RFC 6455 5.5: a control frame holds 125 bytes
+
+
+class _Ended(Exception):
+    """One direction has nothing more to say."""
+
+
+async def converse(websocket: WebSocket, *directions: Coroutine[None, None, None]) -> None:
+    """Run all directions until the first ends, then close the websocket; a bad message closes it with its reason."""
+    last_words: tuple[int, str] | None = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            for direction in directions:
+                group.create_task(_to_its_end(direction))
+    except* WebSocketDisconnect:
+        pass  # nobody is left to be told
+    except* BadMessage as errors:
+        bad = errors.exceptions[0]
+        assert isinstance(bad, BadMessage)
+        last_words = bad.code, bad.reason
+    except* _Ended:
+        last_words = 1000, ""
+    if last_words is not None:
+        await websocket.close(*last_words)
+
+
+async def _to_its_end(direction: Coroutine[None, None, None]) -> None:
+    await direction
+    raise _Ended
+
+
+async def received_text(websocket: WebSocket) -> str:
+    """The next text message.
+
+    Raises: WebSocketDisconnect when the other side is gone, BadMessage for a binary message.
+    """
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"], message.get("reason"))
+    text: str | None = message.get("text")
+    if text is None:
+        raise BadMessage(1003, "this websocket takes text messages only")
+    return text

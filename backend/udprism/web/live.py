@@ -1,0 +1,285 @@
+"""The live feed: viewers ask, and get the newest picture; a slow one costs one frame and delays nobody.
+
+Everything here runs on the event loop. A picture is taken only when some viewer has credit, at most `frame_hz` times a
+second, and what is encoded from it is shared by all viewers that ask for the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+from fastapi import WebSocket
+from pydantic import ValidationError
+
+from udprism.core.types import NS_PER_MS
+from udprism.errors import RequestError
+from udprism.web import bodies, messages
+from udprism.web.conversation import BadMessage, converse, received_text
+
+if TYPE_CHECKING:
+    from udprism.bridge import Bridge, Snapshot
+
+SLOW_S: Final = 0.25
+"""Stats columns, and status, client and sessions messages, go to a viewer at most this often."""
+TAKE_TIMEOUT_S: Final = 2.0
+LISTED_SESSIONS: Final = 500
+
+Wish: TypeAlias = tuple[str, str]
+"""A slow message: ("status", ""), ("client", id), ("session", id) or ("sessions", "")."""
+STATUS: Final[Wish] = ("status", "")
+
+
+class Picture:
+    """One snapshot, the slow messages of that moment, and all that has been encoded from them so far."""
+
+    def __init__(self, snapshot: Snapshot, slow: dict[Wish, str]) -> None:
+        self.snapshot = snapshot
+        self.slow = slow
+        self._columns: bytes | None = None
+        self._stats: bytes | None = None
+        self._frames: dict[tuple[bool, tuple[int, ...] | None], bytes] = {}
+
+    def frame(self, stats: bool, rows: tuple[int, ...] | None) -> bytes:
+        """The binary message with or without stats, and with these slots' rows (None: no rows section)."""
+        key = (stats, rows)
+        if key not in self._frames:
+            self._frames[key] = self._encode(stats, rows)
+        return self._frames[key]
+
+    def _encode(self, stats: bool, rows: tuple[int, ...] | None) -> bytes:
+        if self._columns is None:
+            self._columns = messages.columns(self.snapshot)
+        if stats and self._stats is None:
+            self._stats = messages.stats(self.snapshot)
+        section, count = None, 0
+        if rows is not None:
+            taken = {slot: place for place, slot in enumerate(self.snapshot.rows.tolist())}
+            places = np.array([taken[slot] for slot in rows if slot in taken], np.int32)
+            section, count = messages.rows(self.snapshot, places), len(places)
+        return messages.frame(self.snapshot, self._columns, self._stats if stats else None, section, count)
+
+
+class Viewer:
+    """One browser tab: what it watches, what it asked for, what it has had."""
+
+    def __init__(self) -> None:
+        self.rows: tuple[int, ...] = ()
+        self.wishes: tuple[Wish, ...] = ()
+        """The slow messages that it wants beside the status."""
+        self.received = 0
+        self.relayed = 0
+        self.ignored_credits = 0
+        self.seen: Snapshot | None = None
+        self.roster_version = 0
+        self._credits: deque[bool] = deque()
+        self._asked = asyncio.Event()
+        self._had: dict[Wish, str] = {}
+        self._stats_due_s = 0.0
+
+    @property
+    def conflated(self) -> int:
+        """Datagrams that a newer one of the same client replaced before this viewer saw them."""
+        return self.received - self.relayed
+
+    def hear(self, message: bodies.Watch | bodies.More) -> None:
+        """What the viewer said."""
+        if isinstance(message, bodies.Watch):
+            self.rows = tuple(dict.fromkeys(message.rows))
+            self.wishes = tuple(_wishes(message))
+            self._had = {wish: text for wish, text in self._had.items() if wish == STATUS or wish in self.wishes}
+        elif len(self._credits) < messages.CREDIT:
+            self._credits.append(message.rows)
+            self._asked.set()
+        else:
+            self.ignored_credits += 1
+
+    async def credit(self) -> bool:
+        """Wait until the viewer has asked for a frame; true where it wants the rows section."""
+        while not self._credits:
+            self._asked.clear()
+            await self._asked.wait()
+        return self._credits.popleft()
+
+    def account(self, snapshot: Snapshot) -> None:
+        """Count what this snapshot brings: one datagram for each slot with a new one, the others are conflated."""
+        seen, self.seen = self.seen, snapshot
+        if seen is None:
+            return
+        received = snapshot.received_total - seen.received_total
+        common = min(snapshot.n, seen.n)
+        changed = int(np.count_nonzero(snapshot.version[:common] != seen.version[:common]))
+        changed += int(np.count_nonzero(snapshot.version[common:]))
+        self.received += received
+        self.relayed += min(changed, received)  # a slot may come back with the count of its former client
+
+    def news(self, picture: Picture) -> Iterable[str]:
+        """JSON messages whose content changed since this viewer had them."""
+        for wish in (STATUS, *self.wishes):
+            message = picture.slow.get(wish)
+            if message is None or self._had.get(wish) == message:
+                continue
+            self._had[wish] = message
+            if wish == STATUS:
+                message = messages.for_viewer(message, self.received, self.relayed, self.conflated)
+            yield message
+
+    def wants_stats(self, now_s: float) -> bool:
+        """Whether the slow columns are due; they then count as had."""
+        due = now_s >= self._stats_due_s
+        if due:
+            self._stats_due_s = now_s + SLOW_S
+        return due
+
+
+def _wishes(watch: bodies.Watch) -> Iterable[Wish]:
+    if watch.client is not None:
+        yield "client", watch.client
+    if watch.session is not None:
+        yield "session", watch.session
+    if watch.sessions:
+        yield "sessions", ""
+
+
+class Hub:
+    """All viewers, and the picture that is being taken for those who wait for one."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self.bridge = bridge
+        self.viewers: set[Viewer] = set()
+        self._asking: dict[Viewer, tuple[int, ...]] = {}
+        self._next: asyncio.Task[Picture] | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._due_s = 0.0
+        self._slow = SlowMessages(bridge)
+        self._rosters: dict[int, tuple[int, str]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether another viewer would be one too many."""
+        return len(self.viewers) >= self.bridge.settings.max_viewers
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One viewer, from its accepted handshake to its end."""
+        viewer = Viewer()
+        self.viewers.add(viewer)
+        try:
+            await converse(websocket, self._listen(websocket, viewer), self._show(websocket, viewer))
+        finally:
+            self.viewers.discard(viewer)
+            self._asking.pop(viewer, None)
+
+    async def _listen(self, websocket: WebSocket, viewer: Viewer) -> None:
+        while True:
+            viewer.hear(_parsed(await received_text(websocket)))
+
+    async def _show(self, websocket: WebSocket, viewer: Viewer) -> None:
+        await websocket.send_text(messages.hello(self.bridge, time.time_ns() // NS_PER_MS))
+        while True:
+            rows = viewer.rows if await viewer.credit() else None
+            picture = await self._newer(viewer, rows or ())
+            viewer.account(picture.snapshot)
+            if picture.snapshot.roster_version != viewer.roster_version:
+                viewer.roster_version, message = self._roster(viewer.roster_version, picture.snapshot.roster_version)
+                await websocket.send_text(message)
+            for message in viewer.news(picture):
+                await websocket.send_text(message)
+            await websocket.send_bytes(picture.frame(viewer.wants_stats(time.monotonic()), rows))
+
+    async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> Picture:
+        """The next picture, shared by all who wait for it."""
+        while True:
+            self._asking[viewer] = rows
+            if self._next is None:
+                self._next = asyncio.create_task(self._take())
+            try:
+                picture = await asyncio.shield(self._next)
+            except TimeoutError:
+                continue  # the pool is being restarted: the page sees that no frame comes
+            if viewer.seen is None or picture.snapshot.frame != viewer.seen.frame:
+                return picture
+
+    async def _take(self) -> Picture:
+        async with self._one_at_a_time:
+            await self._pace()
+            asking, self._asking, self._next = self._asking, {}, None
+            slots = list(dict.fromkeys(slot for rows in asking.values() for slot in rows))
+            async with asyncio.timeout(TAKE_TIMEOUT_S):
+                snapshot = await self.bridge.snapshot(slots)
+                return Picture(snapshot, await self._slow.refreshed(self.viewers))
+
+    async def _pace(self) -> None:
+        now_s = time.monotonic()
+        if self._due_s > now_s:
+            await asyncio.sleep(self._due_s - now_s)
+        self._due_s = max(now_s, self._due_s) + 1 / self.bridge.settings.frame_hz
+
+    def _roster(self, since: int, wanted_version: int) -> tuple[int, str]:
+        """Version and text of the roster's changes since a version, at least up to `wanted_version`."""
+        known = self._rosters.get(since)
+        if known is None or known[0] < wanted_version:
+            change = self.bridge.roster(since)
+            # Only the newest version is of use to anybody: what leads elsewhere is forgotten.
+            self._rosters = {base: text for base, text in self._rosters.items() if text[0] == change.version}
+            known = self._rosters[since] = (change.version, messages.roster(change))
+        return known
+
+
+class SlowMessages:
+    """Status, clients and sessions: fetched at most every SLOW_S, and only while somebody wants them."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._texts: dict[Wish, str] = {}
+        self._fetched_s: dict[Wish, float] = {}
+
+    async def refreshed(self, viewers: set[Viewer]) -> dict[Wish, str]:
+        """All that is wanted, none of it older than SLOW_S."""
+        now_s = time.monotonic()
+        wanted = {STATUS, *(wish for viewer in viewers for wish in viewer.wishes)}
+        due = [wish for wish in wanted if now_s - self._fetched_s.get(wish, -SLOW_S) >= SLOW_S]
+        fetches = [self._client(client_id) for kind, client_id in due if kind == "client"]
+        if STATUS in due:
+            fetches.append(self._status(len(viewers)))
+        if listed := [wish for wish in due if wish[0] in ("session", "sessions")]:
+            fetches.append(self._sessions(listed))
+        texts = {wish: text for wish, text in self._texts.items() if wish in wanted}
+        for fetched in await asyncio.gather(*fetches):
+            texts |= fetched
+        self._texts = texts
+        self._fetched_s = {wish: now_s if wish in due else self._fetched_s[wish] for wish in wanted}
+        return texts
+
+    async def _status(self, viewers: int) -> dict[Wish, str]:
+        return {STATUS: messages.status(await self._bridge.status(), viewers)}
+
+    async def _client(self, client_id: str) -> dict[Wish, str]:
+        body = None
+        try:
+            body = await self._bridge.get_client(client_id)
+        except RequestError as error:
+            if error.status != 404:
+                raise
+        return {("client", client_id): messages.client(client_id, body)}
+
+    async def _sessions(self, wishes: list[Wish]) -> dict[Wish, str]:
+        listed, total = await self._bridge.sessions(LISTED_SESSIONS)
+        by_id = {body["id"]: body for body in listed}
+        return {
+            (kind, session_id): messages.sessions(listed, total)
+            if kind == "sessions"
+            else messages.session(session_id, by_id.get(session_id))
+            for kind, session_id in wishes
+        }
+
+
+def _parsed(text: str) -> bodies.Watch | bodies.More:
+    try:
+        return bodies.ViewerMessage.validate_json(text)
+    except ValidationError as error:
+        field, detail = bodies.fault(error.errors(include_url=False, include_input=False)[0])
+        raise BadMessage(1008, f"{field}: {detail}" if field else detail) from None

@@ -1,0 +1,94 @@
+"""Errors as RFC 9457 problem details: a stable `type`, the field at fault, and what would be right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from udprism.errors import RequestError, StoreError
+from udprism.web import bodies
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:udprism:problem:"
+MAX_FAULTS: Final = 20
+"""Faults of one body that are listed: an attacker's body may hold thousands."""
+
+_HTML_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+
+_FRAMEWORK: Final = {
+    400: ("invalid", "the body is not JSON"),
+    404: ("not-found", "there is nothing at this path; /api/openapi.json lists what there is"),
+    405: ("method-not-allowed", "this path knows other methods: see the Allow header"),
+    413: ("too-large", "a body has at most 65536 bytes"),
+}
+
+
+def response(
+    status: int,
+    kind: str,
+    detail: str,
+    *,
+    field: str | None = None,
+    errors: list[dict[str, str | None]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem; what came from outside cannot act as markup even where somebody sniffs."""
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + kind,
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "field": field,
+    }
+    if errors is not None:
+        body["errors"] = errors
+    content = json.dumps(body).translate(_HTML_ESCAPES)
+    return Response(content, status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the app with a problem."""
+    app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(StoreError, _not_kept)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(500, _bug)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return from_request_error(error)
+
+
+def from_request_error(error: RequestError) -> Response:
+    """The problem that the bridge named."""
+    return response(error.status, error.kind, error.detail, field=error.field)
+
+
+async def _not_kept(request: Request, error: Exception) -> Response:
+    return response(507, "not-kept", f"the change was not made, because it could not be written: {error}")
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = [bodies.fault(one) for one in error.errors()[:MAX_FAULTS]]
+    listed: list[dict[str, str | None]] = [{"field": field or None, "detail": detail} for field, detail in faults]
+    field, detail = faults[0]
+    return response(422, "invalid", detail, field=field or None, errors=listed)
+
+
+async def _framework(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind, detail = _FRAMEWORK.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
+    return response(error.status_code, kind, detail, headers=error.headers)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    return response(500, "bug", "this is a defect of udprism; its log holds the cause")
