@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from udprism.core import palette
 from udprism.core.types import NS_PER_MS, NS_PER_S, Cause, Fate, State
 from udprism.errors import RequestError
@@ -204,9 +205,7 @@ class FakeBridge:
             self._by_slot.append(None)
             self._changed.append(0)
         rate = rate_hz or self.settings.rate_hz
-        client = _Client(
-            slot, secrets.token_hex(4), name, target, mode or "auto", rate, colours or 1, self.unix_ns()
-        )
+        client = _Client(slot, secrets.token_hex(4), name, target, mode or "auto", rate, colours or 1, self.unix_ns())
         self._by_slot[slot] = self._clients[client.id] = client
         self._touch(slot)
         return client
@@ -318,7 +317,7 @@ class FakeBridge:
 
     def _colour(self, client: _Client, sequence: int) -> str:
         rgb = rgb_of(np.array([client.slot]), np.array([sequence]))[0]
-        return palette.NAMES[int(np.flatnonzero((palette.RGB == rgb).all(axis=1))[0])]
+        return palette.NAMES[int(np.flatnonzero((rgb == palette.RGB).all(axis=1))[0])]
 
     async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
         client = self._find(client_id)
@@ -513,7 +512,9 @@ class FakeBridge:
             n=n,
             state=column([client.state for client in clients], np.uint8),
             rgba=rgba,
-            flags=column([self._flags(client, int(count)) for client, count in zip(clients, issued, strict=True)], "u1"),
+            flags=column(
+                [self._flags(client, int(count)) for client, count in zip(clients, issued, strict=True)], "u1"
+            ),
             age_ms=column(ages, np.uint16, 65_535),
             rate_hz=column(at_full_rate, np.float32),
             loss_ratio=column(lost / np.maximum(issued, 1) + unknown, np.float32, np.nan),
@@ -595,7 +596,9 @@ class Tap:
         self.is_open = True
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.is_open = False
 
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:

@@ -125,7 +125,7 @@ def fault(error: Any) -> tuple[str, str]:
         case "json_invalid":
             return "", "the body is not JSON"
         case "union_tag_invalid" | "union_tag_not_found":
-            return "type", f"must be one of {error['ctx'].get('expected_tags', "'watch', 'more'")}"
+            return "type", "must be 'watch' or 'more'"
         case "value_error":
             return field, str(error["ctx"]["error"])
         case _:
