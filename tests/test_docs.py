@@ -1,0 +1,96 @@
+"""The documents name settings, flags, routes and modules: each must exist, and each module and route must be named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from udprism.cli import app
+from udprism.cli.flags import variable
+from udprism.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "backend" / "udprism"
+DOCUMENTS = [path for path in (ROOT / "README.md", *sorted((ROOT / "backend").glob("*.md"))) if path.exists()]
+
+
+def commands() -> dict[str, set[str]]:
+    """Each subcommand's flags."""
+    group = typer.main.get_command(app)
+    found: dict[str, set[str]] = {"": {"--version", "--help"}}
+    for name, command in group.commands.items():  # type: ignore[attr-defined]  # a group, since it has subcommands
+        found[name] = {"--help"} | {option for parameter in command.params for option in parameter.opts}
+    return found
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_variable_that_is_named_is_a_setting(document: Path) -> None:
+    known = {variable(name) for name in Settings.model_fields} | {"UDPRISM_OPEN"}
+    assert set(re.findall(r"UDPRISM_[A-Z_]*[A-Z]", document.read_text())) - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_subcommand_that_is_named_exists_with_its_flags(document: Path) -> None:
+    known = commands()
+    for words in re.findall(r"`(?:\.venv/bin/)?udprism ([^`]*)`", document.read_text()):
+        name = words.split()[0]
+        assert name in known, f"udprism {words}"
+        assert set(re.findall(r"--[a-z-]+", words)) <= known[name], f"udprism {words}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_flag_that_is_named_alone_belongs_to_some_subcommand(document: Path) -> None:
+    known = set().union(*commands().values())
+    for words in re.findall(r"`(--[^`]*)`", document.read_text()):
+        assert words.split()[0] in known, words
+
+
+def test_flags_of_serve_are_settings() -> None:
+    names = {option.removeprefix("--").replace("-", "_") for option in commands()["serve"]}
+    assert names - {"help", "open"} <= set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+def module_map() -> set[str]:
+    """The modules that ARCHITECTURE.md's map names, as paths below the package."""
+    text = (ROOT / "backend" / "ARCHITECTURE.md").read_text()
+    block = re.search(r"```\nudprism/\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    named: set[str] = set()
+    folder = ""
+    for line in block[1].splitlines():
+        name = line.split()[0]
+        if line.startswith("    "):
+            named.add(f"{folder}{name}")
+        else:
+            folder = name if name.endswith("/") else ""
+            named.add(name.rstrip("/"))
+    return named
+
+
+def test_the_map_names_every_module_and_no_other() -> None:
+    there = {
+        str(path.relative_to(PACKAGE).with_suffix("")).removesuffix("/__init__")
+        for path in PACKAGE.rglob("*.py")
+        if path != PACKAGE / "__init__.py"
+    }
+    assert module_map() == there
+
+
+def test_decisions_are_dated_newest_first_and_say_what_would_reverse_them() -> None:
+    text = (ROOT / "backend" / "DECISIONS.md").read_text()
+    decisions = text.split("\n## ")[1:]
+    dates = [decision[:10] for decision in decisions]
+    assert dates == sorted(dates, reverse=True)
+    for decision in decisions:
+        assert re.match(r"\d{4}-\d\d-\d\d: ", decision)
+        assert "*Would be reversed by:*" in decision, decision.splitlines()[0]
