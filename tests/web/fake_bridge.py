@@ -40,8 +40,25 @@ for _class, _places in _REORDERED.items():
     _MARKS[_class, list(_places)] |= 4
 for _class, _places in _DUPLICATE.items():
     _MARKS[_class, list(_places)] |= 8
-_LOST_BEFORE = np.zeros((_CLASSES, PERIOD + 1), np.int64)
-_LOST_BEFORE[:, 1:] = np.cumsum(_FATE == Fate.LOST, axis=1)
+
+
+def _before(here: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """int64[classes, PERIOD + 1]: how many sequence numbers of the period are so, before each place."""
+    return np.concatenate([np.zeros((_CLASSES, 1), np.int64), np.cumsum(here, axis=1)], axis=1)
+
+
+_LOST_BEFORE = _before(_FATE == Fate.LOST)
+_REORDERED_BEFORE = _before(_MARKS & 4 != 0)
+_DUPLICATE_BEFORE = _before(_MARKS & 8 != 0)
+
+
+def _count_before(
+    table: npt.NDArray[np.int64], slot: npt.NDArray[np.int64], issued: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """How many of the first `issued` sequence numbers of each slot are so."""
+    kind = slot % _CLASSES
+    return issued // PERIOD * table[kind, PERIOD] + table[kind, issued % PERIOD]
+
 
 _ODD = {7: State.SILENT, 15: State.REFUSED, 31: State.CONNECTING, 39: State.ERROR}
 PLAIN_EVERY = (40, 23)
@@ -84,8 +101,6 @@ class Snapshot:
     row_stats: npt.NDArray[np.void]
     cells: npt.NDArray[np.uint8]
     received_total: int
-    relayed: int
-    conflated: int
 
 
 class Roster(NamedTuple):
@@ -156,9 +171,6 @@ class FakeBridge:
         self._roster_version = 1
         self._links: dict[str, dict[str, Any]] = {}
         self._removed_received = 0
-        self._seen = np.zeros(0, np.uint32)
-        self._relayed = self._conflated = 0
-        self._received_last = 0
         self._raw = ["127.0.0.1:40001", "127.0.0.1:40002"]
 
     # clients
@@ -294,14 +306,19 @@ class FakeBridge:
             "mode": client.mode,
             "stream": ("plain" if client.is_plain else "measured") if heard else None,
             "state": client.state.name.lower(),
+            "error": "no route to host" if client.state == State.ERROR else None,
+            "paused": client.paused,
             "rate_hz": client.rate_hz,
+            "measured_rate_hz": client.rate_hz if client.state == State.LIVE else 0.0,
             "colours": client.colours,
             "local_address": f"127.0.0.1:{50_000 + client.slot % 10_000}",
-            "session_id": f"{client.slot:08x}",
+            "session_id": f"s-{client.slot:08x}",
             "ledger": self._ledger(issued, issued - lost, lost),
+            "path": "in-process" if heard else None,
             "loss_ratio": lost / issued if issued else None,
             "jitter_ms": 0.2 if heard else None,
             "delay_ms": delay,
+            "delay_is_relative": False if heard else None,
             "rtt_ms": 0.3 if heard else None,
             "last_colour": self._colour(client, issued - 1) if heard else None,
             "age_ms": self._age_ms(client),
@@ -315,9 +332,10 @@ class FakeBridge:
         last_ns = client.made_ns + int((issued - client.counted) * NS_PER_S / client.rate_hz)
         return max(0, self.unix_ns() - last_ns) / NS_PER_MS
 
-    def _colour(self, client: _Client, sequence: int) -> str:
+    def _colour(self, client: _Client, sequence: int) -> dict[str, str]:
         rgb = rgb_of(np.array([client.slot]), np.array([sequence]))[0]
-        return palette.NAMES[int(np.flatnonzero((rgb == palette.RGB).all(axis=1))[0])]
+        name = palette.NAMES[int(np.flatnonzero((rgb == palette.RGB).all(axis=1))[0])]
+        return {"name": name, "rgb": "#" + bytes(rgb).hex()}
 
     async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
         client = self._find(client_id)
@@ -329,15 +347,15 @@ class FakeBridge:
         marks = int(_MARKS[client.slot % _CLASSES, sequence % PERIOD])
         heard = fate != Fate.LOST
         sent_ns = client.made_ns + int((sequence - client.counted) * NS_PER_S / client.rate_hz)
-        rgb = bytes(rgb_of(np.array([client.slot]), np.array([sequence]))[0])
+        colour = self._colour(client, sequence)
         header = b"\xc7\x01\x01\x00" + client.slot.to_bytes(4, "big") + sequence.to_bytes(4, "big")
-        payload = header + sent_ns.to_bytes(8, "big") + rgb
+        payload = header + sent_ns.to_bytes(8, "big") + bytes.fromhex(colour["rgb"][1:])
         return {
             "sequence": sequence,
             "fate": fate.name.lower(),
             "cause": None if heard else "link",
-            "colour": self._colour(client, sequence) if heard else None,
-            "rgb": "#" + rgb.hex() if heard else None,
+            "colour": colour["name"] if heard else None,
+            "rgb": colour["rgb"] if heard else None,
             "sent_at_ns": sent_ns,
             "received_at_ns": sent_ns + 200_000 if heard else None,
             "delay_ms": 0.2 if heard else None,
@@ -356,7 +374,7 @@ class FakeBridge:
 
     def _session(self, address: str, client: _Client | None) -> dict[str, Any]:
         age_ms = (self.unix_ns() - self.started_unix_ns) / NS_PER_MS
-        session_id = f"{client.slot:08x}" if client else "raw-" + address.rpartition(":")[2]
+        session_id = f"s-{client.slot:08x}" if client else "raw-" + address.rpartition(":")[2]
         return {
             "id": session_id,
             "address": address,
@@ -377,7 +395,7 @@ class FakeBridge:
             "responses": [] if client else [_RESPONSE | {"unix_ms": self.started_unix_ns // NS_PER_MS}],
             "reported": None,
             "link": self._links.get(session_id),
-            "last_colour": "red",
+            "last_colour": {"name": "red", "rgb": "#ff0000"},
         }
 
     async def end_session(self, session_id: str) -> None:
@@ -447,7 +465,7 @@ class FakeBridge:
             "schedule": {"lag_ms": 0.1, "skipped_ticks": 0},
             "server": {"state": "running", "restarts": 0},
             "attention": [
-                {"slot": client.slot, "id": client.id, "name": client.name, "why": "losing", "value": 0.0625}
+                {"slot": client.slot, "id": client.id, "name": client.name, "why": "loss", "value": 0.0625}
                 for client in losing[:20]
             ],
         }
@@ -476,9 +494,10 @@ class FakeBridge:
         return Roster(self._roster_version, base, upsert, remove)
 
     def _roster_row(self, client: _Client) -> tuple[Any, ...]:
-        body = self._body(client)
-        keys = ("slot", "id", "name", "target", "mode", "stream", "rate_hz", "colours", "local_address")
-        return tuple(body[key] for key in keys)
+        stream = ("plain" if client.is_plain else "measured") if client.state == State.LIVE else None
+        address = f"127.0.0.1:{50_000 + client.slot % 10_000}"
+        target, rate_hz = client.target, client.rate_hz
+        return client.slot, client.id, client.name, target, client.mode, stream, rate_hz, client.colours, address
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
         if self.down:
@@ -490,7 +509,7 @@ class FakeBridge:
         clients = [client for client in self._by_slot if client is not None]
         slot = np.array([client.slot for client in clients], np.int64)
         issued = np.array([client.issued(now_ns) for client in clients], np.int64)
-        lost = _LOST_BEFORE[slot % _CLASSES, issued % PERIOD] + issued // PERIOD * _LOST_BEFORE[slot % _CLASSES, PERIOD]
+        lost = _count_before(_LOST_BEFORE, slot, issued)
         heard = issued > lost
         unknown = np.where(heard, np.float32(0), np.float32(np.nan))
         at_full_rate = np.array([client.rate_hz if client.state == State.LIVE else 0 for client in clients], np.float32)
@@ -505,16 +524,13 @@ class FakeBridge:
         rgba = np.zeros((n, 4), np.uint8)
         rgba[slot[heard], :3] = rgb_of(slot[heard], issued[heard] - 1)
         rgba[slot[heard], 3] = 255
-        self._count(version)
         return Snapshot(
             frame=self.snapshots,
             unix_ns=now_ns,
             n=n,
             state=column([client.state for client in clients], np.uint8),
             rgba=rgba,
-            flags=column(
-                [self._flags(client, int(count)) for client, count in zip(clients, issued, strict=True)], "u1"
-            ),
+            flags=column(self._flags(clients, slot, issued), np.uint8),
             age_ms=column(ages, np.uint16, 65_535),
             rate_hz=column(at_full_rate, np.float32),
             loss_ratio=column(lost / np.maximum(issued, 1) + unknown, np.float32, np.nan),
@@ -523,32 +539,19 @@ class FakeBridge:
             version=version,
             roster_version=self._roster_version,
             **self._rows(watch_slots, now_ns),
-            received_total=self._received_last,
-            relayed=self._relayed,
-            conflated=self._conflated,
+            received_total=int(version.sum(dtype=np.int64)) + self._removed_received,
         )
 
-    def _count(self, version: npt.NDArray[np.uint32]) -> None:
-        total = int(version.sum(dtype=np.int64)) + self._removed_received
-        before = np.zeros_like(version)
-        before[: len(self._seen)] = self._seen[: len(version)]
-        changed = int(np.count_nonzero(version != before))
-        received = total - self._received_last
-        self._relayed += min(changed, received)
-        self._conflated += received - min(changed, received)
-        self._seen, self._received_last = version, total
-
-    def _flags(self, client: _Client, issued: int) -> int:
-        recent = np.arange(max(0, issued - max(1, int(client.rate_hz))), issued) % PERIOD
-        fates, marks = _FATE[client.slot % _CLASSES, recent], _MARKS[client.slot % _CLASSES, recent]
-        has_link = client.link is not None or "default" in self._links
-        return (
-            int((fates == Fate.LOST).any())
-            | int((marks & 4).any()) << 1
-            | int((marks & 8).any()) << 2
-            | int(client.is_plain) << 4
-            | int(has_link) << 5
-        )
+    def _flags(
+        self, clients: list[_Client], slot: npt.NDArray[np.int64], issued: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        a_second_ago = np.maximum(0, issued - np.array([max(1, int(client.rate_hz)) for client in clients], np.int64))
+        flags = np.array([client.is_plain << 4 for client in clients], np.int64)
+        flags |= np.array([("default" in self._links or client.link is not None) << 5 for client in clients], np.int64)
+        for bit, table in enumerate((_LOST_BEFORE, _REORDERED_BEFORE, _DUPLICATE_BEFORE)):
+            recent = _count_before(table, slot, issued) - _count_before(table, slot, a_second_ago)
+            flags |= (recent > 0).astype(np.int64) << bit
+        return flags
 
     def _rows(self, watch_slots: list[int], now_ns: int) -> dict[str, Any]:
         watched = [
