@@ -1,8 +1,7 @@
-"""Reading a body's fields: each reader answers the value or raises RequestError with the field and what would be right."""
+"""Reading a body's fields: the value, or RequestError with the field and what would be right."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 from udprism.errors import RequestError
@@ -22,8 +21,8 @@ def table(value: object, field: str | None, known: Iterable[str]) -> dict[str, o
 
 def number(value: object, field: str, low: float, high: float) -> float:
     """A number from `low` to `high`."""
-    # A bool is an int to Python; NaN and infinity are floats, and huge whole numbers do not fit one.
-    if isinstance(value, bool) or not isinstance(value, int | float) or (math.isnan(value) or not low <= value <= high):
+    # A bool is an int to Python. `not low <= value` refuses NaN too, which `value < low` would let through.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise RequestError(f"expected a number from {low:g} to {high:g}, not {_shown(value)}", field=field)
     return float(value)
 
@@ -57,4 +56,7 @@ def text(value: object, field: str, max_characters: int) -> str:
 
 
 def _shown(value: object) -> str:
+    # Python refuses to write whole numbers of thousands of digits.
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a huge number"
     return value if isinstance(value, str) and len(value) <= 32 else f"{value!r:.32}"

@@ -23,7 +23,7 @@ MAX_SEED = (1 << 53) - 1
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Gilbert and Elliott's model: a good and a bad state, the draw is made before each datagram.
+    """Gilbert and Elliott's model: a good and a bad state; a step is drawn for each datagram.
 
     enter_ratio, leave_ratio: probability of good to bad and of bad to good; bursts last 1 / leave_ratio datagrams in
     the mean. loss_ratio: loss in the bad state; in the good state it is the link's own loss_ratio (netem's p, r, 1-h
