@@ -1,0 +1,189 @@
+"""Receivers: the datagrams of thousands of sockets as batches of columns, each with the kernel's own stamp.
+
+`best_receiver` chooses: io_uring where the kernel has it and allows it (half the processor time of the next, as
+measured), epoll on other Linuxes, and what `selectors` offers elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import selectors
+import socket
+import struct
+import sys
+import time
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from udprism.core.types import NS_PER_S, Arrivals
+from udprism.udp.sockets import drain_error_queue
+from udprism.udp.uring import UringReceiver
+
+_SO_TIMESTAMPNS = 35
+_MSG_TRUNC = 0x20  # asked for, the kernel tells the true length of a datagram that was cut off
+_CONTROL_BYTES = 32
+_STAMP = struct.Struct("qq")
+_NO_NEWS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR}
+
+_Watched: TypeAlias = tuple[int, socket.socket, str | None]
+_Ready: TypeAlias = list[tuple[selectors.SelectorKey, int]]
+
+
+class Receiver(Protocol):
+    """Used by one thread at a time; only `wake` is for any. Where another thread polls, it takes over.
+
+    description: for people: which one it is, and why not a better one. errors: (slot, errno) of the last poll, such as
+    ECONNREFUSED; the socket goes on.
+    """
+
+    description: str
+    errors: list[tuple[int, int]]
+
+    def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
+        """From now on `sock` is heard, as `slot`; the receiver sets its stamps and whether it blocks, so send on it
+        with MSG_DONTWAIT. source_ip: for a socket that is not connected: datagrams from elsewhere are dropped, and the
+        error queue is emptied at each error."""
+
+    def remove(self, sock: socket.socket, slot: int) -> None:
+        """Before `sock` is closed. Nothing of it is reported afterwards, and `slot` can be used again at once."""
+
+    def poll(self, timeout_s: float) -> Arrivals:
+        """The next datagrams, in each socket's order; valid until the next poll. Waits until there is one, an error, a
+        `wake`, or the time is over; where there is traffic, long enough for some more to come (`coalesce_s`)."""
+
+    def wake(self) -> None:
+        """The poll that is under way, or else the next, returns within `coalesce_s`."""
+
+    def close(self) -> None:
+        """Gives back descriptors and memory; the sockets stay open."""
+
+
+def best_receiver(capacity: int, width: int, max_batch: int, coalesce_s: float) -> Receiver:
+    """The fastest receiver that works here.
+
+    capacity: slots are 0 to capacity-1. width: bytes of payload in a row. max_batch: rows of a batch. coalesce_s: how
+    long a poll may let datagrams gather, as a network card coalesces interrupts: a batch of one costs as much as one
+    of a hundred, and the kernel's stamps keep it out of every delay and jitter.
+    """
+    if sys.platform != "linux":
+        return PollReceiver(width, max_batch, coalesce_s)
+    try:
+        return UringReceiver(capacity, width, max_batch, coalesce_s)
+    except OSError as error:  # a container's seccomp profile, kernel.io_uring_disabled, an old kernel
+        return PollReceiver(width, max_batch, coalesce_s, why=f" (io_uring: {error.strerror})")
+
+
+class PollReceiver:
+    """`Receiver` on `selectors` and one call a datagram; works everywhere (Windows' select() ends at 512 sockets).
+
+    stamps: whether the kernel stamps arrivals; else the instant of the read is taken.
+    """
+
+    def __init__(
+        self, width: int, max_batch: int, coalesce_s: float, *, stamps: bool = sys.platform == "linux", why: str = ""
+    ) -> None:
+        self._selector = selectors.DefaultSelector()
+        self.description = type(self._selector).__name__.removesuffix("Selector").lower() + why
+        self.errors: list[tuple[int, int]] = []
+        self._width, self._max_batch, self._coalesce_s, self._busy = width, max_batch, coalesce_s, False
+        self.stamps, self._receive = stamps, self._receive_stamped if stamps else self._receive_plain
+        # One byte more than a row shows, so that a datagram that was cut off can be told by its length.
+        self._buffer = np.zeros((max_batch, width + 1), np.uint8)
+        self._cells = [memoryview(row.data) for row in self._buffer]
+        self._waiting, self._waker = socket.socketpair()
+        self._waiting.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._waiting, selectors.EVENT_READ)
+
+    def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
+        """See `Receiver`."""
+        if self.stamps:
+            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.setblocking(False)
+        data: _Watched = (slot, sock, source_ip and source_ip.partition("%")[0])
+        self._selector.register(sock, selectors.EVENT_READ, data)
+
+    def remove(self, sock: socket.socket, slot: int) -> None:
+        """See `Receiver`."""
+        self._selector.unregister(sock)
+
+    def poll(self, timeout_s: float) -> Arrivals:
+        """See `Receiver`."""
+        self.errors = []
+        slots: list[int] = []
+        lengths: list[int] = []
+        stamps: list[bytes] = []
+        if self._busy:
+            time.sleep(min(self._coalesce_s, timeout_s))
+        ready, tried = self._selector.select(timeout_s), 0
+        # Each round reads one datagram of each socket. A flood that is dropped must not hold the poll for ever.
+        while ready and tried < 2 * self._max_batch and len(slots) < self._max_batch:
+            self._receive(ready[: self._max_batch - len(slots)], slots, lengths, stamps)
+            tried += len(ready)
+            ready = self._selector.select(0)
+        self._busy = bool(slots)
+        stamp = np.frombuffer(b"".join(stamps), np.int64).reshape(-1, 2)
+        return Arrivals(
+            np.array(slots, np.int32),
+            stamp[:, 0] * NS_PER_S + stamp[:, 1],
+            np.array(lengths, np.int32),
+            self._buffer[: len(slots), : self._width],
+        )
+
+    def wake(self) -> None:
+        """See `Receiver`."""
+        with contextlib.suppress(BlockingIOError):  # so many wakes are waiting that one more says nothing
+            self._waker.send(b"w")
+
+    def close(self) -> None:
+        """See `Receiver`."""
+        self._selector.close()
+        self._waiting.close()
+        self._waker.close()
+
+    def _receive_stamped(self, ready: _Ready, slots: list[int], lengths: list[int], stamps: list[bytes]) -> None:
+        for key, _ in ready:
+            if key.data is None:
+                self._woken()
+                continue
+            slot, sock, source_ip = key.data
+            try:
+                length, control, _, source = sock.recvmsg_into([self._cells[len(slots)]], _CONTROL_BYTES, _MSG_TRUNC)
+            except OSError as error:
+                self._failed(key.data, error)
+                continue
+            if source_ip is None or source[0].partition("%")[0] == source_ip:
+                slots.append(slot)
+                lengths.append(length)
+                stamps.append(control[0][2])
+
+    def _receive_plain(self, ready: _Ready, slots: list[int], lengths: list[int], stamps: list[bytes]) -> None:
+        for key, _ in ready:
+            if key.data is None:
+                self._woken()
+                continue
+            slot, sock, source_ip = key.data
+            try:
+                length, source = sock.recvfrom_into(self._cells[len(slots)])
+            except OSError as error:
+                if error.errno != errno.EMSGSIZE:  # Windows' way to say that it cut a datagram off
+                    self._failed(key.data, error)
+                    continue
+                length, source = self._width + 1, (source_ip,)
+            if source_ip is None or source[0].partition("%")[0] == source_ip:
+                slots.append(slot)
+                lengths.append(length)
+                stamps.append(_STAMP.pack(0, time.time_ns()))
+
+    def _failed(self, watched: _Watched, error: OSError) -> None:
+        slot, sock, source_ip = watched
+        if error.errno is not None and error.errno not in _NO_NEWS:
+            self.errors.append((slot, error.errno))
+        if source_ip is not None:
+            drain_error_queue(sock)  # as long as it is not empty, the selector says that there is something to read
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._waiting.recv(4096)
