@@ -1,0 +1,52 @@
+/** "Needs attention": the worst clients in words, so that nobody has to find them in a picture. */
+import { element, icon, need, within } from "./dom.js";
+import { milliseconds, percent, span } from "./format.js";
+
+/** @typedef {import("./messages.js").Attention} Attention */
+
+const SHOWN = 8;
+
+export class AttentionList {
+  #root = need("attention", HTMLElement);
+  #list = within(this.#root, "ul", HTMLUListElement);
+  #shown = "";
+  #world;
+
+  /** @param {import("./state.js").World} world @param {(id: string) => void} open */
+  constructor(world, open) {
+    this.#world = world;
+    this.#list.addEventListener("click", (event) => {
+      const id = /** @type {Element} */ (event.target).closest("[data-id]")?.getAttribute("data-id");
+      if (id) open(id);
+    });
+  }
+
+  tick() {
+    const all = this.#world.status?.attention ?? [];
+    const key = JSON.stringify(all);
+    if (key === this.#shown) return;
+    this.#shown = key;
+    this.#root.hidden = all.length === 0;
+    const focused = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("data-id") : null;
+    const rows = all.slice(0, SHOWN).map((one) => element("li", {}, this.#button(one)));
+    if (all.length > SHOWN) rows.push(element("li", {}, `and ${all.length - SHOWN}${all.length === 20 ? " or more" : ""} others`));
+    this.#list.replaceChildren(...rows);
+    if (focused) /** @type {HTMLElement | null} */ (this.#list.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
+  }
+
+  /** @param {Attention} one */
+  #button(one) {
+    const { shape, words } = reason(one);
+    return element("button", { type: "button", class: "plain", "data-id": one.id }, icon(shape), " ", one.name ?? one.id, " ", element("span", {}, words));
+  }
+}
+
+/** @param {Attention} one */
+function reason(one) {
+  switch (one.why) {
+    case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
+    case "silent": return { shape: "silent", words: one.value === null ? "silent" : `silent for ${span(one.value)}` };
+    case "jitter": return { shape: "losing", words: `jitter ${milliseconds(one.value)}` };
+    default: return { shape: ["refused", "error", "connecting", "paused"].includes(one.why) ? one.why : "error", words: one.why };
+  }
+}

@@ -1,0 +1,103 @@
+/**
+ * The page clock: the one owner of the animation frame, and what keeps the picture from flashing (WCAG 2.3.1).
+ *
+ * Random colours at 60 Hz would flash dozens of times a second. So a scene takes its picture on a shared, slow tick and is faded from the
+ * one before: at most one flash a second, whatever the data. What may follow the data at once (softened colours, small swatches) does it
+ * in `live`, which promises not to flash by itself.
+ */
+
+export const TICK_MS = 500;
+export const TICK_REDUCED_MS = 1000;
+export const FADE_MS = 250;
+
+/** tick: take the next still picture. live: take what may follow each frame. paint: draw, `fade` 0 (earlier picture) to 1 (the latest).
+ * @typedef {{tick?: () => void, live?: () => void, paint?: (fade: number) => void}} Scene */
+
+export class Clock {
+  /** @type {Set<Scene>} */ #scenes = new Set();
+  /** @type {() => void} */ #painted;
+  #tickNumber = -1;
+  #tickAtMs = -Infinity;
+  #fade = 1;
+  #fresh = false;
+  #dirty = true;
+  #stepTimes = new Float64Array(30);
+  #steps = 0;
+  tickMs = TICK_MS;
+  fadeMs = FADE_MS;
+  paused = false;
+
+  /** @param {() => void} painted called at the end of each animation frame: the time to ask for more */
+  constructor(painted) {
+    this.#painted = painted;
+  }
+
+  start() {
+    const step = (/** @type {number} */ nowMs) => {
+      this.step(nowMs);
+      requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+  }
+
+  /** @param {Scene} scene */
+  add(scene) {
+    this.#scenes.add(scene);
+  }
+
+  /** Fewer, harder steps for who asked the system for less motion. @param {boolean} reduced */
+  reduceMotion(reduced) {
+    this.tickMs = reduced ? TICK_REDUCED_MS : TICK_MS;
+    this.fadeMs = reduced ? 0 : FADE_MS;
+  }
+
+  /** A new frame has come in. */
+  dataArrived() {
+    this.#fresh = true;
+  }
+
+  /** Something that is no data has changed (size, theme, scroll): paint the same picture again. */
+  repaint() {
+    this.#dirty = true;
+  }
+
+  /** The next step is a tick: for the first picture, and for what the user has just asked for. */
+  tickNow() {
+    this.#tickNumber = -1;
+  }
+
+  /** Animation frames a second, over the last half second or so. */
+  get framesPerS() {
+    const kept = Math.min(this.#steps, this.#stepTimes.length);
+    if (kept < 2) return 60;
+    const newest = this.#stepTimes[(this.#steps - 1) % this.#stepTimes.length] ?? 0;
+    const oldest = this.#stepTimes[this.#steps >= this.#stepTimes.length ? this.#steps % this.#stepTimes.length : 0] ?? 0;
+    return newest > oldest ? ((kept - 1) * 1000) / (newest - oldest) : 60;
+  }
+
+  /** @param {number} nowMs */
+  step(nowMs) {
+    this.#stepTimes[this.#steps++ % this.#stepTimes.length] = nowMs;
+    if (!this.paused) {
+      const number = Math.floor(nowMs / this.tickMs);
+      if (number !== this.#tickNumber) {
+        this.#tickNumber = number;
+        this.#tickAtMs = nowMs;
+        this.#dirty = true;
+        for (const scene of this.#scenes) scene.tick?.();
+      }
+      if (this.#fresh) {
+        this.#fresh = false;
+        this.#dirty = true;
+        for (const scene of this.#scenes) scene.live?.();
+      }
+    }
+    const fade = this.fadeMs > 0 ? Math.min(1, (nowMs - this.#tickAtMs) / this.fadeMs) : 1;
+    if (this.#dirty || fade !== this.#fade) {
+      this.#dirty = false;
+      this.#fade = fade;
+      for (const scene of this.#scenes) scene.paint?.(fade);
+    }
+    this.#painted();
+  }
+}

@@ -1,0 +1,249 @@
+/** Puts the page together: the world, the clock, the feed, and the parts that look at them. */
+import { AddDialog, removeWithUndo } from "./add.js";
+import { Address, VIEWS } from "./address.js";
+import { AttentionList } from "./attention.js";
+import { Banner, conditionOf } from "./banner.js";
+import { Clock } from "./clock.js";
+import { need, setAttribute, setText } from "./dom.js";
+import { Feed } from "./feed.js";
+import { followKeys } from "./keys.js";
+import { Lanes } from "./lanes.js";
+import { learnNames } from "./names.js";
+import { announce, notify } from "./notices.js";
+import { keepPreferences, readPreferences } from "./preferences.js";
+import { isMoving, select } from "./selection.js";
+import { ServerView } from "./server.js";
+import { applyFrame, applyMessage, emptyWorld, keepRows } from "./state.js";
+import { Summary } from "./summary.js";
+import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./theme.js";
+
+const CALM_ASK_MS = 250;
+const ROWS_ASK_MS = 100;
+const REORDER_MS = 2000;
+/** A crowd opens on the wall. */
+const CROWD = 100;
+
+const preferences = readPreferences();
+const address = new Address();
+export const world = emptyWorld();
+export const clock = new Clock(painted);
+export const feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live`, {
+  message: (message) => {
+    applyMessage(world, message);
+    if (message.type === "hello") welcome(message);
+    if (message.type === "status" && message.clients.total > CROWD) address.suggestView("wall");
+  },
+  frame: (frame) => {
+    applyFrame(world, frame);
+    clock.dataArrived();
+  },
+  changed: () => {
+    clock.tickNow();
+    showCondition();
+  },
+});
+
+const isSoftened = () => preferences.motion === "softened";
+const addDialog = new AddDialog();
+const open = (/** @type {string} */ id) => address.go({ open: id, session: "" });
+const openSession = (/** @type {string} */ id) => address.go({ open: "", session: id });
+const close = () => address.go({ open: "", session: "", tab: "overview" });
+
+/** @type {number[]} */ let sighted = [];
+const lanes = new Lanes(world, {
+  open,
+  remove: (id) => void removeWithUndo(id),
+  softened: isSoftened,
+  sighted: (slots) => { sighted = slots; },
+});
+const server = new ServerView(world, { openSession, openClient: open });
+const summary = new Summary(world, {
+  showLosing: () => address.adjust({ order: "loss" }),
+  showSilent: () => address.adjust({ order: "trouble" }),
+  openLink: () => undefined,
+});
+const attention = new AttentionList(world, open);
+const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
+
+// --- what is shown, and in what order -------------------------------------------------------------------------------------------------
+
+let chosenAtMs = -Infinity;
+let chosenFor = "";
+
+/** The selection is worked out again when the roster or the question changes; orders that move, now and then. */
+function choose() {
+  const { find, order } = address.place;
+  const question = `${world.rosterChanges} ${order} ${find}`;
+  const nowMs = performance.now();
+  const stale = (isMoving(order) || find !== "") && nowMs - chosenAtMs > REORDER_MS;
+  if (question === chosenFor && !stale) return;
+  chosenFor = question;
+  chosenAtMs = nowMs;
+  const slots = select(world, find, order);
+  lanes.setOrder(slots);
+  const empty = world.rosterChanges > 0 && world.roster.size === 0;
+  need("empty", HTMLElement).hidden = !empty || address.place.view === "server";
+  need("lanes", HTMLElement).hidden = empty || address.place.view !== "lanes";
+  need("lanes-nothing", HTMLElement).hidden = slots.length > 0;
+}
+
+clock.add({
+  tick: () => {
+    choose();
+    summary.tick();
+    attention.tick();
+    server.tick();
+  },
+});
+clock.add(lanes);
+
+/** After each animation frame: ask for what the next one will show, no more often than it can be seen. */
+let askedAtMs = -Infinity;
+let rowsAskedAtMs = -Infinity;
+function painted() {
+  const nowMs = performance.now();
+  const eager = isSoftened();
+  if (clock.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : CALM_ASK_MS)) return;
+  askedAtMs = nowMs;
+  const rows = address.place.view === "lanes" && nowMs - rowsAskedAtMs >= ROWS_ASK_MS;
+  if (rows) rowsAskedAtMs = nowMs;
+  const wanted = address.place.view === "lanes" ? sighted : [];
+  keepRows(world, new Set(wanted));
+  feed.watch({ rows: wanted, client: address.place.open || null, sessions: address.place.view === "server", session: address.place.session || null });
+  feed.more(rows);
+}
+
+/** @param {import("./messages.js").Hello} hello */
+function welcome(hello) {
+  learnNames(hello.palette.basic);
+  const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(hello.udp) ?? [];
+  const reached = ["0.0.0.0", "[::]", "::"].includes(host) ? location.hostname : host.replace(/^\[|\]$/g, "");
+  for (const node of document.querySelectorAll("[data-nc]")) setText(node, `echo connect | nc -u ${reached} ${port}`);
+}
+
+// --- pause, condition -----------------------------------------------------------------------------------------------------------------
+
+let pausedAtUnixMs = NaN;
+
+/** @param {boolean} paused */
+function pause(paused) {
+  clock.paused = paused;
+  pausedAtUnixMs = paused ? Date.now() : NaN;
+  const button = need("pause", HTMLButtonElement);
+  setAttribute(button, "aria-pressed", String(paused));
+  const use = button.querySelector("use");
+  if (use) setAttribute(use, "href", paused ? "#icon-play" : "#icon-paused");
+  const word = button.querySelector("span");
+  if (word) setText(word, paused ? "Resume" : "Pause");
+  clock.tickNow();
+  showCondition();
+}
+
+let seen = { frames: 0, missed: 0 };
+let shownOneIn = 1;
+
+function showCondition() {
+  banner.show(conditionOf({
+    feed: feed.state, lastFrameUnixMs: feed.lastFrameUnixMs, retryAtUnixMs: feed.retryAtUnixMs, reason: feed.reason,
+    paused: clock.paused, pausedAtUnixMs, framesPerS: clock.framesPerS, softened: isSoftened() && !document.hidden, shownOneIn,
+    serverState: world.status?.server.state ?? "running", nowUnixMs: Date.now(),
+  }));
+}
+setInterval(() => {
+  const frames = world.frames - seen.frames;
+  const missed = world.framesMissed - seen.missed;
+  if (frames > 0) shownOneIn = Math.round((frames + missed) / frames);
+  seen = { frames: world.frames, missed: world.framesMissed };
+  showCondition();
+}, 500);
+
+// --- controls -------------------------------------------------------------------------------------------------------------------------
+
+const find = need("find", HTMLInputElement);
+const order = need("order", HTMLSelectElement);
+find.addEventListener("input", () => address.adjust({ find: find.value }));
+order.addEventListener("change", () => address.adjust({ order: /** @type {import("./address.js").Order} */ (order.value) }));
+need("pause", HTMLButtonElement).addEventListener("click", () => pause(!clock.paused));
+for (const id of ["add-open", "empty-add"]) need(id, HTMLButtonElement).addEventListener("click", () => addDialog.open());
+need("lanes-nothing", HTMLElement).querySelector("button")?.addEventListener("click", () => address.adjust({ find: "" }));
+for (const link of document.querySelectorAll("a[data-view]")) {
+  link.addEventListener("click", (event) => {
+    const { ctrlKey, metaKey, shiftKey } = /** @type {MouseEvent} */ (event);
+    if (ctrlKey || metaKey || shiftKey) return;
+    event.preventDefault();
+    address.go({ view: /** @type {import("./address.js").View} */ (link.getAttribute("data-view")) });
+  });
+}
+for (const button of document.querySelectorAll("button.copy")) {
+  button.addEventListener("click", () => {
+    const text = button.parentElement?.querySelector("code")?.textContent ?? "";
+    navigator.clipboard.writeText(text).then(() => notify("Copied"), () => notify("This browser does not let the page copy: select the text instead"));
+  });
+}
+
+for (const radio of document.querySelectorAll("input[name=motion]")) {
+  if (!(radio instanceof HTMLInputElement)) continue;
+  radio.checked = radio.value === preferences.motion;
+  radio.addEventListener("change", () => {
+    preferences.motion = radio.value === "softened" ? "softened" : "calm";
+    keepPreferences(preferences);
+    clock.tickNow();
+  });
+}
+
+const theme = need("theme", HTMLButtonElement);
+function showTheme() {
+  applyTheme(preferences.theme);
+  const word = preferences.theme === "system" ? "as the system" : preferences.theme;
+  setAttribute(theme, "aria-label", `Theme: ${word}`);
+  theme.title = `Theme: ${word}`;
+}
+theme.addEventListener("click", () => {
+  // The first press always changes what is seen.
+  const next = { system: isDark() ? "light" : "dark", light: "dark", dark: "light" }[preferences.theme];
+  preferences.theme = next === "dark" ? "dark" : "light";
+  keepPreferences(preferences);
+  showTheme();
+  announce(`${preferences.theme} theme`);
+});
+onThemeChange(() => clock.tickNow());
+followSystemTheme();
+showTheme();
+
+const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
+const followMotion = () => clock.reduceMotion(lessMotion.matches);
+lessMotion.addEventListener("change", followMotion);
+followMotion();
+
+followKeys({
+  enabled: () => preferences.shortcuts,
+  find: () => { find.focus(); find.select(); },
+  pause: () => pause(!clock.paused),
+  lens: () => undefined,
+  help: () => undefined,
+  add: () => addDialog.open(),
+  view: (index) => address.go({ view: VIEWS[index] ?? "lanes" }),
+  escape: () => {
+    if (!address.place.open && !address.place.session) return false;
+    close();
+    return true;
+  },
+});
+
+address.follow((place) => {
+  if (find.value !== place.find) find.value = place.find;
+  order.value = place.order;
+  for (const link of document.querySelectorAll("a[data-view]")) {
+    if (link.getAttribute("data-view") === place.view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  for (const view of document.querySelectorAll(".view")) /** @type {HTMLElement} */ (view).hidden = view.getAttribute("data-view") !== place.view;
+  for (const tool of document.querySelectorAll("[data-for]")) /** @type {HTMLElement} */ (tool).hidden = !(tool.getAttribute("data-for") ?? "").includes(place.view);
+  document.title = `${place.view === "lanes" ? "" : `${place.view} · `}udprism`;
+  chosenFor = "";
+  clock.tickNow();
+});
+
+document.documentElement.dataset.started = "true";
+feed.start();
+clock.start();
