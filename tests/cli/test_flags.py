@@ -1,0 +1,115 @@
+"""Flags are settings: the flag wins over the environment, and what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import udprism
+from udprism import __main__
+from udprism.cli import app, flags
+from udprism.errors import BindError, StoreError
+
+
+def test_a_flag_wins_over_the_environment_and_the_environment_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UDPRISM_RATE_HZ", "20")
+    monkeypatch.setenv("UDPRISM_CLIENTS", "7")
+    settings = flags.read_settings(rate_hz=40.0, clients=None)
+    assert (settings.rate_hz, settings.clients, settings.engine) == (40.0, 7, "batch")
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"clients": -1}, "--clients (UDPRISM_CLIENTS) -1"),
+        ({"udp": "12345"}, "--udp (UDPRISM_UDP) '12345': expected HOST:PORT"),
+        ({"rate_hz": 5000.0}, "--rate-hz (UDPRISM_RATE_HZ) 5000.0"),
+        ({"allow_target": ["10.0.0.1/8"]}, "--allow-target (UDPRISM_ALLOW_TARGET) '10.0.0.1/8'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_flag_and_its_variable(given: dict[str, object], named: str) -> None:
+    with pytest.raises(typer.BadParameter) as refused:
+        flags.read_settings(**given)
+    assert named in refused.value.message
+
+
+def test_all_wrong_values_are_named_at_once() -> None:
+    with pytest.raises(typer.BadParameter) as refused:
+        flags.read_settings(clients=-1, udp="x")
+    assert "--clients" in refused.value.message
+    assert "--udp" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "expected"),
+    [
+        ("linux", "XDG_DATA_HOME", "{}/udprism"),
+        ("win32", "LOCALAPPDATA", "{}/udprism"),
+    ],
+)
+def test_the_data_directory_follows_the_systems_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, variable: str, expected: str
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setenv(variable, str(tmp_path))
+    assert str(flags.user_data_directory()) == expected.format(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [
+        ("linux", ".local/share/udprism"),
+        ("darwin", "Library/Application Support/udprism"),
+        ("win32", "AppData/Local/udprism"),
+    ],
+)
+def test_the_data_directory_lies_in_the_home_where_no_variable_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform: str, expected: str
+) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("LOCALAPPDATA", raising=False)
+    assert flags.user_data_directory() == tmp_path / expected
+
+
+def test_the_version_is_printed() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"udprism {udprism.__version__}\n")
+
+
+def test_no_arguments_print_the_help_and_are_a_usage_error() -> None:
+    result = CliRunner().invoke(app, [])
+    assert result.exit_code == 2
+    assert "Usage: udprism" in result.output
+
+
+def test_an_unknown_flag_is_a_usage_error() -> None:
+    assert CliRunner().invoke(app, ["doctor", "--no-such-flag"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "lines"),
+    [
+        (BindError("cannot bind UDP 127.0.0.1:12345: Address already in use"), 3, 1),
+        (StoreError("/data is in use by another udprism"), 2, 1),
+        (ZeroDivisionError("a bug"), 70, 4),
+    ],
+)
+def test_an_error_ends_with_its_exit_code_and_one_line_unless_it_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, code: int, lines: int
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("udprism.cli.app", fail)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == code
+    said = capsys.readouterr().err
+    assert str(error) in said
+    assert ("Traceback" in said) == (code == 70)
+    assert len(said.splitlines()) == lines or code == 70
