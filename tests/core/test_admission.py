@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from udprism.core import wire
+from udprism.core import commands
 from udprism.core.admission import Admission, Decision, Limiter, Refuse, Retry, Serve, parse_ip
 from udprism.core.commands import Connect
 from udprism.core.types import NS_PER_S
@@ -44,14 +44,14 @@ def decide(
     remote: int = 0,
 ) -> Decision:
     command = Connect(token=token)
-    length = len(wire.encode_connect(command))
+    length = len(commands.encode_connect(command))
     return door.decide((host, port), command, length, now_ns, unix_ns, of_address, remote)
 
 
 def token_for(door: Admission, host: str, port: int = 40_000, *, unix_ns: int = UNIX_NS) -> str:
     decision = decide(door, host, port, unix_ns=unix_ns)
     assert isinstance(decision, Retry)
-    return wire.parse_retry(decision.payload)
+    return commands.parse_retry(decision.payload)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "::1", "::ffff:127.0.0.1"])
@@ -72,7 +72,7 @@ def test_everyone_else_gets_17_bytes_first(host: str) -> None:
     decision = decide(door, host)
     assert isinstance(decision, Retry)
     assert len(decision.payload) == 17
-    token = wire.parse_retry(decision.payload)
+    token = commands.parse_retry(decision.payload)
     assert decide(door, host, token=token) == Serve("remote", LEASE_NS, 20.0)
 
 
@@ -133,7 +133,7 @@ def test_a_token_of_another_key_is_answered_with_a_new_one() -> None:
     door = admission()
     decision = decide(door, "8.8.8.8", token=token_for(before_restart, "8.8.8.8"))
     assert isinstance(decision, Retry)
-    assert isinstance(decide(door, "8.8.8.8", token=wire.parse_retry(decision.payload)), Serve)
+    assert isinstance(decide(door, "8.8.8.8", token=commands.parse_retry(decision.payload)), Serve)
 
 
 @given(st.integers(0, 59_999_999_999), st.integers(0, 200 * NS_PER_S))
@@ -246,12 +246,12 @@ class ForgedWorld(RuleBasedStateMachine):
 
     def ask(self, address: tuple[str, int], token: str | None) -> Decision:
         command = Connect(token=token)
-        length = len(wire.encode_connect(command))
+        length = len(commands.encode_connect(command))
         self.bytes_in[address] += length
         decision = self.door.decide(address, command, length, self.now_ns, self.unix_ns, 0, len(self.served))
         if isinstance(decision, Retry):
             self.bytes_out[address] += len(decision.payload)
-            self.heard[address] = wire.parse_retry(decision.payload)
+            self.heard[address] = commands.parse_retry(decision.payload)
         elif isinstance(decision, Serve):
             self.served.add(address)
         return decision
@@ -283,7 +283,7 @@ class ForgedWorld(RuleBasedStateMachine):
         self.wait(NS_PER_S)
         decision = self.ask(self.HONEST, None)
         assert isinstance(decision, Retry)
-        assert isinstance(self.ask(self.HONEST, wire.parse_retry(decision.payload)), Serve)
+        assert isinstance(self.ask(self.HONEST, commands.parse_retry(decision.payload)), Serve)
 
     @invariant()
     def no_victim_is_streamed_to(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from udprism.core import palette, wire
+from udprism.core import commands, palette, wire
 from udprism.core.commands import Command, Connect, Disconnect, Response, encode_connect, parse_command
 from udprism.errors import WireError
 
@@ -19,12 +19,12 @@ GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "wir
 REASONS = {"too-long", "empty", "not-text", "bad-command", "bad-option", "duplicate-option", "server-text"}
 
 tokens = st.text("ABCXYZabcxyz0189_-", min_size=11, max_size=11)
-names = st.text(min_size=1, max_size=64).filter(wire.is_name)
+names = st.text(min_size=1, max_size=64).filter(commands.is_name)
 connects = st.builds(
     Connect,
     measured=st.booleans(),
-    rate_hz=st.none() | st.floats(wire.MIN_RATE_HZ, wire.MAX_RATE_HZ),
-    colours=st.none() | st.integers(1, wire.MAX_COLOURS),
+    rate_hz=st.none() | st.floats(commands.MIN_RATE_HZ, commands.MAX_RATE_HZ),
+    colours=st.none() | st.integers(1, commands.MAX_COLOURS),
     palette=st.none() | st.sampled_from(palette.PALETTES),
     name=st.none() | names,
     token=st.none() | tokens,
@@ -67,11 +67,11 @@ def test_golden_bad_commands_say_what_is_wrong(vector: dict[str, Any]) -> None:
 
 def test_golden_retries() -> None:
     for vector in GOLDEN["retries"]:
-        assert wire.parse_retry(bytes.fromhex(vector["hex"])) == vector["token"]
-        assert bytes.fromhex(vector["hex"]).rstrip(b"\n") == wire.encode_retry(vector["token"])
+        assert commands.parse_retry(bytes.fromhex(vector["hex"])) == vector["token"]
+        assert bytes.fromhex(vector["hex"]).rstrip(b"\n") == commands.encode_retry(vector["token"])
     for data in GOLDEN["bad_retries"]:
         with pytest.raises(WireError, match="not-retry"):
-            wire.parse_retry(bytes.fromhex(data))
+            commands.parse_retry(bytes.fromhex(data))
 
 
 @given(st.one_of(st.binary(max_size=300), near_commands, near_commands.map(lambda data: data + b"\xff")))
@@ -96,7 +96,7 @@ def test_what_is_asked_for_is_what_is_understood(connect: Connect) -> None:
         assert connect.name is not None  # only a name can be that long
         assert len(connect.name) > 15
         return
-    assert len(data) <= wire.MAX_COMMAND_BYTES
+    assert len(data) <= commands.MAX_COMMAND_BYTES
     assert data.isascii()
     assert parse_command(data) == connect
 
@@ -122,9 +122,9 @@ def test_no_colour_that_a_server_sends_is_accepted(name: palette.PaletteName, in
 
 @given(tokens)
 def test_a_retry_is_17_bytes_and_never_accepted_by_a_server(token: str) -> None:
-    data = wire.encode_retry(token)
+    data = commands.encode_retry(token)
     assert len(data) == 17
-    assert wire.parse_retry(data) == token
+    assert commands.parse_retry(data) == token
     with pytest.raises(WireError, match="server-text"):
         parse_command(data)
 
@@ -141,5 +141,5 @@ def test_basic_names_in_indonesian_are_responses() -> None:
 
 
 def test_rates_at_the_bounds_survive_the_wire() -> None:
-    for rate_hz in (wire.MIN_RATE_HZ, math.nextafter(wire.MIN_RATE_HZ, 1), 1 / 3, wire.MAX_RATE_HZ):
+    for rate_hz in (commands.MIN_RATE_HZ, math.nextafter(commands.MIN_RATE_HZ, 1), 1 / 3, commands.MAX_RATE_HZ):
         assert parse_command(encode_connect(Connect(rate_hz=rate_hz))) == Connect(rate_hz=rate_hz)

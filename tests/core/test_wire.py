@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from udprism.core import wire
+from udprism.core import commands, wire
 from udprism.core.types import Rows
 from udprism.errors import WireError
 
@@ -21,7 +21,7 @@ FIGURES = ("highest", "received", "lost", "reordered", "duplicates", "late", "ji
 u32 = st.integers(0, 2**32 - 1)
 session_ids = st.integers(1, 2**32 - 1)
 instants = st.integers(-(2**63), 2**63 - 1)
-pixels = st.integers(1, wire.MAX_COLOURS).flatmap(lambda n: st.binary(min_size=3 * n, max_size=3 * n))
+pixels = st.integers(1, commands.MAX_COLOURS).flatmap(lambda n: st.binary(min_size=3 * n, max_size=3 * n))
 colours = st.builds(wire.Colour, session_ids, u32, instants, pixels)
 reports = st.builds(wire.Report, session_ids, u32, instants, *[u32] * 7)
 byes = st.builds(wire.Bye, session_ids, u32, instants, st.sampled_from(wire.ByeReason))

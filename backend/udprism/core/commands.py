@@ -26,6 +26,11 @@ MAX_RATE_HZ: Final = 1000.0
 MAX_COLOURS: Final = 480
 TOKEN_CHARACTERS: Final = 11
 RETRY_BYTES: Final = 17
+SERVER_ONLY_REASONS: Final = frozenset({"server-text", "server-binary"})
+"""Whoever sends such a thing is itself a server, or an echo of one: a stream that goes there goes in a circle."""
+MAX_SERVER_ONLY_IN_A_ROW: Final = 16
+"""So many of those, with nothing else from their address between them, end its session: a person at a quiz may well
+answer `red` a few times, a server says it for ever."""
 
 _TRAILING: Final = b"\r\n \0"
 _RETRY: Final = b"retry "
@@ -58,7 +63,7 @@ class Disconnect:
 class Response:
     """Printable text of at most 64 bytes. Shape only: whether its sender has a session is the server's matter.
 
-    It is recorded and never answered, and it renews no lease.
+    It is recorded and never answered.
     """
 
     text: str

@@ -1,8 +1,8 @@
 """What goes over the wire, version 1: headers, colours, reports: bytes ↔ values, one and many.
 
-This is the binary half, in network byte order; the text half lives in `commands` and is had from here too. A single
-datagram decodes or raises WireError; in a batch a row is valid or carries a DropReason, by the same rules in the same
-order, and the reason of the one is the label of the other. PROTOCOL.md is the normative text.
+This is the binary half, in network byte order; the text half is `commands`. A single datagram decodes or raises
+WireError; in a batch a row is valid or carries a DropReason, by the same rules in the same order, and the reason of the
+one is the label of the other. PROTOCOL.md is the normative text.
 """
 
 from __future__ import annotations
@@ -16,20 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from udprism.core.commands import MAX_COLOURS
-from udprism.core.commands import MAX_COMMAND_BYTES as MAX_COMMAND_BYTES
-from udprism.core.commands import MAX_RATE_HZ as MAX_RATE_HZ
-from udprism.core.commands import MAX_RESPONSE_BYTES as MAX_RESPONSE_BYTES
-from udprism.core.commands import MIN_RATE_HZ as MIN_RATE_HZ
-from udprism.core.commands import Command as Command
-from udprism.core.commands import Connect as Connect
-from udprism.core.commands import Disconnect as Disconnect
-from udprism.core.commands import Response as Response
-from udprism.core.commands import encode_connect as encode_connect
-from udprism.core.commands import encode_disconnect as encode_disconnect
-from udprism.core.commands import encode_retry as encode_retry
-from udprism.core.commands import is_name as is_name
-from udprism.core.commands import parse_command as parse_command
-from udprism.core.commands import parse_retry as parse_retry
 from udprism.core.types import BoolColumn, I32Column, I64Column, Rows, U8Column, U32Column
 from udprism.errors import WireError
 
@@ -128,6 +114,11 @@ class ReportAck:
     """The server's echo of a report: round-trip time = now - report.sent_at_unix_ns, on the client's own clock."""
 
     report: Report
+
+    @property
+    def session_id(self) -> int:
+        """The report's."""
+        return self.report.session_id
 
 
 @dataclass(frozen=True, slots=True)
