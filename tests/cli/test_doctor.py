@@ -143,6 +143,14 @@ def test_a_running_udprism_that_is_not_ready_fails_with_its_own_reasons() -> Non
     assert finding.means == "pool: hangs"
 
 
+def test_a_running_udprism_that_wants_its_token_is_known_by_its_answer() -> None:
+    with answering(401, json.dumps({"type": "urn:udprism:problem:token"}).encode()) as address:
+        finding = doctor.check_running(Settings(http=address))
+    assert finding is not None
+    assert finding.verdict is Verdict.NOTE
+    assert "UDPRISM_TOKEN" in finding.mend
+
+
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (404, b"{}"), (200, b"[]")])
 def test_somebody_else_on_the_port_is_not_taken_for_a_udprism(status: int, body: bytes) -> None:
     with answering(status, body) as address:

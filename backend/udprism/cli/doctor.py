@@ -59,21 +59,28 @@ Check = Callable[[Settings], Finding]
 def check_running(settings: Settings) -> Finding | None:
     """What a udprism that runs at these addresses says of itself; None where none does."""
     address = f"http://{settings.http}"
+    request = urllib.request.Request(f"{address}/readyz")
+    if settings.token:
+        request.add_header("Authorization", f"Bearer {settings.token}")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the question is about this machine
     try:
-        # No proxy: the question is about this machine.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{address}/readyz", timeout=2) as answer:
-            body = json.load(answer)
+        with direct.open(request, timeout=2) as answer:
+            text = answer.read()
     except urllib.error.HTTPError as error:
         with error:
             text = error.read()
-        try:
-            body = json.loads(text)
-        except ValueError:
-            return None
-    except (OSError, ValueError):
+    except OSError:
         return None
-    if not isinstance(body, dict) or "checks" not in body:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    if body.get("type") == "urn:udprism:problem:token":
+        saw = f"a udprism runs at {address}, and its token is needed to ask whether it is ready"
+        return Finding(Verdict.NOTE, saw, "its own checks are not seen here", "UDPRISM_TOKEN=… udprism doctor")
+    if "checks" not in body:
         return None
     bad = [f"{check['name']}: {check['detail']}" for check in body["checks"] if not check["ok"]]
     if bad:

@@ -1,0 +1,174 @@
+"""`udprism serve` and `udprism server`: everything put together, started in order and ended in the reverse one."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from udprism.bridge import Bridge
+from udprism.cli import logs
+from udprism.cli.flags import flag, read_settings, user_data_directory
+from udprism.core.sessions import format_address
+from udprism.core.types import Address
+from udprism.settings import Settings
+from udprism.store import Store
+from udprism.udp.sockets import bind_server
+from udprism.web import app as web
+from udprism.web import auth
+
+log = logging.getLogger(__name__)
+
+EXIT_GAVE_UP = 70
+_SIGNAL_CHECK_S = 0.2
+"""A wait without end cannot be interrupted everywhere (Windows), nor by a signal that another thread received."""
+
+
+def serve(
+    udp: Annotated[str | None, flag("udp")] = None,
+    http: Annotated[str | None, flag("http")] = None,
+    clients: Annotated[int | None, flag("clients")] = None,
+    rate_hz: Annotated[float | None, flag("rate_hz")] = None,
+    engine: Annotated[str | None, flag("engine")] = None,
+    data: Annotated[Path | None, flag("data")] = None,
+    ephemeral: Annotated[bool | None, flag("ephemeral")] = None,
+    allow_host: Annotated[list[str] | None, flag("allow_host")] = None,
+    allow_target: Annotated[list[str] | None, flag("allow_target")] = None,
+    udp_trust: Annotated[list[str] | None, flag("udp_trust")] = None,
+    udp_lan_lease_s: Annotated[float | None, flag("udp_lan_lease_s")] = None,
+    log_json: Annotated[bool | None, flag("log_json")] = None,
+    open_browser: Annotated[bool, typer.Option("--open", envvar="UDPRISM_OPEN", help="Open the page.")] = False,
+) -> None:
+    """Serve colours over UDP, host clients, and show them on a page."""
+    settings = read_settings(
+        udp=udp,
+        http=http,
+        clients=clients,
+        rate_hz=rate_hz,
+        engine=engine,
+        data=data,
+        ephemeral=ephemeral,
+        allow_host=allow_host or None,
+        allow_target=allow_target or None,
+        udp_trust=udp_trust or None,
+        udp_lan_lease_s=udp_lan_lease_s,
+        log_json=log_json,
+    )
+    logs.set_up(settings.log_json)
+    gave_up = threading.Event()
+    with _ended_by_a_signal(), ExitStack() as stack:
+        listening = web.listen(settings)
+        for sock in listening:
+            stack.callback(sock.close)
+        store = None if settings.ephemeral else _open_store(settings, stack)
+        host, port = settings.http_address[0], listening[0].getsockname()[1]
+        settings = auth.with_token(settings.model_copy(update={"http": format_address((host, port))}))
+        bridge = _start_bridge(settings, store, gave_up, stack)
+        page = auth.page_url(settings, port)
+        _say("page", page)
+        _say_udp(bridge)
+        _say("kept in", "nothing is kept" if store is None else str(store.path.parent))
+        _say("Ctrl-C", "ends it")
+        if open_browser:
+            # A thread of its own: some systems' openers return only when the browser is closed.
+            threading.Thread(target=webbrowser.open, args=(page,), name="udprism-browser", daemon=True).start()
+        web.serve(bridge, settings, listening)
+    _exit_if(gave_up)
+
+
+def server(
+    udp: Annotated[str | None, flag("udp")] = None,
+    rate_hz: Annotated[float | None, flag("rate_hz")] = None,
+    engine: Annotated[str | None, flag("engine")] = None,
+    udp_trust: Annotated[list[str] | None, flag("udp_trust")] = None,
+    udp_lan_lease_s: Annotated[float | None, flag("udp_lan_lease_s")] = None,
+    log_json: Annotated[bool | None, flag("log_json")] = None,
+) -> None:
+    """Serve colours over UDP alone: no hosted clients, no page."""
+    settings = read_settings(
+        udp=udp,
+        clients=0,
+        rate_hz=rate_hz,
+        engine=engine,
+        ephemeral=True,
+        udp_trust=udp_trust or None,
+        udp_lan_lease_s=udp_lan_lease_s,
+        log_json=log_json,
+    )
+    logs.set_up(settings.log_json)
+    gave_up = threading.Event()
+    with _ended_by_a_signal(), ExitStack() as stack:
+        _say_udp(_start_bridge(settings, None, gave_up, stack))
+        _say("Ctrl-C", "ends it")
+        while not gave_up.wait(_SIGNAL_CHECK_S):
+            pass
+    _exit_if(gave_up)
+
+
+@contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """SIGINT or SIGTERM ends the body; from then on both are ignored, because stopping is bounded and must be whole."""
+
+    def end(number: int, frame: object) -> None:
+        for ignored in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ignored, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    with suppress(KeyboardInterrupt):
+        yield
+
+
+def _open_store(settings: Settings, stack: ExitStack) -> Store:
+    # The UDP port first: who starts the program twice should hear of the port, not of the data directory.
+    for sock in bind_server(*settings.udp_address, settings.receive_buffer_bytes):
+        sock.close()
+    store = Store.open(settings.data or user_data_directory())
+    stack.callback(store.close)
+    if store.set_aside is not None:
+        log.warning("the database was damaged and lies now in %s; a new one was begun", store.set_aside)
+    return store
+
+
+def _start_bridge(settings: Settings, store: Store | None, gave_up: threading.Event, stack: ExitStack) -> Bridge:
+    def give_up(error: BaseException | None) -> None:
+        gave_up.set()
+        signal.raise_signal(signal.SIGTERM)
+
+    bridge = Bridge(settings, store, given_up=give_up)
+    stack.callback(bridge.stop)
+    bridge.start()
+    return bridge
+
+
+def _exit_if(gave_up: threading.Event) -> None:
+    if gave_up.is_set():
+        log.critical("a thread failed too often: ending, see above")
+        raise typer.Exit(EXIT_GAVE_UP)
+
+
+def _say_udp(bridge: Bridge) -> None:
+    host, port = _here(bridge.udp_address)
+    _say("try", f"echo connect | nc -u {host} {port}")
+    bound = " and ".join(format_address(address) for address in bridge.udp_addresses)
+    _say("UDP", f"{bound}, engine {bridge.settings.engine}")
+    if not all(ip_address(address[0]).is_loopback for address in bridge.udp_addresses):
+        _say("", "open to other machines: those on this subnet are served at once, all others after a retry token")
+
+
+def _say(what: str, text: str) -> None:
+    print(f"  {what:8} {text}", flush=True)
+
+
+def _here(address: tuple[str, int]) -> Address:
+    """How a program on this machine reaches a bound address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]
