@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+
 from support.clock import FakeClock
 from support.guards import LoopWatch, threads_left, watched_loops
 

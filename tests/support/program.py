@@ -39,8 +39,11 @@ class Program:
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """One request; the answer's JSON, or None where it is empty. Raises: urllib.error.HTTPError."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.page + path, data, {"Content-Type": "application/json"}, method=method)
+        return self.ask_bytes(method, path, None if body is None else json.dumps(body).encode())
+
+    def ask_bytes(self, method: str, path: str, body: bytes | None) -> Any:
+        """`ask` with a body that is sent as it is."""
+        request = urllib.request.Request(self.page + path, body, {"Content-Type": "application/json"}, method=method)
         with _DIRECT.open(request, timeout=DEADLINE_S) as answer:
             content = answer.read()
         return json.loads(content) if content else None

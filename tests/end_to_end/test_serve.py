@@ -1,0 +1,242 @@
+"""`udprism serve` from outside: what a person with a terminal sees."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import program, readme
+from support.program import DEADLINE_S, Program
+from udprism.core import wire
+
+BASIC = {"red", "green", "blue", "yellow", "purple", "orange"}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """One program for all tests that leave it as it was."""
+    with program.serving(tmp_path_factory.mktemp("data")) as running:
+        yield running
+
+
+@pytest.fixture
+def raw(served: Program) -> Iterator[socket.socket]:
+    """A UDP socket that waits as long as it must."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(DEADLINE_S)
+        yield sock
+        sock.sendto(b"disconnect", served.udp)
+
+
+def test_one_connect_is_answered_with_colours_for_as_long_as_one_listens(served: Program, raw: socket.socket) -> None:
+    raw.sendto(b"connect rate_hz=100", served.udp)
+    colours = [raw.recv(2048).decode() for _ in range(50)]
+    assert set(colours) <= BASIC
+    assert len(set(colours)) > 1
+
+
+def test_a_connected_socket_that_ends_its_connect_with_a_newline_hears_lines(
+    served: Program, raw: socket.socket
+) -> None:
+    raw.connect(served.udp)
+    raw.send(b"connect\n")
+    for _ in range(3):
+        assert raw.recv(2048).decode().removesuffix("\n") + "\n" in {f"{colour}\n" for colour in BASIC}
+
+
+def test_a_raw_client_is_on_the_page_within_a_second_of_its_connect(served: Program, raw: socket.socket) -> None:
+    raw.sendto(b"connect name=kitchen", served.udp)
+    raw.recv(2048)
+    sessions = served.get("/api/sessions")["sessions"]
+    mine = [session for session in sessions if session["name"] == "kitchen"]
+    assert [session["kind"] for session in mine] == ["raw"]
+    assert mine[0]["address"].endswith(f":{raw.getsockname()[1]}")
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(shutil.which("nc") is None and not os.environ.get("CI"), reason="needs nc")
+def test_the_nc_line_of_the_readme_prints_colours(served: Program) -> None:
+    line = readme.block("nc").replace("127.0.0.1 12345", f"{served.udp[0]} {served.udp[1]}")
+    with subprocess.Popen(
+        ["sh", "-c", f"exec 2>&1; {line}"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as shell:
+        assert shell.stdout is not None
+        try:
+            heard = [shell.stdout.readline().strip() for _ in range(5)]
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert set(heard) <= BASIC
+
+
+def test_the_client_of_the_readme_prints_ten_colours(served: Program) -> None:
+    source = readme.block("client").replace('"127.0.0.1", 12345', f"{served.udp[0]!r}, {served.udp[1]}")
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 10
+    assert all(line.removeprefix("Received colour: ") in BASIC for line in lines)
+
+
+def test_the_curl_lines_of_the_readme_do_what_they_say(tmp_path: Path) -> None:
+    with program.serving(tmp_path) as served:
+        for line in readme.curl_commands():
+            method, path, body = "GET", "", None
+            words = iter(shlex.split(line)[1:])
+            for word in words:
+                if word == "-X":
+                    method = next(words)
+                elif word == "-d":
+                    body = next(words).encode()
+                elif word == "-H":
+                    assert next(words) == "Content-Type: application/json"
+                else:
+                    path = word.removeprefix("http://127.0.0.1:8000")
+            assert path.startswith("/"), line
+            served.ask_bytes(method, path, body)
+        assert served.get("/api/clients")["total"] == 110
+        assert served.get("/api/links/default")["loss_ratio"] == 0.02
+
+
+def test_a_first_start_makes_ten_clients_that_live_and_a_second_brings_back_what_was_there(tmp_path: Path) -> None:
+    with program.serving(tmp_path) as served:
+        first = wait_for_live(served, 10)
+        served.ask("DELETE", f"/api/clients/{first[0]['id']}")
+        served.ask("PATCH", f"/api/clients/{first[1]['id']}", {"name": "renamed", "rate_hz": 33.0})
+        served.end()
+    with program.serving(tmp_path) as served:
+        second = wait_for_live(served, 9)
+    assert {client["id"] for client in second} == {client["id"] for client in first[1:]}
+    assert {"renamed": 33.0}.items() <= {client["name"]: client["rate_hz"] for client in second}.items()
+
+
+def wait_for_live(served: Program, count: int) -> list[dict[str, str]]:
+    """All clients, as soon as `count` of them are live."""
+    until_s = time.monotonic() + DEADLINE_S
+    while True:
+        clients: list[dict[str, str]] = served.get("/api/clients?limit=1000")["clients"]
+        if sum(client["state"] == "live" for client in clients) == count:
+            return clients
+        assert time.monotonic() < until_s, clients
+
+
+def test_what_is_ephemeral_is_not_kept(tmp_path: Path) -> None:
+    flags = ("serve", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ephemeral", "--clients", "2")
+    with program.running(*flags, XDG_DATA_HOME=str(tmp_path), HOME=str(tmp_path)) as served:
+        wait_for_live(served, 2)
+        served.end()
+    assert list(tmp_path.rglob("*.sqlite3*")) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_bye_to_measured_clients_and_exit_code_0(tmp_path: Path, number: int) -> None:
+    with (
+        program.serving(tmp_path, "--clients", "2") as served,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.settimeout(DEADLINE_S)
+        sock.sendto(b"connect v=1", served.udp)
+        sock.recv(2048)
+        wait_for_live(served, 2)
+        assert served.end(number) == 0
+        while wire.decode_datagram(datagram := sock.recv(2048)).__class__.__name__ != "Bye":
+            pass
+        assert datagram[2] == wire.Kind.BYE
+    assert "Traceback" not in "".join(served.output)
+
+
+@pytest.mark.parametrize("flag", ["--udp", "--http"])
+def test_a_taken_port_ends_it_with_3_and_one_line_that_names_it_and_nothing_half_started(
+    tmp_path: Path, flag: str
+) -> None:
+    kind = socket.SOCK_DGRAM if flag == "--udp" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as taken:
+        taken.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            taken.listen()
+        port = taken.getsockname()[1]
+        ports = {"--udp": "127.0.0.1:0", "--http": "127.0.0.1:0", flag: f"127.0.0.1:{port}"}
+        words = [word for pair in ports.items() for word in pair]
+        done = program.run("serve", *words, "--data", str(tmp_path / "data"))
+    assert done.returncode == 3
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert str(port) in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_data_directory_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
+    with program.serving(tmp_path):
+        done = program.run("serve", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", str(tmp_path))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "in use by another udprism" in line
+
+
+def test_a_damaged_database_is_set_aside_and_said_so(tmp_path: Path) -> None:
+    (tmp_path / "udprism.sqlite3").write_bytes(b"no database at all " * 500)
+    with program.serving(tmp_path) as served:
+        wait_for_live(served, 10)
+    (aside,) = tmp_path.glob("*damaged*")
+    assert aside.name in "".join(served.output)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--rate-hz", "0"), "--rate-hz"),
+        (("--udp", "nonsense"), "--udp"),
+        (("--engine", "steam"), "--engine"),
+        (("--clients", "many"), "--clients"),
+        (("--no-such-flag",), "--no-such-flag"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_names_the_flag(words: tuple[str, ...], named: str) -> None:
+    done = program.run("serve", *words)
+    assert done.returncode == 2
+    assert named in done.stderr
+
+
+def test_a_foreign_server_that_knows_only_the_bare_word_and_answers_from_another_port_can_be_a_target(
+    tmp_path: Path,
+) -> None:
+    with (
+        program.serving(tmp_path, "--clients", "0") as served,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answerer,
+    ):
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(DEADLINE_S)
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        (made,) = served.ask("POST", "/api/clients", {"target": target})["clients"]
+        client = listener.recvfrom(2048)
+        while client[0] != b"connect":
+            client = listener.recvfrom(2048)
+        until_s = time.monotonic() + DEADLINE_S
+        while served.get(f"/api/clients/{made['id']}")["state"] != "live":
+            answerer.sendto(b"purple", client[1])
+            assert time.monotonic() < until_s
+        assert served.get(f"/api/clients/{made['id']}")["last_colour"] is not None
+
+
+def test_the_older_engine_serves_from_a_port_of_its_own(tmp_path: Path) -> None:
+    with (
+        program.serving(tmp_path, "--engine", "threads", "--clients", "3") as served,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.settimeout(DEADLINE_S)
+        sock.sendto(b"connect", served.udp)
+        colour, source = sock.recvfrom(2048)
+        assert colour.decode() in BASIC
+        assert source[1] != served.udp[1]
+        wait_for_live(served, 3)
+        assert served.end() == 0
