@@ -56,7 +56,7 @@ class HostedClient:
     address: Address
     loopback: bool
     mode: Mode
-    rate_hz: float | None
+    rate_hz: float
     colours: int
     connected: bool
     local_address: str = ""

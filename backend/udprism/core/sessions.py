@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from udprism.core.commands import Connect
+from udprism.core.link import Link
 from udprism.core.palette import PaletteName, nearest_name
 from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, I32Column, I64Column
 from udprism.core.wire import Report
@@ -63,7 +64,9 @@ class Session:
     responses: deque[Response]
     report: Report | None = None
     reported_ns: int = 0
-    port_unreachable: int = field(default=0)
+    port_unreachable: int = 0
+    link: Link | None = None
+    """Its own link, set under its session id; gone with the session."""
 
 
 class SessionTable:
@@ -300,7 +303,7 @@ class SessionTable:
                 for response in session.responses
             ],
             "reported": _reported(session, now_ns),
-            "link": None,
+            "link": None if session.link is None else session.link.to_body(),
             "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
         }
 

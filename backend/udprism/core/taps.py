@@ -12,7 +12,6 @@ from udprism.core.ledger import DUPLICATE, LATE, REORDERED
 from udprism.core.palette import hex_of, nearest_name
 from udprism.core.types import NS_PER_MS, Arrivals, BoolColumn, I32Column, I64Column, U8Column
 from udprism.core.wire import ColourBatch
-from udprism.errors import RequestError
 
 
 class Tap:
@@ -45,8 +44,7 @@ class Tap:
 class Taps:
     """The open taps, by slot. Pool thread only."""
 
-    def __init__(self, max_taps: int) -> None:
-        self._max_taps = max_taps
+    def __init__(self) -> None:
         self._of_slot: dict[int, list[Tap]] = {}
         self._count = 0
 
@@ -56,11 +54,7 @@ class Taps:
         return self._count > 0
 
     def open(self, tap: Tap) -> None:
-        """Raises: RequestError (503) where too many are open."""
-        if self._count >= self._max_taps:
-            raise RequestError(
-                f"{self._max_taps} streams are open already, the most that are allowed", status=503, kind="busy"
-            )
+        """Feed this tap from the next batch on. How many there are is bounded by who opens them."""
         self._of_slot.setdefault(tap.slot, []).append(tap)
         self._count += 1
 

@@ -58,7 +58,7 @@ class Departures:
         self._witness = witness
         self._clock = clock
         self._rng = rng
-        self._scratch = np.zeros(MAX_BATCH * wire.MAX_COLOUR_BYTES, np.uint8)
+        self._scratch = np.zeros(MAX_BATCH * wire.MAX_DATAGRAM_BYTES, np.uint8)
         self._unreachable: list[Address] = []
 
     @property
@@ -99,8 +99,7 @@ class Departures:
 
     def assign_link(self, slot: int, link: Link | None, key: int) -> None:
         """The link for a session's next datagrams; None for none."""
-        slots = np.array([slot], np.int32)
-        self.link.assign(slots, link, np.array([key], np.uint64), self._table.next_sequence[slots])
+        self.link.assign(np.array([slot], np.int32), link, np.array([key], np.uint64))
 
     def forget(self, slot: int) -> None:
         """The session has ended: what waits for it never leaves, and its link is off."""

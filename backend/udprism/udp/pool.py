@@ -18,7 +18,7 @@ from udprism.core.ledger import Ledger
 from udprism.core.palette import decode_plain
 from udprism.core.rates import Rates
 from udprism.core.sessions import format_address
-from udprism.core.taps import Taps
+from udprism.core.taps import Tap, Taps
 from udprism.core.types import (
     NEVER_NS,
     NS_PER_MS,
@@ -49,6 +49,8 @@ MAX_REPORTS_HZ = 1000
 second, so that measuring does not become the load."""
 MAX_CONNECTS_HZ = 200
 """Attempts a second beyond loopback, of all hosted clients together."""
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
+"""For every send: the receiver may keep sockets in blocking mode."""
 _SESSION_CHANGES_WITHIN_NS = NS_PER_S
 
 
@@ -69,8 +71,6 @@ class ClientPool:
         *,
         client_buffer_bytes: int,
         silent_after_ns: int,
-        own_server: Address,
-        default_rate_hz: float,
         witness: Witness | None = None,
         moved: Callable[[HostedClient, Address | None, Address | None], None] = lambda client, old, new: None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
@@ -91,8 +91,6 @@ class ClientPool:
         self._rng = rng
         self._client_buffer_bytes = client_buffer_bytes
         self._silent_after_ns = silent_after_ns
-        self._own_server = own_server
-        self._default_rate_hz = default_rate_hz
         self._witness = witness
         self._moved = moved
         self._sockets: dict[int, socket.socket] = {}
@@ -122,18 +120,19 @@ class ClientPool:
             sock.close()
         self._sockets.clear()
 
-    def open_sockets(self, clients: list[HostedClient]) -> list[socket.socket]:
-        """Open a socket for each client; all or none.
+    def open_sockets(self, clients: list[HostedClient]) -> list[socket.socket | None]:
+        """Open a socket for each client that has an address; all or none.
 
         Raises: OSError (EMFILE where descriptors ran out).
         """
-        opened: list[socket.socket] = []
+        opened: list[socket.socket | None] = []
         try:
             for client in clients:
-                opened.append(self._open(client))  # noqa: PERF401 - what is open already must be closed on failure
+                opened.append(self._open(client) if client.address[0] else None)  # noqa: PERF401 - what is open already must be closed on failure
         except OSError:
             for sock in opened:
-                sock.close()
+                if sock is not None:
+                    sock.close()
             raise
         return opened
 
@@ -151,48 +150,48 @@ class ClientPool:
 
     # -- pool thread only, by `inbox`
 
-    def add(self, clients: list[HostedClient], sockets: list[socket.socket], paused: bool = False) -> list[int]:
-        """Take over clients with their open sockets; answers their slots."""
+    def add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[int]:
+        """Take over clients with their open sockets (None: its target has no address); answers their slots."""
         now_ns = self._clock.now_ns()
-        slots = []
-        for client, sock in zip(clients, sockets, strict=True):
-            slot = self.table.add(client, self._silence_ns(client), now_ns)
-            self._sockets[slot] = sock
-            slots.append(slot)
+        slots = [self.table.add(client, self._silence_ns(client), now_ns) for client in clients]
         column = np.array(slots, np.int32)
         self.ledger.reset(column)
         self.history.reset(column)
         self.rates.reset(column)
         self.latest.reset(column)
         for slot, client, sock in zip(slots, clients, sockets, strict=True):
+            if sock is None:
+                self.table.state[slot] = State.ERROR
+                self.table.timer_ns[slot] = NEVER_NS
+                continue
+            self._sockets[slot] = sock
             self.receiver.add(sock, slot, None if client.connected else client.address[0])
             self._moved(client, None, _address_of(sock))
-            if paused:
-                self.table.state[slot] = State.PAUSED
-                self.table.timer_ns[slot] = NEVER_NS
         return slots
 
     def remove(self, slots: list[int]) -> None:
         """Disconnect and forget clients."""
         for slot in slots:
-            sock = self._sockets.pop(slot)
-            self._send(slot, sock, commands.encode_disconnect())
-            self.receiver.remove(sock, slot)
-            client = self.table.remove(slot)
-            self._moved(client, _address_of(sock), None)
-            sock.close()
+            sock = self._sockets.pop(slot, None)
+            if sock is not None:
+                self._send(slot, sock, commands.encode_disconnect())
+                self.receiver.remove(sock, slot)
+                self._moved(self.table.clients[slot], _address_of(sock), None)
+                sock.close()
+            self.table.remove(slot)
             self.taps.end(slot)
 
     def pause(self, slot: int, paused: bool) -> None:
         """Disconnect, or connect again; what is still in flight is settled in its time."""
         now_ns = self._clock.now_ns()
         if paused:
-            self._send(slot, self._sockets[slot], commands.encode_disconnect())
+            if slot in self._sockets:
+                self._send(slot, self._sockets[slot], commands.encode_disconnect())
             self.table.state[slot] = State.PAUSED
             self.table.timer_ns[slot] = NEVER_NS
             self.table.session_id[slot] = 0
             self.table.witnessed[slot] = False
-        elif self.table.state[slot] == State.PAUSED:
+        elif self.table.state[slot] == State.PAUSED and slot in self._sockets:
             self.table.restart(slot, now_ns)
         self.table.touch([slot])
 
@@ -204,9 +203,16 @@ class ClientPool:
         client.rate_hz = rate_hz if rate_hz is not None else client.rate_hz
         client.colours = colours if colours is not None else client.colours
         self.table.silent_after_ns[slot] = self._silence_ns(client)
-        if self.table.state[slot] != State.PAUSED:
+        if self.table.state[slot] != State.PAUSED and slot in self._sockets:
             self._send_connect(slot, measured=self.table.stream[slot] != Mode.PLAIN)
         self.table.touch([slot])
+
+    def open_tap(self, tap: Tap) -> None:
+        """Feed a tap; one whose client is gone meanwhile ends at once."""
+        if self.table.slot_of_id.get(tap.client_id) == tap.slot:
+            self.taps.open(tap)
+        else:
+            tap.end()
 
     # -- the thread
 
@@ -485,9 +491,9 @@ class ClientPool:
         client = self.table.clients[slot]
         try:
             if client.connected:
-                sock.send(data)
+                sock.send(data, _AT_ONCE)
             else:
-                sock.sendto(data, client.address)
+                sock.sendto(data, _AT_ONCE, client.address)
         except BlockingIOError:
             self.drops["command-not-sent"] += 1
         except ConnectionRefusedError:
@@ -575,8 +581,7 @@ class ClientPool:
         return np.array(drops, np.int64)
 
     def _silence_ns(self, client: HostedClient) -> int:
-        rate_hz = client.rate_hz or self._default_rate_hz
-        return max(self._silent_after_ns, round(3 * NS_PER_S / rate_hz))
+        return max(self._silent_after_ns, round(3 * NS_PER_S / client.rate_hz))
 
 
 def _address_of(sock: socket.socket) -> Address:

@@ -13,8 +13,7 @@ import numpy as np
 
 from udprism.core import commands, wire
 from udprism.core.admission import Admission, Refuse, Retry
-from udprism.core.link import Link
-from udprism.core.link_book import LinkBook, session_key
+from udprism.core.link import Link, client_key
 from udprism.core.sessions import Grant, SessionTable
 from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column
 from udprism.core.wire import ByeReason
@@ -29,7 +28,7 @@ from udprism.udp.threads_engine import ThreadsEngine
 MAX_READS_A_TURN = 512
 """Datagrams read from one socket before the next tick gets its turn."""
 _RECEIVE_BYTES = 2048
-_MAGIC = bytes([wire.MAGIC])
+
 _SLOWEST_TICK_NS = 4 * NS_PER_MS
 _FASTEST_TICK_NS = NS_PER_MS // 2
 _LEASE_CHECK_NS = NS_PER_S // 4
@@ -58,7 +57,8 @@ class ColourServer:
         self.sockets = list(sockets)
         self.table = table
         self.departures = departures
-        self.links = LinkBook()
+        self._default_link: Link | None = None
+        self._link_of_address: dict[Address, Link] = {}
         self.witness = witness
         self.drops: Counter[str] = Counter()
         self.skipped_ticks = 0
@@ -114,22 +114,42 @@ class ColourServer:
 
     def put_link(self, address: Address, link: Link | None) -> None:
         """Give an address its own link (None: the default holds again); acts on its next datagram."""
-        self.links.put(address, link)
+        if link is None:
+            self._link_of_address.pop(address, None)
+        else:
+            self._link_of_address[address] = link
         slot = self.table.slot_of_address.get(address)
         if slot is not None:
             self._apply_link(slot)
 
     def put_default_link(self, link: Link | None) -> None:
         """Set the link that holds for all who have none of their own."""
-        self.links.default = link
+        self._default_link = link
         for slot in self.table.sessions:
             self._apply_link(slot)
 
+    def put_session_link(self, slot: int, link: Link | None) -> None:
+        """Give one session its own link, which goes with it."""
+        self.table.sessions[slot].link = link
+        self._apply_link(slot)
+
+    def linked_sessions(self) -> int:
+        """How many sessions have a link of their own that is on."""
+        return sum(one.link is not None and not one.link.is_off for one in self.table.sessions.values())
+
+    def clear_session_links(self) -> None:
+        """Take away every session's own link."""
+        for slot, session in self.table.sessions.items():
+            if session.link is not None:
+                self.put_session_link(slot, None)
+
     def _apply_link(self, slot: int) -> None:
         session = self.table.sessions[slot]
-        self.departures.assign_link(
-            slot, self.links.link_for(session.address), session_key(session.name, session.address)
+        link = (
+            session.link if session.link is not None else self._link_of_address.get(session.address, self._default_link)
         )
+        key = client_key(session.name or f"{session.address[0]}:{session.address[1]}")
+        self.departures.assign_link(slot, None if link is None or link.is_off else link, key)
 
     def slot_of(self, session_id: str) -> int:
         """The slot of `s-XXXXXXXX`. Raises: RequestError (404)."""
@@ -213,7 +233,7 @@ class ColourServer:
     def _receive(self, data: bytes, address: Address, index: int) -> None:
         now_ns = self._clock.now_ns()
         slot = self.table.slot_of_address.get(address)
-        if data[:1] == _MAGIC:
+        if data[:1] == wire.MAGIC_BYTE:
             self._receive_report(data, slot, index, address, now_ns)
             return
         command = commands.parse_command(data)
@@ -231,15 +251,13 @@ class ColourServer:
     def _connect(self, command: commands.Connect, length: int, address: Address, index: int, now_ns: int) -> None:
         table = self.table
         unix_ns = self._clock.unix_ns()
-        decision = self._admission.decide(
-            address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote
-        )
-        if isinstance(decision, Refuse):
-            raise WireError(decision.reason)
-        if isinstance(decision, Retry):
-            self._answer(index, decision.payload, address)
-            return
-        grant = Grant(decision.source_class, decision.lease_ns, decision.max_rate_hz)
+        known = table.slot_of_address.get(address)
+        if known is None:
+            grant = self._grant(command, length, address, index, now_ns, unix_ns)
+            if grant is None:
+                return
+        else:
+            grant = table.sessions[known].grant
         row = sockaddr_row(address, socket.AddressFamily(self.sockets[index].family))
         served = table.connect(address, row, index, command, grant, now_ns, unix_ns)
         if served is None:
@@ -249,6 +267,21 @@ class ColourServer:
             self._apply_link(slot)
         if self._engine is not None:
             self._engine.serve(slot, address)
+
+    def _grant(
+        self, command: commands.Connect, length: int, address: Address, index: int, now_ns: int, unix_ns: int
+    ) -> Grant | None:
+        """On what conditions a new address is served; None where it was asked for a token first."""
+        table = self.table
+        decision = self._admission.decide(
+            address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote
+        )
+        if isinstance(decision, Refuse):
+            raise WireError(decision.reason)
+        if isinstance(decision, Retry):
+            self._answer(index, decision.payload, address)
+            return None
+        return Grant(decision.source_class, decision.lease_ns, decision.max_rate_hz)
 
     def _receive_report(self, data: bytes, slot: int | None, index: int, address: Address, now_ns: int) -> None:
         report = wire.decode_report(data)

@@ -31,8 +31,6 @@ _MEMINFO_DROPS = 8  # linux/sock_diag.h: SK_MEMINFO_DROPS
 SOCKADDR_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
 
 
-
-
 class GonePeer(NamedTuple):
     """One entry of a socket's error queue: who could not be reached, and the errno that the kernel gave."""
 

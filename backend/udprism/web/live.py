@@ -184,7 +184,7 @@ class Hub:
             picture = await self._newer(viewer, rows or ())
             viewer.account(picture.snapshot)
             if picture.snapshot.roster_version != viewer.roster_version:
-                viewer.roster_version, message = self._roster(viewer.roster_version, picture.snapshot.roster_version)
+                viewer.roster_version, message = await self._roster(viewer.roster_version, picture.snapshot.roster_version)
                 await websocket.send_text(message)
             for message in viewer.news(picture):
                 await websocket.send_text(message)
@@ -218,11 +218,11 @@ class Hub:
             await asyncio.sleep(self._due_s - now_s)
         self._due_s = max(now_s, self._due_s) + 1 / self.bridge.settings.frame_hz
 
-    def _roster(self, since: int, wanted_version: int) -> tuple[int, str]:
+    async def _roster(self, since: int, wanted_version: int) -> tuple[int, str]:
         """Version and text of the roster's changes since a version, at least up to `wanted_version`."""
         known = self._rosters.get(since)
         if known is None or known[0] < wanted_version:
-            change = self.bridge.roster(since)
+            change = await self.bridge.roster(since)
             # Only the newest version is of use to anybody: what leads elsewhere is forgotten.
             self._rosters = {base: text for base, text in self._rosters.items() if text[0] == change.version}
             known = self._rosters[since] = (change.version, messages.roster(change))

@@ -1,0 +1,297 @@
+"""The colour server on real sockets."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from udprism.core import wire
+from udprism.core.admission import Admission
+from udprism.core.delay_line import DelayLine
+from udprism.core.link import Link
+from udprism.core.link_model import LinkModel
+from udprism.core.palette import NAMES
+from udprism.core.sessions import SessionTable
+from udprism.core.types import NS_PER_S, Cause
+from udprism.core.witness import Witness
+from udprism.udp.clock import SystemClock
+from udprism.udp.departures import Departures
+from udprism.udp.server import ColourServer
+from udprism.udp.sockets import bind_server
+from udprism.udp.threads_engine import ThreadsEngine
+
+
+@dataclass
+class Rig:
+    server: ColourServer
+    port: int
+
+    def client(self, *, connected: bool = True) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(5)
+        if connected:
+            sock.connect(("127.0.0.1", self.port))
+        return sock
+
+    def ask(self, work: object) -> object:
+        return self.server.inbox.submit(work).result(5)  # type: ignore[arg-type]
+
+
+def make(engine: str = "batch", rate_hz: float = 50) -> Rig:
+    sockets = bind_server("127.0.0.1", 0, 1 << 20)
+    ids = iter(range(1, 1_000_000))
+    table = SessionTable(2000, rate_hz, 4, lambda: next(ids))
+    witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, 10_000)
+    port = sockets[0].getsockname()[1]
+    admission = Admission(
+        bytes(32),
+        own_ports=[port],
+        beyond_loopback=False,
+        lan_lease_ns=NS_PER_S,
+        lease_ns=NS_PER_S,
+        max_remote_sessions=10,
+    )
+    departures = Departures(
+        sockets,
+        table,
+        witness,
+        LinkModel(2000),
+        DelayLine(1000, wire.MAX_DATAGRAM_BYTES),
+        SystemClock(),
+        np.random.default_rng(1),
+    )
+    departures.tracked = True
+    threads = ThreadsEngine(table, 1) if engine == "threads" else None
+    server = ColourServer(sockets, table, admission, departures, witness, SystemClock(), engine=threads)
+    server.start()
+    return Rig(server, port)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = make()
+    yield made
+    made.server.stop()
+
+
+def until(condition: object, within_s: float = 5) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.005)
+
+
+def test_one_connect_is_served_for_ever_from_the_port_it_came_to(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect")
+        words = [client.recv(100).decode() for _ in range(30)]
+    assert set(words) <= set(NAMES[:6])
+
+
+def test_a_connect_that_ends_in_a_line_feed_hears_lines(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect\n")
+        assert client.recv(100).endswith(b"\n")
+
+
+def test_a_second_connect_never_starts_a_second_stream(rig: Rig) -> None:
+    with rig.client() as client:
+        for _ in range(5):
+            client.send(b"connect v=1 rate_hz=100")
+        sequences = [wire.decode_datagram(client.recv(100)).sequence for _ in range(50)]
+        assert sequences == list(range(50))
+        assert len(rig.server.table) == 1
+
+
+def test_a_measured_stream_counts_from_zero_and_carries_session_and_send_time(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect v=1 colours=3")
+        before_ns = time.time_ns()
+        first = wire.decode_datagram(client.recv(100))
+        assert isinstance(first, wire.Colour)
+        assert first.sequence == 0
+        assert len(first.pixels) == 9
+        assert abs(first.sent_at_unix_ns - before_ns) < 5 * NS_PER_S
+        assert rig.server.table.slot_of_id[first.session_id] == 0
+
+
+def test_disconnect_ends_the_stream_at_once(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect")
+        client.recv(100)
+        client.send(b"disconnect\r\n")
+        until(lambda: len(rig.server.table) == 0)
+
+
+def test_a_port_that_is_gone_ends_its_session_and_no_other(rig: Rig) -> None:
+    with rig.client() as stays:
+        stays.send(b"connect v=1 rate_hz=200")
+        stays.recv(100)
+        leaving = [rig.client() for _ in range(50)]
+        for client in leaving:
+            client.send(b"connect v=1 rate_hz=200")
+            client.recv(100)
+        for client in leaving:
+            client.close()
+        until(lambda: len(rig.server.table) == 1)
+        seen = [wire.decode_datagram(stays.recv(100)).sequence for _ in range(100)]
+        assert seen == list(range(seen[0], seen[0] + 100)), "the healthy client missed a datagram"
+        assert rig.server.departures.refused == 0
+
+
+def test_a_response_is_recorded_with_the_colour_that_it_answers_and_never_answered(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect rate_hz=0.5")
+        colour = client.recv(100).decode()
+        client.send(b"merah\n")
+        until(lambda: rig.server.table.sessions[0].responses)
+        response = rig.server.table.sessions[0].responses[0]
+        assert (response.text, response.colour) == ("merah", colour)
+        assert response.answered_after_ns > 0
+
+
+def test_bad_datagrams_are_counted_by_reason_and_dropped_in_silence(rig: Rig) -> None:
+    with rig.client() as client:
+        client.settimeout(0.2)
+        bad = [
+            b"",
+            b"\xff\xfe half \xc3",
+            bytes(9000),
+            b"\xc7",
+            b"\xc7\x02" + bytes(30),
+            b"connect rate_hz=0",
+            b"hello",
+        ]
+        for data in bad:
+            client.send(data)
+        strange = wire.Report(12345, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        client.send(wire.encode_report(strange))
+        until(lambda: sum(rig.server.drops.values()) == len(bad) + 1)
+        with pytest.raises(TimeoutError):
+            client.recv(100)
+    assert rig.server.drops["unknown-session"] == 1
+    assert rig.server.thread.alive
+    assert rig.server.thread.restarts == 0
+
+
+def test_two_servers_pointed_at_each_other_by_a_forged_datagram_fall_silent(rig: Rig) -> None:
+    other = make()
+    try:
+        # What a forger can do is make one server believe that the other said connect: say it from the other's socket.
+        other.server.sockets[0].sendto(b"connect rate_hz=1000", ("127.0.0.1", rig.port))
+        until(lambda: len(rig.server.table) == 1)
+        until(lambda: other.server.drops["server-text"] > 5)
+        assert len(other.server.table) == 0
+        assert other.server.departures.sent == 0
+    finally:
+        other.server.stop()
+
+
+def test_a_report_is_acknowledged_with_the_same_bytes_but_the_type(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect v=1 rate_hz=0.5")
+        session_id = wire.decode_datagram(client.recv(100)).session_id
+        report = wire.Report(session_id, 7, 123456789, 1, 2, 3, 4, 5, 6, 7)
+        client.send(wire.encode_report(report))
+        answer = wire.decode_datagram(client.recv(100))
+        assert answer == wire.ReportAck(report)
+        assert rig.server.table.sessions[0].report == report
+
+
+def test_stop_says_bye_to_measured_clients_only() -> None:
+    rig = make()
+    with rig.client() as measured, rig.client() as plain:
+        measured.send(b"connect v=1 rate_hz=0.5")
+        plain.send(b"connect rate_hz=0.5")
+        measured.recv(100)
+        plain.recv(100)
+        rig.server.stop()
+        bye = wire.decode_datagram(measured.recv(100))
+        assert isinstance(bye, wire.Bye)
+        assert bye.reason == wire.ByeReason.SHUTDOWN
+        plain.settimeout(0.1)
+        with pytest.raises((TimeoutError, ConnectionRefusedError)):
+            while True:
+                assert plain.recv(100).decode() in NAMES
+
+
+def test_ipv6_loopback_is_served_by_the_same_server(rig: Rig) -> None:
+    if len(rig.server.sockets) == 1:
+        pytest.skip("this machine has no ::1")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.connect(("::1", rig.port))
+        client.send(b"connect")
+        assert client.recv(100).decode() in NAMES
+
+
+def test_what_the_link_drops_is_told_to_the_witness_by_sequence_number(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect v=1 rate_hz=500 name=drops")
+        session_id = wire.decode_datagram(client.recv(100)).session_id
+        link = Link.from_body({"loss_ratio": 0.3, "seed": 5})
+        address = client.getsockname()
+        rig.ask(lambda: rig.server.put_link(address, link))
+        heard = set()
+        until(lambda: heard.add(wire.decode_datagram(client.recv(100)).sequence) or len(heard) > 200)
+        rig.ask(lambda: rig.server.put_link(address, None))
+        dropped = {
+            int(sequence)
+            for report in rig.server.witness.take()
+            for sequence, cause, who in zip(report.sequence, report.cause, report.session_id, strict=True)
+            if cause == Cause.LINK and who == session_id
+        }
+        until(lambda: heard.add(wire.decode_datagram(client.recv(100)).sequence) or max(heard) > max(dropped))
+        first = min(heard)
+        assert {number for number in range(first, max(heard)) if number not in heard} == {
+            d for d in dropped if d > first
+        }
+        assert dropped
+
+
+def test_a_delay_holds_each_datagram_back_and_loses_none(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect v=1 rate_hz=100")
+        client.recv(100)
+        rig.ask(lambda: rig.server.put_link(client.getsockname(), Link.from_body({"delay_ms": 100})))
+        seen: list[int] = []
+        delays: list[float] = []
+        while len(seen) < 60:
+            colour = wire.decode_datagram(client.recv(100))
+            seen.append(colour.sequence)
+            delays.append((time.time_ns() - colour.sent_at_unix_ns) / 1e6)
+    assert seen == list(range(seen[0], seen[0] + 60))
+    assert min(delays[-40:]) > 95
+
+
+def test_the_threads_engine_answers_from_another_port_and_a_connect_is_idempotent() -> None:
+    rig = make("threads")
+    try:
+        with rig.client(connected=False) as client:
+            for _ in range(3):
+                client.sendto(b"connect", ("127.0.0.1", rig.port))
+            sources = {client.recvfrom(100)[1] for _ in range(20)}
+            assert len(sources) == 1
+            assert ("127.0.0.1", rig.port) not in sources
+            client.sendto(b"disconnect", ("127.0.0.1", rig.port))
+            until(lambda: len(rig.server.table) == 0)
+    finally:
+        rig.server.stop()
+
+
+def test_phases_are_spread_so_that_a_tick_is_no_burst(rig: Rig) -> None:
+    clients = [rig.client() for _ in range(100)]
+    for client in clients:
+        client.send(b"connect v=1 rate_hz=10")
+    until(lambda: len(rig.server.table) == 100)
+    due_ns = np.sort(rig.ask(lambda: rig.server.table.due_ns[:100].copy()) % (NS_PER_S // 10))
+    gaps = np.diff(due_ns)
+    assert gaps.max() < NS_PER_S // 10 // 20, "more than a twentieth of the period without a datagram"
+    for client in clients:
+        client.close()
