@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from udprism.core import palette
 from udprism.core.types import NS_PER_MS, NS_PER_S, Cause, Fate, State
 from udprism.errors import RequestError
 from udprism.settings import Settings, split_host_port
+
+if TYPE_CHECKING:
+    from udprism.bridge import Bridge
 
 PERIOD = 64
 """Fates repeat after so many sequence numbers, so that sums are exact without remembering anything."""
@@ -158,6 +161,7 @@ class FakeBridge:
     unix_ns: Callable[[], int] = time.time_ns
     down: bool = False
     """The pool's thread does not answer: `snapshot` never returns."""
+    disk_full: bool = False
     snapshots: int = 0
 
     def __post_init__(self) -> None:
@@ -442,6 +446,11 @@ class FakeBridge:
     async def delete_default_link(self) -> None:
         self._links.pop("default", None)
 
+    async def delete_links(self) -> None:
+        self._links.clear()
+        for client in self._clients.values():
+            client.link = None
+
     async def links(self) -> dict[str, Any]:
         return {
             "default": "default" in self._links,
@@ -472,21 +481,22 @@ class FakeBridge:
 
     def checks(self) -> list[dict[str, Any]]:
         return [
-            {"name": "server", "ok": True, "detail": "ticking"},
-            {"name": "pool", "ok": not self.down, "detail": "does not answer" if self.down else "polling"},
+            {"name": "server", "ok": True, "detail": "running", "fatal": True},
+            {"name": "pool", "ok": not self.down, "detail": "no heartbeat" if self.down else "running", "fatal": True},
+            {"name": "store", "ok": not self.disk_full, "detail": "the last change was not kept", "fatal": False},
         ]
 
     def counters(self) -> dict[str, Any]:
         return {
             "datagrams_received_total": sum(self._received(client) for client in self._clients.values()),
-            "datagrams_dropped_total": {"magic": 3, "version": 0, "truncated": 1},
+            "server_drops_total": {"magic": 3, "version": 0, "truncated": 1},
             "clients": {"live": len(self._clients)},
             "schedule_lag_seconds": 0.0001,
         }
 
     # the live feed
 
-    def roster(self, since_version: int) -> Roster:
+    async def roster(self, since_version: int) -> Roster:
         base = 0 if since_version > self._roster_version else since_version
         changed = [slot for slot, version in enumerate(self._changed) if version > base]
         upsert = [self._roster_row(client) for slot in changed if (client := self._by_slot[slot]) is not None]
@@ -641,7 +651,7 @@ def main() -> None:
     asyncio.run(bridge.add_clients("north", None, None, None, None, asked.clients))
     sockets = listen(settings)
     print(f"http://127.0.0.1:{asked.port} with {asked.clients} clients that do not exist", flush=True)
-    serve(bridge, settings, sockets)
+    serve(cast("Bridge", bridge), settings, sockets)
 
 
 if __name__ == "__main__":

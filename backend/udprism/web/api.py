@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
+from udprism.core.profiles import PROFILES
 from udprism.errors import RequestError
 from udprism.web import bodies, messages, problem
 
@@ -60,12 +61,14 @@ class Api:
             ("DELETE", "/sessions/{session_id}", self.end_session, 204),
             ("GET", "/ledger", self.get_ledger, 200),
             ("GET", "/links", self.sum_up_links, 200),
+            ("DELETE", "/links", self.remove_links, 204),
             ("GET", "/links/default", self.get_default_link, 200),
             ("PUT", "/links/default", self.put_default_link, 200),
             ("DELETE", "/links/default", self.remove_default_link, 204),
             ("GET", "/links/{owner_id}", self.get_link, 200),
             ("PUT", "/links/{owner_id}", self.put_link, 200),
             ("DELETE", "/links/{owner_id}", self.remove_link, 204),
+            ("GET", "/profiles", self.list_profiles, 200),
         ):
             router.add_api_route(path, endpoint, methods=[method], status_code=status, response_class=Response)
         return router
@@ -93,7 +96,7 @@ class Api:
 
     async def change_client(self, client_id: str, body: bodies.ClientChanges) -> Response:
         """Change what the body names; the rest stays."""
-        return answer(await self._bridge.patch_client(client_id, body.model_dump(exclude_unset=True)))
+        return answer(await self._bridge.patch_client(client_id, dict(body)))
 
     async def remove_client(self, client_id: str) -> Response:
         """Remove one client."""
@@ -129,6 +132,11 @@ class Api:
         """Whether there is a default link, and how many clients and sessions have their own."""
         return answer(await self._bridge.links())
 
+    async def remove_links(self) -> Response:
+        """Clear every impairment: the default link, all clients' and all sessions'."""
+        await self._bridge.delete_links()
+        return Response(status_code=204)
+
     async def get_default_link(self) -> Response:
         """The link of everybody who has none of his own."""
         return _link(await self._bridge.get_default_link())
@@ -154,6 +162,10 @@ class Api:
         """Take it away: the default link holds again."""
         await self._bridge.delete_link(owner_id)
         return Response(status_code=204)
+
+    async def list_profiles(self) -> Response:
+        """Links that have names, what each models, and where its figures come from."""
+        return answer({"profiles": [profile.to_body() for profile in PROFILES]})
 
 
 def answer(content: Mapping[str, Any], status: int = 200) -> Response:

@@ -6,23 +6,33 @@ import mimetypes
 import os
 import socket
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 import udprism
 from udprism.errors import BindError
 from udprism.settings import Settings
 from udprism.web import problem
 from udprism.web.api import Api
+from udprism.web.gate import MAX_BODY_BYTES, Gate
+from udprism.web.guard import MAX_MESSAGE_BYTES, Limits, guarded
+from udprism.web.health import Health
 from udprism.web.live import Hub
+from udprism.web.streams import Streams
 
 if TYPE_CHECKING:
     from udprism.bridge import Bridge
 
 BACKLOG: Final = 2048
+STOP_TIMEOUT_S: Final = 5
+NOT_SENT_BYTES: Final = 16 << 10
+"""Of a viewer's frames, at most so many wait in the kernel behind the network: by default 2.75 MB of stale picture."""
+_TCP_NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 # Windows reads these from its registry, where any program may have set them to something that browsers refuse to run.
 mimetypes.add_type("text/javascript", ".js")
@@ -38,26 +48,38 @@ def static_directory() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "frontend"
 
 
-def create_app(bridge: Bridge) -> FastAPI:
-    """All of the web app, for one bridge."""
-    app = FastAPI(
+class GatedApp(FastAPI):
+    """FastAPI behind the gate, which stands outside of everything: also of the answer to a bug."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self._settings = settings
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Gate(super().build_middleware_stack(), self._settings)
+
+
+def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
+    """All of the web app, for one bridge. cuts: what guard.py counts, for /metrics.
+
+    Raises: ValueError where the settings need a token and have none.
+    """
+    app = GatedApp(
+        bridge.settings,
         title="udprism",
         version=udprism.__version__,
         openapi_url="/api/openapi.json",
-        docs_url=None,
+        docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        max_body_size=MAX_BODY_BYTES,
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
+    hub = Hub(bridge)
     problem.install(app)
     app.include_router(Api(bridge).router())
-    hub = Hub(bridge)
-
-    @app.websocket("/ws/live")
-    async def live(websocket: WebSocket) -> None:
-        await websocket.accept()
-        await hub.serve(websocket)
-
+    app.include_router(Streams(bridge, hub).router())
+    app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts).router())
     app.frontend("/", directory=static_directory(), fallback=None, check_dir=True)
     return app
 
@@ -77,6 +99,8 @@ def listen(settings: Settings) -> list[socket.socket]:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if _TCP_NOTSENT_LOWAT is not None:  # accepted connections inherit it
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
             sock.bind(address)
             sock.listen(BACKLOG)
     except OSError as error:
@@ -91,23 +115,25 @@ def serve(bridge: Bridge, settings: Settings, sockets: list[socket.socket]) -> N
     server(bridge, settings).run(sockets)
 
 
-def server(bridge: Bridge, settings: Settings) -> uvicorn.Server:
+def server(bridge: Bridge, settings: Settings, limits: Limits | None = None) -> uvicorn.Server:
     """What `serve` runs; `should_exit = True` ends it, from any thread."""
+    cuts: Counter[str] = Counter()
+    http, websocket = guarded(limits or Limits(), cuts)
     return uvicorn.Server(
         uvicorn.Config(
-            create_app(bridge),
+            create_app(bridge, cuts),
             loop="asyncio" if sys.platform == "win32" else "uvloop",
-            http="httptools",
-            ws="websockets-sansio",
-            ws_max_size=64 << 10,
+            http=http,
+            ws=websocket,
+            ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
             lifespan="off",
-            proxy_headers=False,
+            proxy_headers=False,  # anybody on this machine could claim to be anybody
             server_header=False,
             access_log=False,
             log_config=None,
-            log_level="warning",
+            log_level="warning",  # at "info" it logs the whole address of each websocket, token included
             backlog=BACKLOG,
-            timeout_graceful_shutdown=5,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
         )
     )

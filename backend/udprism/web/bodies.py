@@ -1,7 +1,6 @@
 """What callers may send: REST bodies, queries, and the live feed's two messages.
 
 Strict: an unknown field, a wrong type or a value out of range is refused and named; nothing is guessed or coerced.
-A field whose default is not of its type cannot be null: leaving it out is the only way of not saying it.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.core.types import ModeName
 
@@ -58,13 +58,15 @@ class AddClients(Body):
     count: Annotated[int, Field(ge=1, le=100_000)] = 1
 
 
-class ClientChanges(Body):
-    """`PATCH /api/clients/{id}`: only what is said changes."""
+class ClientChanges(TypedDict, total=False):
+    """`PATCH /api/clients/{id}`: only what is said changes, and nothing can be null."""
 
-    name: Name = Field(default=None)
-    rate_hz: RateHz = Field(default=None)
-    colours: Colours = Field(default=None)
-    paused: bool = Field(default=None)
+    __pydantic_config__ = Body.model_config  # type: ignore[misc]
+
+    name: Name
+    rate_hz: RateHz
+    colours: Colours
+    paused: bool
 
 
 class ListQuery(Query):

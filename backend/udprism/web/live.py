@@ -151,6 +151,8 @@ class Hub:
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
         self.viewers: set[Viewer] = set()
+        self.frames = 0
+        """Sent to viewers so far."""
         self._asking: dict[Viewer, tuple[int, ...]] = {}
         self._next: asyncio.Task[Picture] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -164,10 +166,11 @@ class Hub:
         return len(self.viewers) >= self.bridge.settings.max_viewers
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One viewer, from its accepted handshake to its end."""
+        """One viewer, from its handshake to its end. The caller has looked at `is_full`."""
         viewer = Viewer()
-        self.viewers.add(viewer)
+        self.viewers.add(viewer)  # before the handshake, which others may not overtake
         try:
+            await websocket.accept()
             await converse(websocket, self._listen(websocket, viewer), self._show(websocket, viewer))
         finally:
             self.viewers.discard(viewer)
@@ -184,11 +187,13 @@ class Hub:
             picture = await self._newer(viewer, rows or ())
             viewer.account(picture.snapshot)
             if picture.snapshot.roster_version != viewer.roster_version:
-                viewer.roster_version, message = await self._roster(viewer.roster_version, picture.snapshot.roster_version)
+                known = viewer.roster_version
+                viewer.roster_version, message = await self._roster(known, picture.snapshot.roster_version)
                 await websocket.send_text(message)
             for message in viewer.news(picture):
                 await websocket.send_text(message)
             await websocket.send_bytes(picture.frame(viewer.wants_stats(time.monotonic()), rows))
+            self.frames += 1
 
     async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> Picture:
         """The next picture, shared by all who wait for it."""

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import compile_path
 
 from udprism.errors import RequestError, StoreError
 from udprism.web import bodies
@@ -78,6 +79,8 @@ async def _not_kept(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if error.errors()[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return response(415, "not-json", "send the body as JSON, with `Content-Type: application/json`")
     faults = [bodies.fault(one) for one in error.errors()[:MAX_FAULTS]]
     listed: list[dict[str, str | None]] = [{"field": field or None, "detail": detail} for field, detail in faults]
     field, detail = faults[0]
@@ -87,7 +90,18 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind, detail = _FRAMEWORK.get(error.status_code, ("refused", HTTPStatus(error.status_code).phrase))
-    return response(error.status_code, kind, detail, headers=error.headers)
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": _methods_at(request.app, request.url.path)}
+    return response(error.status_code, kind, detail, headers=headers)
+
+
+def _methods_at(app: FastAPI, path: str) -> str:
+    """All methods of a path. The framework names those of the first of its routes only, and of files none."""
+    for template, operations in app.openapi()["paths"].items():
+        if compile_path(template)[0].fullmatch(path):
+            return ", ".join(method.upper() for method in operations)
+    return "GET, HEAD"
 
 
 async def _bug(request: Request, error: Exception) -> Response:

@@ -1,0 +1,55 @@
+"""For those who watch the process: is it alive, can it do its work, what has it counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
+
+from udprism import __version__
+from udprism.web import metrics
+from udprism.web.api import answer
+from udprism.web.live import Hub
+
+if TYPE_CHECKING:
+    from udprism.bridge import Bridge
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health:
+    """`/livez`, `/readyz` and `/metrics`."""
+
+    def __init__(self, bridge: Bridge, hub: Hub, cuts: Counter[str]) -> None:
+        self._bridge = bridge
+        self._hub = hub
+        self._cuts = cuts
+
+    def router(self) -> APIRouter:
+        """The three routes."""
+        router = APIRouter()
+        for path, endpoint in (("/livez", self.live), ("/readyz", self.ready), ("/metrics", self.metrics)):
+            router.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
+        return router
+
+    async def live(self) -> Response:
+        """The event loop turns; more than that says /readyz."""
+        return PlainTextResponse("alive\n")
+
+    async def ready(self) -> Response:
+        """200 where every check that is fatal is well, else 503; each check with its reason."""
+        checks = self._bridge.checks()
+        is_ready = all(check["ok"] or not check["fatal"] for check in checks)
+        return answer({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
+
+    async def metrics(self) -> Response:
+        """Counters and gauges for Prometheus, without names of clients or addresses."""
+        own = {
+            "info": {__version__: 1},
+            "viewers": len(self._hub.viewers),
+            "frames_total": self._hub.frames,
+            "connections_cut_total": dict(self._cuts),
+        }
+        return Response(metrics.exposition(self._bridge.counters() | own), media_type=METRICS_TYPE)
