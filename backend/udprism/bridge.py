@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, TypeVar
 
 from udprism.core.clients import HostedClient
@@ -97,11 +99,15 @@ class Bridge:
         for piece in _pieces(definitions):
             clients = [self._restored(definition) for definition in piece]
             sockets = self._works.pool.open_sockets(clients)
-            self._ask_pool(lambda c=clients, s=sockets: self._works.pool.add(c, s)).result()
+            self._ask_pool(partial(self._works.pool.add, clients, sockets)).result()
             for definition in piece:
                 self._remember(definition)
                 if definition.paused:
-                    self._ask_pool(lambda d=definition: self._works.pool.pause(self._slot(d.id), True)).result()
+                    self._ask_pool(partial(self._pause, definition.id)).result()
+
+    def _pause(self, client_id: str) -> None:
+        """Pool thread only."""
+        self._works.pool.pause(self._slot(client_id), True)
 
     def _restored(self, definition: KeptClient) -> HostedClient:
         try:
@@ -166,12 +172,16 @@ class Bridge:
             bodies: list[dict[str, Any]] = []
             for start in range(0, count, _ADDED_AT_ONCE):
                 part = slice(start, start + _ADDED_AT_ONCE)
-                bodies += await self._pool(
-                    lambda p=part: [
-                        self._works.client_body(slot) for slot in self._works.pool.add(clients[p], sockets[p])
-                    ]
-                )
+                bodies += await self._pool(partial(self._add, clients[part], sockets[part]))
             return [self._complete(body) for body in bodies]
+
+    def _add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[dict[str, Any]]:
+        """Pool thread only."""
+        return [self._works.client_body(slot) for slot in self._works.pool.add(clients, sockets)]
+
+    def _remove(self, ids: list[str]) -> None:
+        """Pool thread only."""
+        self._works.pool.remove([self._slot(one) for one in ids])
 
     async def list_clients(
         self, offset: int = 0, limit: int = 1000, state: str | None = None, query: str | None = None
@@ -238,7 +248,7 @@ class Bridge:
             for client_id in chosen:
                 del self._id_of_name[self._kept.pop(client_id).name]
             for piece in _pieces(chosen):
-                await self._pool(lambda p=piece: self._works.pool.remove([self._slot(one) for one in p]))
+                await self._pool(partial(self._remove, piece))
             for client_id in chosen:
                 self._links.pop(client_id, None)  # last: the pool's thread looks here when it closes the socket
             return len(chosen)
@@ -334,7 +344,7 @@ class Bridge:
                 _put(self._links, owner_id, link)
                 for address, client_id in list(self._client_of_address.items()):
                     if client_id == owner_id:
-                        await self._server(lambda a=address: self._works.server.put_link(a, link))
+                        await self._server(partial(self._works.server.put_link, address, link))
                 self._mark_links()
             else:
                 await self._server(lambda: self._set_session_link(owner_id, link))

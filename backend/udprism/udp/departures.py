@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from udprism.core import palette, wire
 from udprism.core.delay_line import DelayLine
 from udprism.core.link import Link
 from udprism.core.link_model import LinkModel
 from udprism.core.sessions import SessionTable, Shape
-from udprism.core.types import Address, Cause, Clock, I32Column, I64Column, Rows, U8Column
+from udprism.core.types import Address, BoolColumn, Cause, Clock, I32Column, I64Column, Rows, U8Column
 from udprism.core.witness import CORRUPT, FateReport, Witness
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
@@ -32,6 +33,10 @@ class _Batch(NamedTuple):
     sequence: I64Column
     length: I32Column
     rows: Rows
+
+    def take(self, which: npt.NDArray[np.int64] | BoolColumn) -> _Batch:
+        """These rows of it, copied."""
+        return _Batch(self.slot[which], self.sequence[which], self.length[which], self.rows[which])
 
 
 class Departures:
@@ -86,16 +91,13 @@ class Departures:
         if held.dropped.any():
             self._report(held.slot[held.dropped], held.sequence[held.dropped], Cause.LINK)
             np.add.at(self._table.unsent_link, held.slot[held.dropped], 1)
-            keep = ~held.dropped
-            held_batch = _Batch(held.slot[keep], held.sequence[keep], held.length[keep], held.rows[keep])
-        else:
-            held_batch = _Batch(held.slot, held.sequence, held.length, held.rows)
+        held_batch = _Batch(held.slot, held.sequence, held.length, held.rows).take(~held.dropped)
         index = np.array([self._table.shapes[number].socket_index for number in self._table.shape[held_batch.slot]])
         for socket_index in range(len(self._senders)):
             mine = np.flatnonzero(index == socket_index)
             for start in range(0, len(mine), MAX_BATCH):
                 part = mine[start : start + MAX_BATCH]
-                self._depart(socket_index, _Batch(*(column[part] for column in held_batch)), stamp=False)
+                self._depart(socket_index, held_batch.take(part), stamp=False)
 
     def assign_link(self, slot: int, link: Link | None, key: int) -> None:
         """The link for a session's next datagrams; None for none."""
@@ -104,7 +106,7 @@ class Departures:
     def forget(self, slot: int) -> None:
         """The session has ended: what waits for it never leaves, and its link is off."""
         if len(self.line):
-            gone = self.line.discard(np.array([slot], np.int32))
+            gone = self.line.forget(slot)
             self._report(gone.slot, gone.sequence, Cause.LINK)
         if self.link.active:
             self.assign_link(slot, None, 0)
@@ -143,22 +145,22 @@ class Departures:
             self._report(batch.slot[damaged], batch.sequence[damaged], CORRUPT)
         doubled = np.flatnonzero(verdict.duplicate)
         if len(doubled):
-            copies = _Batch(*(column[doubled] for column in batch))
+            copies = batch.take(doubled)
             self._hold(copies, verdict.duplicate_release_ns[doubled], np.zeros(len(doubled), np.bool_), count=False)
         now = (verdict.release_ns <= now_ns) & ~verdict.dropped
         if now.all():
             return batch
         later = np.flatnonzero(~now)
-        held = _Batch(*(column[later] for column in batch))
+        held = batch.take(later)
         self._hold(held, verdict.release_ns[later], verdict.dropped[later], count=True)
         left = np.flatnonzero(now)
-        return _Batch(*(column[left] for column in batch))
+        return batch.take(left)
 
     def _hold(
         self,
         batch: _Batch,
         release_ns: I64Column,
-        dropped: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        dropped: BoolColumn,
         *,
         count: bool,
     ) -> None:

@@ -175,6 +175,7 @@ class ColourServer:
             self._tick(now_ns)
             if now_ns >= self._next_lease_check_ns:
                 self._end_expired(now_ns)
+                self.witness.hold_ns = max(0, self.departures.line.last_release_ns - now_ns)
                 self._lag_window_ns //= 2
                 self.lag_ns = self._lag_window_ns
                 self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
