@@ -4,7 +4,7 @@ import { milliseconds, percent, span } from "./format.js";
 
 /** @typedef {import("./messages.js").Attention} Attention */
 
-const SHOWN = 8;
+const SHOWN = 6;
 
 export class AttentionList {
   #root = need("attention", HTMLElement);

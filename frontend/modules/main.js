@@ -1,11 +1,12 @@
 /** Puts the page together: the world, the clock, the feed, and the parts that look at them. */
 import { AddDialog, removeWithUndo } from "./add.js";
-import { Address, VIEWS } from "./address.js";
+import { Address, LENSES, VIEWS } from "./address.js";
 import { AttentionList } from "./attention.js";
 import { Banner, conditionOf } from "./banner.js";
 import { Clock } from "./clock.js";
 import { need, setAttribute, setText } from "./dom.js";
 import { Feed } from "./feed.js";
+import { showLanesKey, showWallKey } from "./key.js";
 import { followKeys } from "./keys.js";
 import { Lanes } from "./lanes.js";
 import { learnNames } from "./names.js";
@@ -16,6 +17,7 @@ import { ServerView } from "./server.js";
 import { applyFrame, applyMessage, emptyWorld, keepRows } from "./state.js";
 import { Summary } from "./summary.js";
 import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./theme.js";
+import { Wall } from "./wall.js";
 
 const CALM_ASK_MS = 250;
 const ROWS_ASK_MS = 100;
@@ -56,6 +58,7 @@ const lanes = new Lanes(world, {
   softened: isSoftened,
   sighted: (slots) => { sighted = slots; },
 });
+const wall = new Wall(world, { open, softened: isSoftened });
 const server = new ServerView(world, { openSession, openClient: open });
 const summary = new Summary(world, {
   showLosing: () => address.adjust({ order: "loss" }),
@@ -80,11 +83,14 @@ function choose() {
   chosenFor = question;
   chosenAtMs = nowMs;
   const slots = select(world, find, order);
-  lanes.setOrder(slots);
   const empty = world.rosterChanges > 0 && world.roster.size === 0;
   need("empty", HTMLElement).hidden = !empty || address.place.view === "server";
-  need("lanes", HTMLElement).hidden = empty || address.place.view !== "lanes";
-  need("lanes-nothing", HTMLElement).hidden = slots.length > 0;
+  for (const view of ["lanes", "wall"]) {
+    need(view, HTMLElement).hidden = empty || address.place.view !== view;
+    need(`${view}-nothing`, HTMLElement).hidden = slots.length > 0 || world.rosterChanges === 0;
+  }
+  lanes.setOrder(slots);
+  wall.setOrder(slots);
 }
 
 clock.add({
@@ -96,6 +102,7 @@ clock.add({
   },
 });
 clock.add(lanes);
+clock.add(wall);
 
 /** After each animation frame: ask for what the next one will show, no more often than it can be seen. */
 let askedAtMs = -Infinity;
@@ -165,7 +172,11 @@ find.addEventListener("input", () => address.adjust({ find: find.value }));
 order.addEventListener("change", () => address.adjust({ order: /** @type {import("./address.js").Order} */ (order.value) }));
 need("pause", HTMLButtonElement).addEventListener("click", () => pause(!clock.paused));
 for (const id of ["add-open", "empty-add"]) need(id, HTMLButtonElement).addEventListener("click", () => addDialog.open());
-need("lanes-nothing", HTMLElement).querySelector("button")?.addEventListener("click", () => address.adjust({ find: "" }));
+for (const button of document.querySelectorAll(".nothing button")) button.addEventListener("click", () => address.adjust({ find: "" }));
+const lens = need("lens", HTMLSelectElement);
+const spotlight = need("spotlight", HTMLInputElement);
+lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./address.js").Lens} */ (lens.value) }));
+spotlight.addEventListener("change", () => address.adjust({ spotlight: spotlight.checked }));
 for (const link of document.querySelectorAll("a[data-view]")) {
   link.addEventListener("click", (event) => {
     const { ctrlKey, metaKey, shiftKey } = /** @type {MouseEvent} */ (event);
@@ -206,7 +217,11 @@ theme.addEventListener("click", () => {
   showTheme();
   announce(`${preferences.theme} theme`);
 });
-onThemeChange(() => clock.tickNow());
+onThemeChange(() => {
+  showLanesKey();
+  showWallKey(address.place.lens);
+  clock.tickNow();
+});
 followSystemTheme();
 showTheme();
 
@@ -219,7 +234,12 @@ followKeys({
   enabled: () => preferences.shortcuts,
   find: () => { find.focus(); find.select(); },
   pause: () => pause(!clock.paused),
-  lens: () => undefined,
+  lens: () => {
+    if (address.place.view !== "wall") return;
+    const next = LENSES[(LENSES.indexOf(address.place.lens) + 1) % LENSES.length] ?? "colour";
+    address.adjust({ lens: next });
+    announce(`Lens: ${next}`);
+  },
   help: () => undefined,
   add: () => addDialog.open(),
   view: (index) => address.go({ view: VIEWS[index] ?? "lanes" }),
@@ -233,6 +253,11 @@ followKeys({
 address.follow((place) => {
   if (find.value !== place.find) find.value = place.find;
   order.value = place.order;
+  lens.value = place.lens;
+  spotlight.checked = place.spotlight;
+  if (wall.lens !== place.lens) showWallKey(place.lens);
+  wall.lens = place.lens;
+  wall.spotlight = place.spotlight;
   for (const link of document.querySelectorAll("a[data-view]")) {
     if (link.getAttribute("data-view") === place.view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
