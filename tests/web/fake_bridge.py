@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -162,6 +163,7 @@ class FakeBridge:
     down: bool = False
     """The pool's thread does not answer: `snapshot` never returns."""
     disk_full: bool = False
+    first_clients: int = 0
     snapshots: int = 0
 
     def __post_init__(self) -> None:
@@ -176,6 +178,10 @@ class FakeBridge:
         self._links: dict[str, dict[str, Any]] = {}
         self._removed_received = 0
         self._raw = ["127.0.0.1:40001", "127.0.0.1:40002"]
+        self._free: list[int] = []
+        self._numbers = itertools.count(1)
+        for name in self._names(None, self.first_clients):
+            self._add(name, self.settings.udp, None, None, None)
 
     # clients
 
@@ -212,16 +218,17 @@ class FakeBridge:
     def _names(self, name: str | None, count: int) -> list[str]:
         if name is not None and count == 1:
             return [name]
-        start = len(self._clients) + 1
-        return [f"{name or 'client'}-{number:03d}" for number in range(start, start + count)]
+        return [f"{name or 'client'}-{next(self._numbers):03d}" for _ in range(count)]
 
     def _add(self, name: str, target: str, rate_hz: float | None, colours: int | None, mode: str | None) -> _Client:
-        slot = next((slot for slot, client in enumerate(self._by_slot) if client is None), len(self._by_slot))
-        if slot == len(self._by_slot):
+        if not self._free:
+            self._free.append(len(self._by_slot))
             self._by_slot.append(None)
             self._changed.append(0)
+        slot = self._free.pop()
         rate = rate_hz or self.settings.rate_hz
-        client = _Client(slot, secrets.token_hex(4), name, target, mode or "auto", rate, colours or 1, self.unix_ns())
+        client_id = f"c-{next(self._numbers):08d}"
+        client = _Client(slot, client_id, name, target, mode or "auto", rate, colours or 1, self.unix_ns())
         self._by_slot[slot] = self._clients[client.id] = client
         self._touch(slot)
         return client
@@ -264,6 +271,7 @@ class FakeBridge:
         self._removed_received += self._received(client)
         del self._clients[client_id]
         self._by_slot[client.slot] = None
+        self._free.append(client.slot)
         self._touch(client.slot)
 
     async def delete_clients(self, ids: list[str] | None = None) -> int:
@@ -647,8 +655,7 @@ def main() -> None:
     parser.add_argument("--rate-hz", type=float, default=10.0)
     asked = parser.parse_args()
     settings = Settings(http=f"127.0.0.1:{asked.port}", rate_hz=asked.rate_hz, ephemeral=True)
-    bridge = FakeBridge(settings)
-    asyncio.run(bridge.add_clients("north", None, None, None, None, asked.clients))
+    bridge = FakeBridge(settings, first_clients=asked.clients)
     sockets = listen(settings)
     print(f"http://127.0.0.1:{asked.port} with {asked.clients} clients that do not exist", flush=True)
     serve(cast("Bridge", bridge), settings, sockets)

@@ -1,0 +1,149 @@
+"""A real uvicorn on a free port, in a thread, for as long as a `with` lasts."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx
+import uvicorn
+from udprism.settings import Settings
+from udprism.web import app
+from udprism.web.guard import Limits
+from web.fake_bridge import FakeBridge
+from websockets.sync.client import ClientConnection, connect
+
+DEADLINE_S = 20.0
+
+
+def wait_for(what: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    """Until it is so; fails where that takes longer than any machine should need."""
+    until_s = time.monotonic() + deadline_s
+    while not what():
+        assert time.monotonic() < until_s, "it never came to pass"
+        time.sleep(0.002)
+
+
+@dataclass
+class Running:
+    """Where the server listens, and what is behind it."""
+
+    port: int
+    server: uvicorn.Server
+    bridge: FakeBridge
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def client(self, **options: Any) -> httpx.Client:
+        """An HTTP client for it."""
+        return httpx.Client(base_url=f"http://{self.address}", timeout=DEADLINE_S, trust_env=False, **options)
+
+    def viewer(self, path: str = "/ws/live", **options: Any) -> ClientConnection:
+        """A websocket to it; the first message is still to be read."""
+        return connect(f"ws://{self.address}{path}", proxy=None, open_timeout=DEADLINE_S, max_size=None, **options)
+
+    def raw(self, receive_buffer_bytes: int | None = None) -> socket.socket:
+        """A TCP connection to it."""
+        sock = socket.socket()
+        if receive_buffer_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        sock.settimeout(DEADLINE_S)
+        sock.connect(("127.0.0.1", self.port))
+        return sock
+
+    @property
+    def connections(self) -> int:
+        """Open ones, as uvicorn counts them."""
+        return len(self.server.server_state.connections)
+
+
+@contextmanager
+def running(bridge: FakeBridge | None = None, limits: Limits | None = None) -> Iterator[Running]:
+    """The web app as `serve` runs it."""
+    bridge = bridge or FakeBridge()
+    settings = bridge.settings.model_copy(update={"http": f"{bridge.settings.http_address[0]}:0"})
+    sockets = app.listen(settings)
+    yield from _run(app.server(cast(Any, bridge), settings, limits), sockets, bridge)
+
+
+@contextmanager
+def running_plain(bridge: FakeBridge | None = None) -> Iterator[Running]:
+    """The same routes, but without gate and guard, on uvicorn as it comes: what attacks work on."""
+    bridge = bridge or FakeBridge()
+    gated = app.create_app(cast(Any, bridge))
+    gated.max_body_size = None
+    gated.middleware_stack = super(app.GatedApp, gated).build_middleware_stack()
+    server = uvicorn.Server(uvicorn.Config(gated, log_config=None, log_level="critical", timeout_graceful_shutdown=1))
+    sock = socket.create_server(("127.0.0.1", 0))
+    yield from _run(server, [sock], bridge)
+
+
+def _run(server: uvicorn.Server, sockets: list[socket.socket], bridge: FakeBridge) -> Iterator[Running]:
+    port = sockets[0].getsockname()[1]
+    thread = threading.Thread(target=server.run, args=(sockets,), name="uvicorn of a test")
+    thread.start()
+    try:
+        wait_for(lambda: server.started or not thread.is_alive())
+        assert server.started
+        yield Running(port, server, bridge)
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+def ephemeral(**changes: Any) -> Settings:
+    """Settings that keep nothing."""
+    return Settings(ephemeral=True, **changes)
+
+
+@dataclass
+class Clock:
+    """The bridge's wall clock, turned by hand."""
+
+    now_ns: int = 1_700_000_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self.now_ns += round(seconds * 1_000_000_000)
+
+
+@dataclass
+class Received:
+    """What came for one credit: JSON messages by type, then the frame."""
+
+    frame: bytes
+    messages: dict[str, Any] = field(default_factory=dict)
+
+
+def say(viewer: ClientConnection, **message: Any) -> None:
+    """Send a JSON message."""
+    viewer.send(json.dumps(message))
+
+
+def next_frame(viewer: ClientConnection, *, rows: bool = False) -> Received:
+    """Spend one credit."""
+    say(viewer, type="more", rows=rows)
+    return until_frame(viewer)
+
+
+def until_frame(viewer: ClientConnection) -> Received:
+    """Everything up to the next frame."""
+    messages: dict[str, Any] = {}
+    while True:
+        data = viewer.recv(timeout=DEADLINE_S)
+        if isinstance(data, bytes):
+            return Received(data, messages)
+        message = json.loads(data)
+        messages[message["type"]] = message
