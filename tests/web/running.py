@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +16,12 @@ from typing import Any, cast
 
 import httpx
 import uvicorn
+from websockets.sync.client import ClientConnection, connect
+
 from udprism.settings import Settings
 from udprism.web import app
 from udprism.web.guard import Limits
 from web.fake_bridge import FakeBridge
-from websockets.sync.client import ClientConnection, connect
 
 DEADLINE_S = 20.0
 
@@ -147,3 +151,29 @@ def until_frame(viewer: ClientConnection) -> Received:
             return Received(data, messages)
         message = json.loads(data)
         messages[message["type"]] = message
+
+
+def upgraded(here: Running, receive_buffer_bytes: int | None = None) -> socket.socket:
+    """A live feed's websocket whose frames are ours to make."""
+    sock = here.raw(receive_buffer_bytes)
+    key = base64.b64encode(os.urandom(16)).decode()
+    sock.sendall(
+        f"GET /ws/live HTTP/1.1\r\nHost: 127.0.0.1:{here.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1)
+    assert head.startswith(b"HTTP/1.1 101")
+    return sock
+
+
+def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """One masked frame; the mask is zero."""
+    length = len(payload)
+    size = bytes([0x80 | length]) if length < 126 else struct.pack("!BH", 0x80 | 126, length)
+    return bytes([(0x80 if fin else 0) | opcode]) + size + bytes(4) + payload
+
+
+PING, TEXT, CONT = 9, 1, 0
+MORE = frame(TEXT, b'{"type":"more"}')

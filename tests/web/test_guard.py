@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+
 from udprism.web.guard import Limits
 from web.fake_bridge import FakeBridge
-from web.running import DEADLINE_S, Running, ephemeral, running, running_plain, wait_for
-from websockets.exceptions import ConnectionClosed
+from web.running import (
+    CONT,
+    DEADLINE_S,
+    MORE,
+    PING,
+    TEXT,
+    Running,
+    ephemeral,
+    frame,
+    running,
+    running_plain,
+    upgraded,
+    wait_for,
+)
 
 QUICK = Limits(request_timeout_s=0.2, stall_timeout_s=0.3)
 PATIENCE_S = 0.9
@@ -142,34 +153,6 @@ def test_trailers_without_end_are_all_kept_on_the_plain_stack(plain: Running) ->
         assert not send_until_refused(sock, b"X-Trailer: " + b"a" * 65_000 + b"\r\n", 200)
 
 
-# websockets
-
-
-def upgraded(here: Running, receive_buffer_bytes: int | None = None) -> socket.socket:
-    """A live feed's websocket whose frames are ours to make."""
-    sock = here.raw(receive_buffer_bytes)
-    key = base64.b64encode(os.urandom(16)).decode()
-    sock.sendall(
-        f"GET /ws/live HTTP/1.1\r\nHost: 127.0.0.1:{here.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += sock.recv(1)
-    assert head.startswith(b"HTTP/1.1 101")
-    return sock
-
-
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-    """One masked frame; the mask is zero."""
-    length = len(payload)
-    size = bytes([0x80 | length]) if length < 126 else struct.pack("!BH", 0x80 | 126, length)
-    return bytes([(0x80 if fin else 0) | opcode]) + size + bytes(4) + payload
-
-
-PING, TEXT, CONT = 9, 1, 0
-
-
 def test_viewer_that_pings_without_reading_is_cut() -> None:
     with running() as here, upgraded(here, receive_buffer_bytes=4096) as sock:
         assert send_until_refused(sock, frame(PING, b"x" * 125) * 100, 2_000)
@@ -218,9 +201,6 @@ def test_fragments_up_to_the_bound_are_one_message(guarded: Running) -> None:
         received = b""
         while b"\x50\x01" not in received:  # a frame's magic and version
             received += sock.recv(65_536)
-
-
-MORE = frame(TEXT, b'{"type":"more"}')
 
 
 def test_flood_of_messages_is_cut() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 
 from fastapi import WebSocket, WebSocketDisconnect
 
@@ -37,7 +38,8 @@ async def converse(websocket: WebSocket, *directions: Coroutine[None, None, None
     except* _Ended:
         last_words = 1000, ""
     if last_words is not None:
-        await websocket.close(*last_words)
+        with suppress(WebSocketDisconnect):  # it may have gone while we were thinking of them
+            await websocket.close(*last_words)
 
 
 async def _to_its_end(direction: Coroutine[None, None, None]) -> None:
