@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +17,16 @@ from typing import Any, cast
 
 import httpx
 import uvicorn
+from fastapi import FastAPI
 from websockets.sync.client import ClientConnection, connect
 
 from udprism.settings import Settings
 from udprism.web import app
+from udprism.web.api import Api
 from udprism.web.guard import Limits
+from udprism.web.health import Health
+from udprism.web.live import Hub
+from udprism.web.streams import Streams
 from web.fake_bridge import FakeBridge
 
 DEADLINE_S = 20.0
@@ -82,10 +88,12 @@ def running(bridge: FakeBridge | None = None, limits: Limits | None = None) -> I
 def running_plain(bridge: FakeBridge | None = None) -> Iterator[Running]:
     """The same routes, but without gate and guard, on uvicorn as it comes: what attacks work on."""
     bridge = bridge or FakeBridge()
-    gated = app.create_app(cast(Any, bridge))
-    gated.max_body_size = None
-    gated.middleware_stack = super(app.GatedApp, gated).build_middleware_stack()
-    server = uvicorn.Server(uvicorn.Config(gated, log_config=None, log_level="critical", timeout_graceful_shutdown=1))
+    bare, as_bridge = FastAPI(), cast(Any, bridge)
+    hub = Hub(as_bridge)
+    bare.include_router(Api(as_bridge).router())
+    bare.include_router(Streams(as_bridge, hub).router())
+    bare.include_router(Health(as_bridge, hub, Counter()).router())
+    server = uvicorn.Server(uvicorn.Config(bare, log_config=None, log_level="critical", timeout_graceful_shutdown=1))
     sock = socket.create_server(("127.0.0.1", 0))
     yield from _run(server, [sock], bridge)
 

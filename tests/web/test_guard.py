@@ -186,7 +186,7 @@ def test_message_in_too_many_fragments_is_kept_on_the_plain_stack(plain: Running
         sock.sendall(frame(TEXT, fin=False))
         assert not send_until_refused(sock, frame(CONT, fin=False) * 1_000, 100)
         (connection,) = plain.server.server_state.connections
-        wait_for(lambda: len(connection.frames) == 100_001)  # type: ignore[union-attr]
+        wait_for(lambda: len(connection.frames) == 100_001)
 
 
 def test_fragments_up_to_the_bound_are_one_message(guarded: Running) -> None:
@@ -213,14 +213,14 @@ def test_flood_of_messages_is_queued_on_the_plain_stack(plain: Running) -> None:
     longest = 0
     with upgraded(plain) as sock:
         (connection,) = plain.server.server_state.connections
-        put = connection.queue.put_nowait  # type: ignore[union-attr]
+        put = connection.queue.put_nowait
 
         def watched(message: object) -> None:
             nonlocal longest
             put(message)  # type: ignore[arg-type]
-            longest = max(longest, connection.queue.qsize())  # type: ignore[union-attr]
+            longest = max(longest, connection.queue.qsize())
 
-        connection.queue.put_nowait = watched  # type: ignore[method-assign, union-attr]
+        connection.queue.put_nowait = watched  # type: ignore[method-assign]
         sock.sendall(MORE * 10_000)
         wait_for(lambda: longest > 1_000)
 
