@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import heapq
 import ipaddress
 import itertools
 import secrets
@@ -225,7 +226,7 @@ class FakeBridge:
             self._free.append(len(self._by_slot))
             self._by_slot.append(None)
             self._changed.append(0)
-        slot = self._free.pop()
+        slot = heapq.heappop(self._free)
         rate = rate_hz or self.settings.rate_hz
         client_id = f"c-{next(self._numbers):08d}"
         client = _Client(slot, client_id, name, target, mode or "auto", rate, colours or 1, self.unix_ns())
@@ -271,7 +272,7 @@ class FakeBridge:
         self._removed_received += self._received(client)
         del self._clients[client_id]
         self._by_slot[client.slot] = None
-        self._free.append(client.slot)
+        heapq.heappush(self._free, client.slot)
         self._touch(client.slot)
 
     async def delete_clients(self, ids: list[str] | None = None) -> int:

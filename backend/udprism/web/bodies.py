@@ -119,8 +119,8 @@ ViewerMessage: TypeAdapter[Watch | More] = TypeAdapter(Annotated[Watch | More, F
 
 def fault(error: Any) -> tuple[str, str]:
     """Field and what would be right, of one pydantic error; the value at fault is not in it."""
-    place = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
-    field = ".".join(place)[:NAME_CHARACTERS]
+    place = error["loc"][1:] if error["loc"][:1] in (("body",), ("query",)) else error["loc"]
+    field = ".".join(map(str, place))[:NAME_CHARACTERS]
     match error["type"]:
         case "extra_forbidden":
             return field, "there is no such field"

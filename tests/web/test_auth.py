@@ -1,0 +1,187 @@
+"""The token beyond loopback: comes once in the address, then as a cookie or bearer, and is seen nowhere else."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from udprism.web.app import create_app
+from udprism.web.auth import is_loopback, needs_token, page_url, with_token
+from web.fake_bridge import FakeBridge
+from web.running import Running, ephemeral, running
+
+TOKEN = "correct-horse_battery-staple"
+WRONG = ["", "wrong", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "höher", "\x00"]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Running]:
+    with running(FakeBridge(ephemeral(http="0.0.0.0:8000", token=TOKEN), first_clients=2)) as served:
+        yield served
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert is_loopback(host)
+    settings = ephemeral(http=f"[{host}]:8000" if ":" in host else f"{host}:8000")
+    assert with_token(settings) is settings
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "[::]", "lights.example", "[fe80::1]"])
+def test_any_other_bind_gets_a_token_of_its_own(host: str) -> None:
+    settings = ephemeral(http=f"{host}:8000")
+    assert needs_token(settings)
+    one, other = with_token(settings).token, with_token(settings).token
+    assert one is not None
+    assert len(one) >= 32
+    assert one != other
+
+
+def test_given_token_is_kept() -> None:
+    settings = ephemeral(http="0.0.0.0:8000", token=TOKEN)
+    assert with_token(settings) is settings
+
+
+@pytest.mark.parametrize("token", [None, ""])
+def test_app_beyond_loopback_without_token_is_not_made(token: str | None) -> None:
+    bridge = FakeBridge(ephemeral(http="0.0.0.0:8000", token=token))
+    with pytest.raises(ValueError, match="with_token"):
+        create_app(bridge).build_middleware_stack()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("http", "url"),
+    [
+        ("127.0.0.1:8000", "http://127.0.0.1:8123/"),
+        ("0.0.0.0:8000", "http://127.0.0.1:8123/?token=a%2Bb"),
+        ("[::]:8000", "http://[::1]:8123/?token=a%2Bb"),
+        ("lights.example:8000", "http://lights.example:8123/?token=a%2Bb"),
+    ],
+)
+def test_address_of_the_page_is_one_to_click(http: str, url: str) -> None:
+    token = "a+b" if "token" in url else None
+    assert page_url(ephemeral(http=http, token=token), 8123) == url
+
+
+def test_token_given_on_loopback_is_asked_for_as_well() -> None:
+    with running(FakeBridge(ephemeral(token=TOKEN))) as served, served.client() as client:
+        assert client.get("/api/clients").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/style.css", "/api/clients", "/readyz", "/metrics", "/api/openapi.json", "/no"])
+def test_nothing_is_served_without_token(here: Running, path: str) -> None:
+    with here.client() as client:
+        answer = client.get(path)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.json()["type"] == "urn:udprism:problem:token"
+
+
+def test_whoever_restarts_dead_processes_needs_none(here: Running) -> None:
+    with here.client() as client:
+        assert client.get("/livez").status_code == 200
+
+
+def test_script_sends_the_token_as_bearer(here: Running) -> None:
+    with here.client(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        assert client.get("/api/clients").json()["total"] == 2
+        assert client.post("/api/clients", json={}).status_code == 201
+        assert client.delete("/api/clients").status_code == 200
+
+
+@pytest.mark.parametrize("wrong", [wrong for wrong in WRONG if wrong and wrong.isprintable()])
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Basic"])
+def test_wrong_bearer_is_refused(here: Running, wrong: str, scheme: str) -> None:
+    with here.client() as client:
+        headers = [(b"authorization", f"{scheme} {wrong}".encode())]
+        assert client.get("/api/clients", headers=headers).status_code == 401
+
+
+def test_right_token_under_another_scheme_is_refused(here: Running) -> None:
+    with here.client() as client:
+        assert client.get("/api/clients", headers={"Authorization": f"Basic {TOKEN}"}).status_code == 401
+
+
+def test_address_with_token_gives_a_cookie_and_leads_to_the_clean_address(here: Running) -> None:
+    with here.client() as client:
+        answer = client.get(f"/?view=wall&token={TOKEN}&q=a%26b")
+        assert answer.status_code == 303
+        assert answer.headers["location"] == "/?view=wall&q=a%26b"
+        cookie = answer.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "path=/" in cookie
+        assert client.get("/api/clients").status_code == 200
+
+
+def test_address_with_token_cannot_lead_to_another_host(here: Running) -> None:
+    with here.raw() as sock:
+        sock.sendall(f"GET //evil.example/?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        head = sock.recv(65_536).decode()
+    assert "location: /evil.example/\r\n" in head
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_wrong_token_in_the_address_is_refused(here: Running, wrong: str) -> None:
+    with here.client() as client:
+        answer = client.get("/", params={"token": wrong})
+        assert answer.status_code == 401
+        assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("wrong", ["wrong", ""])
+def test_wrong_cookie_is_refused(here: Running, wrong: str) -> None:
+    with here.client(cookies={f"udprism-{here.port}": wrong}) as client:
+        assert client.get("/api/clients").status_code == 401
+
+
+def test_cookie_of_a_server_on_another_port_is_not_ours(here: Running) -> None:
+    with here.client(cookies={f"udprism-{here.port + 1}": TOKEN}) as client:
+        assert client.get("/api/clients").status_code == 401
+
+
+def test_cookie_does_not_help_another_page(here: Running) -> None:
+    with here.client(cookies={f"udprism-{here.port}": TOKEN}) as client:
+        assert client.delete("/api/clients", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+def test_person_without_token_is_asked_for_it(here: Running) -> None:
+    with here.client() as client:
+        answer = client.get("/", headers={"Accept": "text/html,*/*"})
+    assert answer.status_code == 401
+    assert answer.headers["content-type"].startswith("text/html")
+    assert '<input name="token"' in answer.text
+    assert "style=" not in answer.text
+
+
+def test_websocket_needs_the_token_too(here: Running) -> None:
+    for path in ("/ws/live", f"/ws/live?token={TOKEN}", "/ws/clients/c-00000001"):
+        with pytest.raises(InvalidStatus) as refused, here.viewer(path):
+            pass
+        assert refused.value.response.status_code == 401
+    for header in ({"Authorization": f"Bearer {TOKEN}"}, {"Cookie": f"udprism-{here.port}={TOKEN}"}):
+        with here.viewer(additional_headers=header) as viewer:
+            assert json.loads(viewer.recv())["type"] == "hello"
+
+
+def test_token_is_seen_nowhere(here: Running, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # the test's own client logs what it asks for
+    answers = []
+    with here.client() as client:
+        for path in (f"/?token={TOKEN}", f"/api/nothing?token={TOKEN}", f"/api/clients?limit=0&token={TOKEN}"):
+            answers += [client.get(path), client.get(path, headers={"Host": "evil.example"})]
+        client.headers["Authorization"] = f"Bearer {TOKEN}"
+        answers += [client.get("/metrics"), client.get("/readyz"), client.get("/api/openapi.json")]
+        answers += [client.post(f"/api/clients?token={TOKEN}", json={"name": 1})]
+    with pytest.raises(InvalidStatus), here.viewer(f"/ws/live?token={TOKEN}"):
+        pass
+    for answer in answers:
+        assert TOKEN not in answer.text
+        assert not [value for name, value in answer.headers.items() if TOKEN in value and name != "set-cookie"]
+    ours = [record for record in caplog.records if record.name.startswith(("uvicorn", "udprism", "fastapi"))]
+    assert not [record for record in ours if TOKEN in record.getMessage()]
