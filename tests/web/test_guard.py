@@ -312,3 +312,19 @@ def test_shutdown_tells_readers_and_does_not_wait_for_stalled_viewers() -> None:
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
         wait_for(lambda: here.connections == 0)
+
+
+REFUSED_HANDSHAKE = (
+    b"GET /ws/live HTTP/1.1\r\nHost: evil.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_refused_handshake_is_not_worth_a_log_line(guarded: Running, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(10):
+        with guarded.raw() as sock:
+            sock.sendall(REFUSED_HANDSHAKE)
+            assert sock.recv(65_536).startswith(b"HTTP/1.1 421 ")
+            assert not is_open_after(sock, DEADLINE_S)
+    wait_for(lambda: not guarded.server.server_state.tasks)
+    assert not caplog.records

@@ -36,6 +36,7 @@ READ = {
     (WebSocketsSansIOProtocol, "handle_bytes"): "2b22b21bf8feb4bf",
     (WebSocketsSansIOProtocol, "send_receive_event_to_app"): "a2b10de91477dc1d",
     (WebSocketsSansIOProtocol, "send"): "d4919ed760ce9f7b",
+    (WebSocketsSansIOProtocol, "run_asgi"): "662375aa38d9044c",
     (WebSocketsSansIOProtocol, "shutdown"): "e8ace796ada616b7",
     (Server, "shutdown"): "9b33c50562992b1e",
 }

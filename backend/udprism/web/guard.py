@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
     from websockets.frames import Frame
 
 MAX_MESSAGE_BYTES: Final = 64 << 10
@@ -204,6 +205,11 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             self.cut("messages")
         if not self._is_cut:
             super().send_receive_event_to_app()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+            self.handshake_complete = True  # else uvicorn logs an error for each handshake that was refused
 
     def shutdown(self) -> None:
         super().shutdown()
