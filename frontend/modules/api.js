@@ -62,6 +62,7 @@ export const api = {
   putLink: (owner, link) => ask("PUT", `/api/links/${encodeURIComponent(owner)}`, link),
   /** @param {string} owner */
   clearLink: (owner) => ask("DELETE", `/api/links/${encodeURIComponent(owner)}`),
+  clearAllLinks: () => ask("DELETE", "/api/links"),
   profiles: () => ask("GET", "/api/profiles"),
   definitions: () => ask("GET", "/api/definitions"),
 };

@@ -1,6 +1,6 @@
 /** Lanes: one row a client. Only the rows in sight exist; the document scrolls. */
 import { copyOf, icon, need, setAttribute, setIcon, setText, within } from "./dom.js";
-import { count, milliseconds, percent, perSecond, span } from "./format.js";
+import { milliseconds, percent, perSecond, span } from "./format.js";
 import { Flag } from "./messages.js";
 import { hex, mix, pack, soften, unpack } from "./colour.js";
 import { nameOf } from "./names.js";
@@ -108,6 +108,7 @@ export class Lanes {
   /** @type {Lane[]} */ #spare = [];
   /** @type {number[]} */ #order = [];
   #active = 0;
+  #open = -1;
   #rowPx = 0;
   #ribbonPx = 0;
   #softened = () => false;
@@ -136,6 +137,12 @@ export class Lanes {
     });
     addEventListener("scroll", () => this.layout(), { passive: true });
     new ResizeObserver(() => this.measure()).observe(this.#body);
+  }
+
+  /** The row whose drawer is open. @param {string} id */
+  markOpen(id) {
+    this.#open = this.#world.byId.get(id)?.slot ?? -1;
+    for (const lane of this.#lanes.values()) setAttribute(lane.element, "data-open", String(lane.slot === this.#open));
   }
 
   get hidden() {
@@ -194,6 +201,7 @@ export class Lanes {
     const isNew = lane.slot !== slot;
     lane.show(entry, index);
     lane.name.tabIndex = index === this.#active ? 0 : -1;
+    setAttribute(lane.element, "data-open", String(slot === this.#open));
     lane.element.style.transform = `translateY(${index * this.#rowPx}px)`;
     if (isNew) {
       if (this.#ribbonPx) lane.ribbon.resize(this.#ribbonPx);
@@ -250,10 +258,5 @@ export class Lanes {
   paint(fade) {
     if (this.hidden) return;
     for (const lane of this.#lanes.values()) lane.paint(fade);
-  }
-
-  /** For the summary above the table. */
-  get countText() {
-    return count(this.#order.length);
   }
 }

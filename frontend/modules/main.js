@@ -4,13 +4,17 @@ import { Address, LENSES, VIEWS } from "./address.js";
 import { AttentionList } from "./attention.js";
 import { Banner, conditionOf } from "./banner.js";
 import { Clock } from "./clock.js";
-import { need, setAttribute, setText } from "./dom.js";
+import { copy, splitAddress } from "./code.js";
+import { element, need, setAttribute, setText, within } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { followTerms } from "./explain.js";
 import { Feed } from "./feed.js";
 import { showLanesKey, showWallKey } from "./key.js";
-import { followKeys } from "./keys.js";
+import { followKeys, KEYS } from "./keys.js";
 import { Lanes } from "./lanes.js";
+import { LinkDialog } from "./linkdialog.js";
 import { learnNames } from "./names.js";
-import { announce, notify } from "./notices.js";
+import { announce } from "./notices.js";
 import { keepPreferences, readPreferences } from "./preferences.js";
 import { isMoving, select } from "./selection.js";
 import { ServerView } from "./server.js";
@@ -21,6 +25,8 @@ import { Wall } from "./wall.js";
 
 const CALM_ASK_MS = 250;
 const ROWS_ASK_MS = 100;
+/** The server sends the ribbons of at most 256 rows. */
+const ROWS_MOST = 255;
 const REORDER_MS = 2000;
 /** A crowd opens on the wall. */
 const CROWD = 100;
@@ -47,6 +53,7 @@ export const feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}:/
 
 const isSoftened = () => preferences.motion === "softened";
 const addDialog = new AddDialog();
+const linkDialog = new LinkDialog(world);
 const open = (/** @type {string} */ id) => address.go({ open: id, session: "" });
 const openSession = (/** @type {string} */ id) => address.go({ open: "", session: id });
 const close = () => address.go({ open: "", session: "", tab: "overview" });
@@ -63,9 +70,10 @@ const server = new ServerView(world, { openSession, openClient: open });
 const summary = new Summary(world, {
   showLosing: () => address.adjust({ order: "loss" }),
   showSilent: () => address.adjust({ order: "trouble" }),
-  openLink: () => undefined,
+  openLink: () => linkDialog.open(),
 });
 const attention = new AttentionList(world, open);
+const drawer = new Drawer(world, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
 const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
 
 // --- what is shown, and in what order -------------------------------------------------------------------------------------------------
@@ -99,7 +107,10 @@ clock.add({
     summary.tick();
     attention.tick();
     server.tick();
+    drawer.tick();
+    linkDialog.tick();
   },
+  live: () => drawer.live(),
 });
 clock.add(lanes);
 clock.add(wall);
@@ -109,12 +120,13 @@ let askedAtMs = -Infinity;
 let rowsAskedAtMs = -Infinity;
 function painted() {
   const nowMs = performance.now();
-  const eager = isSoftened();
+  const eager = isSoftened() || drawer.isOpen;
   if (clock.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : CALM_ASK_MS)) return;
   askedAtMs = nowMs;
-  const rows = address.place.view === "lanes" && nowMs - rowsAskedAtMs >= ROWS_ASK_MS;
+  const wanted = address.place.view === "lanes" ? sighted.slice(0, ROWS_MOST) : [];
+  if (drawer.slot >= 0 && !wanted.includes(drawer.slot)) wanted.push(drawer.slot);
+  const rows = wanted.length > 0 && nowMs - rowsAskedAtMs >= ROWS_ASK_MS;
   if (rows) rowsAskedAtMs = nowMs;
-  const wanted = address.place.view === "lanes" ? sighted : [];
   keepRows(world, new Set(wanted));
   feed.watch({ rows: wanted, client: address.place.open || null, sessions: address.place.view === "server", session: address.place.session || null });
   feed.more(rows);
@@ -123,8 +135,9 @@ function painted() {
 /** @param {import("./messages.js").Hello} hello */
 function welcome(hello) {
   learnNames(hello.palette.basic);
-  const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(hello.udp) ?? [];
-  const reached = ["0.0.0.0", "[::]", "::"].includes(host) ? location.hostname : host.replace(/^\[|\]$/g, "");
+  const [host, port] = splitAddress(hello.udp);
+  const reached = ["0.0.0.0", "::"].includes(host) ? location.hostname : host;
+  setText(need("help-version", HTMLElement), `udprism ${hello.version}`);
   for (const node of document.querySelectorAll("[data-nc]")) setText(node, `echo connect | nc -u ${reached} ${port}`);
 }
 
@@ -186,11 +199,21 @@ for (const link of document.querySelectorAll("a[data-view]")) {
   });
 }
 for (const button of document.querySelectorAll("button.copy")) {
-  button.addEventListener("click", () => {
-    const text = button.parentElement?.querySelector("code")?.textContent ?? "";
-    navigator.clipboard.writeText(text).then(() => notify("Copied"), () => notify("This browser does not let the page copy: select the text instead"));
-  });
+  button.addEventListener("click", () => copy(button.parentElement?.querySelector("code")?.textContent ?? ""));
 }
+need("link-open", HTMLButtonElement).addEventListener("click", () => linkDialog.open());
+
+const help = need("help", HTMLDialogElement);
+const shortcuts = need("shortcuts", HTMLInputElement);
+need("help-keys", HTMLElement).append(...KEYS.flatMap(([keys, what]) => [element("dt", {}, ...keys.split(" ").flatMap((key) => [element("kbd", {}, key), " "])), element("dd", {}, what)]));
+shortcuts.checked = preferences.shortcuts;
+shortcuts.addEventListener("change", () => {
+  preferences.shortcuts = shortcuts.checked;
+  keepPreferences(preferences);
+});
+need("help-open", HTMLButtonElement).addEventListener("click", () => help.showModal());
+within(help, ".close", HTMLButtonElement).addEventListener("click", () => help.close());
+followTerms();
 
 for (const radio of document.querySelectorAll("input[name=motion]")) {
   if (!(radio instanceof HTMLInputElement)) continue;
@@ -240,7 +263,7 @@ followKeys({
     address.adjust({ lens: next });
     announce(`Lens: ${next}`);
   },
-  help: () => undefined,
+  help: () => help.showModal(),
   add: () => addDialog.open(),
   view: (index) => address.go({ view: VIEWS[index] ?? "lanes" }),
   escape: () => {
@@ -264,10 +287,16 @@ address.follow((place) => {
   }
   for (const view of document.querySelectorAll(".view")) /** @type {HTMLElement} */ (view).hidden = view.getAttribute("data-view") !== place.view;
   for (const tool of document.querySelectorAll("[data-for]")) /** @type {HTMLElement} */ (tool).hidden = !(tool.getAttribute("data-for") ?? "").includes(place.view);
+  drawer.follow(place);
+  lanes.markOpen(place.open);
   document.title = `${place.view === "lanes" ? "" : `${place.view} · `}udprism`;
   chosenFor = "";
   clock.tickNow();
 });
+
+// The drawer begins below the header where there is room for both.
+new ResizeObserver(([entry]) => document.documentElement.style.setProperty("--top-px", `${Math.round(entry?.borderBoxSize[0]?.blockSize ?? 0)}px`))
+  .observe(need("top", HTMLElement));
 
 document.documentElement.dataset.started = "true";
 feed.start();
