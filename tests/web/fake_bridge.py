@@ -163,6 +163,8 @@ class FakeBridge:
     unix_ns: Callable[[], int] = time.time_ns
     down: bool = False
     """The pool's thread does not answer: `snapshot` never returns."""
+    busy: bool = False
+    """The pool's thread takes no more work."""
     disk_full: bool = False
     first_clients: int = 0
     snapshots: int = 0
@@ -519,6 +521,8 @@ class FakeBridge:
         return client.slot, client.id, client.name, target, client.mode, stream, rate_hz, client.colours, address
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
+        if self.busy:
+            raise RequestError("too busy", status=503, kind="busy")
         if self.down:
             await asyncio.Event().wait()
         self.snapshots += 1

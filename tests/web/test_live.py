@@ -275,6 +275,29 @@ def test_pool_that_does_not_answer_stops_the_frames_and_its_return_brings_them_b
     assert decode(until_frame(viewer).frame)["slots"] == 8
 
 
+def test_pool_that_is_too_busy_costs_frames_but_not_the_connection(here: Running, viewer: ClientConnection) -> None:
+    next_frame(viewer)
+    here.bridge.busy = True
+    say(viewer, type="more")
+    with pytest.raises(TimeoutError):
+        viewer.recv(timeout=0.2)
+    here.bridge.busy = False
+    assert decode(until_frame(viewer).frame)["slots"] == 8
+
+
+def test_bug_in_the_bridge_ends_the_feed_and_is_logged(
+    here: Running, viewer: ClientConnection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(watch_slots: list[int]) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    here.bridge.snapshot = broken  # type: ignore[method-assign]
+    say(viewer, type="more")
+    with pytest.raises(ConnectionClosed):
+        viewer.recv(timeout=10)
+    wait_for(lambda: "a defect" in caplog.text)
+
+
 RUBBISH = {
     "no json": "hello?",
     "no object": "[]",

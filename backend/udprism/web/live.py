@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -204,7 +205,11 @@ class Hub:
             try:
                 picture = await asyncio.shield(self._next)
             except TimeoutError:
-                continue  # the pool is being restarted: the page sees that no frame comes
+                continue  # the pool hangs or is being restarted: the page sees that no frame comes
+            except RequestError as error:
+                if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                continue
             if viewer.seen is None or picture.snapshot.frame != viewer.seen.frame:
                 return picture
 

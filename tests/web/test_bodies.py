@@ -1,0 +1,84 @@
+"""Whatever callers send either is one of ours or is refused with words: nothing else can happen."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from udprism.core.types import State
+from udprism.web import bodies
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+NEARLY_OURS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["watch", "more", "mare", 1])},
+    optional={
+        "rows": ANY_JSON | st.lists(st.integers(-2, 5)),
+        "client": ANY_JSON,
+        "sessions": ANY_JSON,
+        "session": ANY_JSON,
+        "x": ANY_JSON,
+    },
+)
+
+
+@given(st.text() | (ANY_JSON | NEARLY_OURS).map(json.dumps))
+def test_any_text_from_a_viewer_is_a_message_or_is_refused_with_a_reason(text: str) -> None:
+    try:
+        message = bodies.ViewerMessage.validate_json(text)
+    except ValidationError as error:
+        for one in error.errors():
+            field, detail = bodies.fault(one)
+            assert detail
+            assert len(field) <= bodies.NAME_CHARACTERS
+    else:
+        assert isinstance(message, bodies.Watch | bodies.More)
+        assert bodies.ViewerMessage.validate_json(message.model_dump_json()) == message
+
+
+@pytest.mark.parametrize("kind", [bodies.AddClients, bodies.ClientChanges, bodies.ListQuery, bodies.RemoveQuery])
+@given(value=ANY_JSON)
+def test_any_value_as_a_body_is_taken_or_refused_with_words(kind: Any, value: Any) -> None:
+    assert all(detail for _, detail in faults(kind, value))
+
+
+def faults(kind: Any, value: Any) -> list[tuple[str, str]]:
+    """What is wrong with a value; nothing where it is taken."""
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        return [bodies.fault(one) for one in error.errors()]
+    return []
+
+
+@given(st.text(max_size=70))
+def test_name_that_is_taken_can_be_shown_in_one_line(name: str) -> None:
+    try:
+        taken = bodies.AddClients(name=name).name
+    except ValidationError:
+        return
+    assert taken == name
+    assert 1 <= len(name) <= 64
+    assert name.isprintable()
+    assert len(name.splitlines()) == 1
+    name.encode()
+
+
+def test_states_that_can_be_asked_for_are_those_of_a_client() -> None:
+    for state in State:
+        if state != State.FREE:
+            assert bodies.ListQuery(state=state.name.lower()).state == state.name.lower()
+
+
+def test_fault_does_not_repeat_the_value() -> None:
+    found = faults(bodies.AddClients, {"rate_hz": "sesame", "mode": "sesame", "name": "sesame\n"})
+    assert len(found) == 3
+    assert "sesame" not in str(found)
