@@ -1,0 +1,274 @@
+"""`udprism bench`: how many datagrams a second the whole product carries here, beside its baselines, in one run.
+
+Nothing is left out for it: a real `udprism serve` is driven over REST and watched over its live feed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from udprism.cli.product import Product, running
+from udprism.cli.viewer import Viewer
+from udprism.core import wire
+
+Figures = dict[str, Any]
+
+_FIRST_PER_S, _STEP_RATIO, _HALVINGS = 50_000.0, 1.4, 2
+_MOST_PER_S = 5e6
+_SETTLE_S = 1.5
+_DECLARED_LOST_AFTER_S = 1.6  # a hole counts as lost after a second
+_FIRST_DATAGRAMS_WITHIN_S = 60.0
+_MOST_RATE_HZ = 1000.0
+_KEPT_UP_SENT_RATIO, _KEPT_UP_DELIVERED_RATIO, _KEPT_UP_AGE_MS = 0.97, 0.99, 250.0
+_THREADS_ENGINE_CLIENTS = 1000
+_BASELINES = Path(__file__).resolve().parents[3] / "tests" / "bench"
+
+
+def bench(
+    clients: Annotated[int, typer.Option(min=1, max=100_000, help="Hosted clients.")] = 9000,
+    rate_hz: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=_MOST_RATE_HZ, help="Datagrams a second for each client; without it, raised."),
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="Length of each measurement.")] = 5.0,
+    viewers: Annotated[int, typer.Option(min=1, max=200, help="Viewers of the live feed.")] = 1,
+    baselines: Annotated[bool, typer.Option(help="Measure the baselines as well (in a source tree only).")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Measure the whole product on this machine, beside its baselines."""
+    result = measure("batch", clients, rate_hz, seconds, viewers)
+    result["machine"] = {
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+    }
+    result["baselines"] = dict(_baselines(clients, rate_hz, seconds)) if baselines else {}
+    print(json.dumps(result) if as_json else table(result))
+
+
+def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, viewers: int) -> Figures:
+    """The product's figures at this rate, or at the highest at which it keeps up, with all steps under "steps"."""
+    with running(clients, engine) as product:
+        idle_bytes = product.rss_bytes()
+        steps: list[Figures] = []
+        for per_s in [clients * rate_hz] if rate_hz else _rates(steps, clients):
+            steps.append(_step(product, clients, per_s / clients, seconds, viewers))
+            _say(f"engine {engine}, asked {per_s:9,.0f}/s: {_in_words(steps[-1])}")
+        best = max(steps, key=lambda step: (step["keeps_up"], step["delivered_per_s"]))
+        loaded_bytes = product.rss_bytes()
+    if idle_bytes is not None and loaded_bytes is not None:
+        best["rss_bytes_per_client"] = round((loaded_bytes - idle_bytes) / clients)
+    return (
+        {"engine": engine, "clients": clients, "seconds": seconds, "viewers": viewers}
+        | best
+        | {
+            "rss_idle_bytes": idle_bytes,
+            "steps": steps,
+        }
+    )
+
+
+def _rates(steps: list[Figures], clients: int) -> Iterator[float]:
+    """Datagrams a second to try next: raised until one is too much, then halved towards the limit."""
+    good, per_s = 0.0, _FIRST_PER_S
+    most = min(_MOST_PER_S, clients * _MOST_RATE_HZ)
+    per_s = min(per_s, most)
+    while True:
+        yield per_s
+        if not steps[-1]["keeps_up"]:
+            break
+        good = per_s
+        if per_s >= most:
+            return
+        per_s = min(per_s * _STEP_RATIO, most)
+    bad = per_s
+    for _ in range(_HALVINGS):
+        per_s = (good + bad) / 2
+        yield per_s
+        good, bad = (per_s, bad) if steps[-1]["keeps_up"] else (good, per_s)
+
+
+def _step(product: Product, clients: int, rate_hz: float, seconds: float, viewers: int) -> Figures:
+    """One rate: new clients, some time to settle, and the measurement."""
+    product.ask("DELETE", "/api/clients")
+    with Viewer(product.url) as viewer, _crowd(product.url, viewers - 1):
+        begun_s = time.monotonic()
+        product.ask("POST", "/api/clients", {"count": clients, "rate_hz": rate_hz, "mode": "measured"})
+        added_s = time.monotonic() - begun_s
+        while viewer.heard < clients and time.monotonic() < begun_s + _FIRST_DATAGRAMS_WITHIN_S:
+            time.sleep(0.02)
+        all_heard_s = time.monotonic() - begun_s if viewer.heard >= clients else None
+        time.sleep(_SETTLE_S)
+        viewer.reset()
+        before = _Reading(product, viewer)
+        time.sleep(seconds)
+        after = _Reading(product, viewer)
+        ages = {"age_p50_ms": viewer.age_ms(0.5), "age_p99_ms": viewer.age_ms(0.99)}
+        time.sleep(_DECLARED_LOST_AFTER_S)
+        settled = _Reading(product, viewer)
+    figures: Figures = {"rate_hz": rate_hz} | after.since(before) | _lost(before.ledger, settled.ledger) | ages
+    figures |= {"jitter_p99_us": settled.jitter_p99_us, "added_s": added_s, "all_heard_s": all_heard_s}
+    figures["keeps_up"] = _keeps_up(figures, clients * rate_hz)
+    return figures
+
+
+def _keeps_up(figures: Figures, asked_per_s: float) -> bool:
+    return bool(
+        figures["sent_per_s"] >= _KEPT_UP_SENT_RATIO * asked_per_s
+        and figures["delivered_per_s"] >= _KEPT_UP_DELIVERED_RATIO * figures["sent_per_s"]
+        and figures["lost"] == 0
+        and figures["age_p99_ms"] is not None
+        and figures["age_p99_ms"] <= _KEPT_UP_AGE_MS
+    )
+
+
+class _Reading:
+    """All meters at one instant."""
+
+    def __init__(self, product: Product, viewer: Viewer) -> None:
+        self.ledger: Figures = product.ask("GET", "/api/ledger")
+        self.at_s = time.monotonic()
+        self.cpu_s = product.cpu_s()
+        self.frames = viewer.frames
+        self.schedule: Figures = viewer.status.get("schedule", {"lag_ms": None, "skipped_ticks": 0})
+        known = sorted(viewer.jitter_ms.tolist())
+        self.jitter_p99_us = 1000 * known[int(0.99 * len(known))] if known else None
+
+    def since(self, before: _Reading) -> Figures:
+        """Rates and costs between two readings."""
+        took_s = self.at_s - before.at_s
+        received = self.ledger["received"] - before.ledger["received"]
+        figures: Figures = {
+            "sent_per_s": (self.ledger["sent"] - before.ledger["sent"]) / took_s,
+            "delivered_per_s": received / took_s,
+            "in_flight": self.ledger["in_flight"],
+            "frames_per_s": (self.frames - before.frames) / took_s,
+            "schedule_lag_ms": self.schedule["lag_ms"],
+            "skipped_ticks": self.schedule["skipped_ticks"] - before.schedule["skipped_ticks"],
+            "cpu_us_per_datagram": None,
+            "cpu_us_by_thread": None,
+            "cores": None,
+        }
+        if self.cpu_s is not None and before.cpu_s is not None:
+            spent_s = {name: self.cpu_s[name] - before.cpu_s[name] for name in self.cpu_s}
+            figures["cores"] = sum(spent_s.values()) / took_s
+            figures["cpu_us_per_datagram"] = sum(spent_s.values()) / max(1, received) * 1e6
+            figures["cpu_us_by_thread"] = {name: one / max(1, received) * 1e6 for name, one in spent_s.items()}
+        return figures
+
+
+def _in_words(figures: Figures) -> str:
+    age = "no frame" if figures["age_p99_ms"] is None else f"age p99 {figures['age_p99_ms']:.0f} ms"
+    cpu = "" if figures["cpu_us_per_datagram"] is None else f", {figures['cpu_us_per_datagram']:.2f} µs each"
+    verdict = "keeps up" if figures["keeps_up"] else "does not keep up"
+    return f"delivered {figures['delivered_per_s']:9,.0f}/s, lost {figures['lost']}, {age}{cpu}: {verdict}"
+
+
+def _lost(before: Figures, settled: Figures) -> Figures:
+    causes = {
+        cause: settled["lost_by_cause"][cause] - before["lost_by_cause"][cause] for cause in before["lost_by_cause"]
+    }
+    return {"lost": settled["lost"] - before["lost"], "lost_by_cause": causes, "unexplained": causes["unexplained"]}
+
+
+@contextlib.contextmanager
+def _crowd(page_url: str, count: int) -> Iterator[None]:
+    """So many more viewers, in a process of their own."""
+    if not count:
+        yield
+        return
+    command = [sys.executable, "-m", "udprism.cli.viewer", page_url, str(count)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+def _baselines(clients: int, rate_hz: float | None, seconds: float) -> Iterator[tuple[str, Figures]]:
+    """(name, figures) of each baseline that can run here."""
+    if (_BASELINES / "kernel_limit.c").exists():
+        compiler = shutil.which("cc")
+        if compiler is None:
+            _say("no C compiler: the kernel's limit is not measured")
+        else:
+            yield "kernel_limit", _kernel_limit(compiler, clients, seconds)
+        command = [sys.executable, str(_BASELINES / "usual_stack.py"), "--clients", str(clients), "--json"]
+        yield "usual_stack", _run([*command, "--seconds", str(seconds)])
+    else:
+        _say("not in a source tree: neither the kernel's limit nor the usual stack is measured")
+    yield "threads_engine", measure("threads", min(clients, _THREADS_ENGINE_CLIENTS), rate_hz, seconds, 1)
+
+
+def _kernel_limit(compiler: str, clients: int, seconds: float) -> Figures:
+    with tempfile.TemporaryDirectory() as directory:
+        program = str(Path(directory) / "kernel_limit")
+        source = str(_BASELINES / "kernel_limit.c")
+        subprocess.run([compiler, "-O2", "-pthread", "-o", program, source], check=True)
+        return _run([program, str(clients), str(seconds), str(wire.HEADER_BYTES + 3)])
+
+
+def _run(command: list[str]) -> Figures:
+    _say(f"baseline: {Path(command[-1 if len(command) == 1 else 0]).name} …")
+    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    figures: Figures = json.loads(ran.stdout)
+    return figures
+
+
+def table(result: Figures) -> str:
+    """The figures for people: the product's steps, then all that was run beside it."""
+    lines = [" ".join([f"{'':16}", *(f"{heading:>11}" for heading, _, _ in _COLUMNS)])]
+    lines += [_line(result["engine"], step) for step in result["steps"]]
+    lines += [_line(name, figures) for name, figures in result["baselines"].items()]
+    lines.append("")
+    for name, figures in result["baselines"].items():
+        lines.append(f"udprism delivers {result['delivered_per_s'] / figures['delivered_per_s']:.2f} times {name}")
+    by_thread = result["cpu_us_by_thread"] or {}
+    lines.append("µs a datagram by thread: " + ", ".join(f"{name} {each:.2f}" for name, each in by_thread.items()))
+    for title, key, form in _FACTS:
+        if result.get(key) is not None:
+            lines.append(f"{title}: {result[key]:{form}}")
+    return "\n".join(lines)
+
+
+_COLUMNS = [
+    ("Hz", "rate_hz", ".2f"),
+    ("sent/s", "sent_per_s", ",.0f"),
+    ("delivered/s", "delivered_per_s", ",.0f"),
+    ("lost", "lost", ","),
+    ("unexplained", "unexplained", ","),
+    ("age p50 ms", "age_p50_ms", ".1f"),
+    ("age p99 ms", "age_p99_ms", ".1f"),
+    ("µs each", "cpu_us_per_datagram", ".2f"),
+]
+_FACTS = [
+    ("clients", "clients", ","),
+    ("bytes of memory a client", "rss_bytes_per_client", ","),
+    ("bytes of memory without clients", "rss_idle_bytes", ","),
+    ("ticks that the schedule skipped", "skipped_ticks", ","),
+    ("µs of jitter measured, 99 of 100 clients below", "jitter_p99_us", ".0f"),
+    ("s to add all clients", "added_s", ".2f"),
+    ("s to the first datagram of each", "all_heard_s", ".2f"),
+]
+
+
+def _line(name: str, figures: Figures) -> str:
+    cells = (format(figures[key], form) if figures.get(key) is not None else "–" for _, key, form in _COLUMNS)
+    return " ".join([f"{name:16}", *(f"{cell:>11}" for cell in cells)])
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
