@@ -108,8 +108,7 @@ class View:
         """Copy all columns, and the rows of the watched slots that exist."""
         table, high = self._table, self._table.high
         self._frame += 1
-        everyone = np.arange(high, dtype=np.int32)
-        measured = table.session_id[:high] != 0
+        measured = self._ledger.measured[:high]
         rows = np.array([slot for slot in watch if slot in table.clients], np.int32)
         return Snapshot(
             frame=self._frame,
@@ -122,7 +121,7 @@ class View:
             rate_hz=self._rates.rate_hz[:high].astype(np.float32),
             loss_ratio=self._rates.loss_recent[:high].astype(np.float32),
             jitter_ms=self._ms_or_nan(self._ledger.jitter_ns[:high], measured),
-            delay_ms=self._ms_or_nan(self._ledger.delays.p50_ns(everyone), measured),
+            delay_ms=self._ms_or_nan(self._ledger.delays.p50_ns[:high], measured),
             version=self._latest.version[:high].astype(np.uint32),
             roster_version=table.roster_version,
             rows=rows,
@@ -157,7 +156,7 @@ class View:
             ("sent", ledger.sent[rows]),
             ("loss_ratio", ledger.loss_ratio(rows)),
             ("jitter_ms", ledger.jitter_ns[rows] / NS_PER_MS),
-            ("delay_ms", ledger.delays.p50_ns(rows) / NS_PER_MS),
+            ("delay_ms", ledger.delays.p50_ns[rows] / NS_PER_MS),
         ):
             stats[name] = np.where(measured, column, np.nan)
         stats["received"] = ledger.received[rows]
@@ -243,7 +242,7 @@ class View:
             "relayed": int(self._latest.relayed[:high].sum()),
             "conflated": int(self._latest.conflated[:high].sum()),
         }
-        return self._ledger.totals() | relayed
+        return self._ledger.totals(high) | relayed
 
     def status(self) -> dict[str, Any]:
         """What the header line needs: counts by state, rates, the ledger, the worst clients."""

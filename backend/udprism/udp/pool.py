@@ -47,6 +47,8 @@ _REPORT_NS = NS_PER_S
 MAX_REPORTS_HZ = 1000
 """REPORTs a second of all hosted clients together: beyond a thousand clients each reports less often than once a
 second, so that measuring does not become the load."""
+_MOST_CORRUPT_WAITING = 256
+"""Batches of reports of damaged datagrams that wait for these to arrive."""
 MAX_CONNECTS_HZ = 200
 """Attempts a second beyond loopback, of all hosted clients together."""
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
@@ -188,9 +190,7 @@ class ClientPool:
             if slot in self._sockets:
                 self._send(slot, self._sockets[slot], commands.encode_disconnect())
             self.table.state[slot] = State.PAUSED
-            self.table.timer_ns[slot] = NEVER_NS
-            self.table.session_id[slot] = 0
-            self.table.witnessed[slot] = False
+            self.table.timer_ns[slot] = NEVER_NS  # its session stays known: what is on its way still arrives
         elif self.table.state[slot] == State.PAUSED and slot in self._sockets:
             self.table.restart(slot, now_ns)
         self.table.touch([slot])
@@ -536,6 +536,7 @@ class ClientPool:
         self._sweeps += 1
         if self._sweeps % _SWEEPS_A_SAMPLE == 0:
             self.rates.sample(now_ns, self.ledger, self.table.high)
+            self.ledger.delays.refresh(self.table.high)
 
     def settle(self, now_ns: int) -> None:
         """Bring the ledger up to date with what the witness says and with what is overdue."""
@@ -567,14 +568,16 @@ class ClientPool:
         self._mark_corrupt(corrupt)
 
     def _lose(self, slot: I32Column, sequence: I64Column, cause: np.ndarray[tuple[int], np.dtype[np.uint8]]) -> None:
-        self.ledger.report_unsent(slot, sequence, cause)
+        self.ledger.report_unsent(slot, sequence, cause, self._clock.now_ns())
         self.history.mark_lost(slot, sequence, cause)
 
     def _mark_corrupt(self, reports: list[tuple[I32Column, I64Column]]) -> None:
-        for slot, sequence in reports:
+        for slot, sequence in reports[-_MOST_CORRUPT_WAITING:]:
             if len(slot):
-                self.ledger.report_corrupt(slot, sequence)
-                self.history.mark_corrupt(slot, sequence)
+                later = self.ledger.report_corrupt(slot, sequence)
+                self.history.mark_corrupt(slot[~later], sequence[~later])
+                if later.any():
+                    self._corrupt_later.append((slot[later], sequence[later]))
 
     def _receiver_drops(self, slots: I32Column) -> I64Column:
         drops = [dropped_by_kernel(self._sockets[slot]) or 0 for slot in slots.tolist()]
