@@ -1,6 +1,7 @@
 /** "Needs attention": the worst clients in words, so that nobody has to find them in a picture. */
 import { element, icon, need, within } from "./dom.js";
 import { milliseconds, percent, span } from "./format.js";
+import { ageMs } from "./state.js";
 
 /** @typedef {import("./messages.js").Attention} Attention */
 
@@ -23,7 +24,7 @@ export class AttentionList {
 
   tick() {
     const all = this.#world.status?.attention ?? [];
-    const key = JSON.stringify(all);
+    const key = JSON.stringify(all) + all.map((one) => (one.why === "silent" ? span(ageMs(this.#world, one.slot)) : "")).join();
     if (key === this.#shown) return;
     this.#shown = key;
     this.#root.hidden = all.length === 0;
@@ -36,16 +37,16 @@ export class AttentionList {
 
   /** @param {Attention} one */
   #button(one) {
-    const { shape, words } = reason(one);
+    const { shape, words } = reason(one, ageMs(this.#world, one.slot));
     return element("button", { type: "button", class: "plain", "data-id": one.id }, icon(shape), " ", one.name ?? one.id, " ", element("span", {}, words));
   }
 }
 
-/** @param {Attention} one */
-function reason(one) {
+/** @param {Attention} one @param {number} silenceMs */
+function reason(one, silenceMs) {
   switch (one.why) {
     case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
-    case "silent": return { shape: "silent", words: one.value === null ? "silent" : `silent for ${span(one.value)}` };
+    case "silent": return { shape: "silent", words: Number.isNaN(silenceMs) ? "silent" : `silent for ${span(silenceMs)}` };
     case "jitter": return { shape: "losing", words: `jitter ${milliseconds(one.value)}` };
     default: return { shape: ["refused", "error", "connecting", "paused"].includes(one.why) ? one.why : "error", words: one.why };
   }

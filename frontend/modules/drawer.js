@@ -123,10 +123,10 @@ export class Drawer {
     this.#showGone(gone, "This client is no longer there.");
     this.#overview.open(id, this.slot);
     this.#overview.tick(client);
-    this.#inspector.tick(client);
     this.#pause.hidden = gone;
     setText(within(this.#remove, "span", HTMLElement), "Remove");
     const entry = this.#world.byId.get(id);
+    this.#inspector.tick(entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "");
     if (!client) {
       setText(this.#title, entry?.name ?? id);
       return;

@@ -20,7 +20,7 @@ export class Inspector {
   #hold = within(this.#root, "#hold", HTMLInputElement);
   #nothing = within(this.#root, ".nothing", HTMLElement);
   #clientId = "";
-  /** @type {import("./messages.js").ClientBody | null} */ #client = null;
+  #way = "";
   /** @type {Datagram[]} newest first */ #datagrams = [];
   /** @type {number | null} */ #chosen = null;
   #askedAtMs = -Infinity;
@@ -54,9 +54,9 @@ export class Inspector {
     this.#showBytes(null);
   }
 
-  /** @param {import("./messages.js").ClientBody | null} client */
-  tick(client) {
-    this.#client = client;
+  /** @param {string} way both addresses */
+  tick(way) {
+    this.#way = way;
     const nowMs = performance.now();
     if (this.#root.hidden || this.#hold.checked || this.#asking || nowMs - this.#askedAtMs < EVERY_MS) return;
     this.#askedAtMs = nowMs;
@@ -151,7 +151,6 @@ export class Inspector {
       setText(this.#about, "");
       return;
     }
-    const way = this.#client ? `${this.#client.target} → ${this.#client.local_address ?? "?"}` : "";
     if (!datagram.payload_hex) {
       setText(this.#which, `Datagram ${count(datagram.sequence)} never came: there are no bytes to show.`);
       this.#bytes.replaceChildren();
@@ -161,7 +160,7 @@ export class Inspector {
     }
     const bytes = bytesOf(datagram.payload_hex);
     const more = (datagram.size_bytes ?? bytes.length) - bytes.length;
-    setText(this.#which, `Datagram ${count(datagram.sequence)}, ${datagram.size_bytes ?? bytes.length} bytes of UDP payload, ${way}${more > 0 ? `; the first ${bytes.length} were kept` : ""}`);
+    setText(this.#which, `Datagram ${count(datagram.sequence)}, ${datagram.size_bytes ?? bytes.length} bytes of UDP payload, ${this.#way}${more > 0 ? `; the first ${bytes.length} were kept` : ""}`);
     const fields = fieldsOf(bytes);
     this.#bytes.replaceChildren(...fields.map((field, index) => element("button", { type: "button", "data-field": String(index), "aria-label": `${field.name}: ${hexOf(field.bytes)}` }, hexOf(field.bytes))));
     this.#fields.replaceChildren(...fields.flatMap((field, index) => [

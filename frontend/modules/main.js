@@ -255,7 +255,11 @@ followMotion();
 
 followKeys({
   enabled: () => preferences.shortcuts,
-  find: () => { find.focus(); find.select(); },
+  find: () => {
+    if (address.place.view === "server") address.go({ view: "lanes" });
+    find.focus();
+    find.select();
+  },
   pause: () => pause(!clock.paused),
   lens: () => {
     if (address.place.view !== "wall") return;

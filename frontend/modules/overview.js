@@ -1,5 +1,5 @@
 /** The drawer's first panel: what a client hears now, and what became of everything that was sent to it. */
-import { pack, parseColour, hex, unpack } from "./colour.js";
+import { hex, pack, unpack } from "./colour.js";
 import { Charts } from "./charts.js";
 import { Delays } from "./delays.js";
 import { need, setAttribute, setText, within } from "./dom.js";
@@ -55,8 +55,13 @@ export class Overview {
     this.#lane.resize(LANE_MAX_PX);
     this.#lane.latch(this.#world.rows.get(this.#slot)?.cells, paints);
     this.#lane.paint(1);
-    new Uint32Array(this.#pixel.data.buffer)[0] = this.#packed() ?? paints.track;
+    const packed = this.#packed();
+    new Uint32Array(this.#pixel.data.buffer)[0] = packed ?? paints.track;
     this.#swatch?.putImageData(this.#pixel, 0, 0);
+    // With the swatch, or the word would name another colour than the one beside it.
+    const [red, green, blue] = unpack(packed ?? 0);
+    setText(this.#colour, packed === null ? "nothing yet" : nameOf(red, green, blue));
+    setText(this.#hex, packed === null ? "" : hex(red, green, blue));
   }
 
   #packed() {
@@ -68,10 +73,6 @@ export class Overview {
   /** @param {import("./messages.js").ClientBody | null} client */
   tick(client) {
     if (this.#root.offsetParent === null) return;
-    const packed = this.#packed();
-    const [red, green, blue] = unpack(packed ?? parseColour("#000000"));
-    setText(this.#colour, packed === null ? "nothing yet" : nameOf(red, green, blue));
-    setText(this.#hex, packed === null ? "" : hex(red, green, blue));
     const state = stateOf(this.#world, this.#slot);
     const age = ageMs(this.#world, this.#slot);
     setText(this.#facts, `${state}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
