@@ -185,3 +185,25 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
 
 PING, TEXT, CONT = 9, 1, 0
 MORE = frame(TEXT, b'{"type":"more"}')
+
+
+def read_frame(sock: socket.socket) -> bytes:
+    """Read up to and including the next binary message; the messages before it are thrown away."""
+
+    def exactly(size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = sock.recv(size - len(data))
+            assert piece, "closed"
+            data += piece
+        return data
+
+    while True:
+        opcode, length = exactly(2)
+        if length == 126:
+            (length,) = struct.unpack("!H", exactly(2))
+        elif length == 127:
+            (length,) = struct.unpack("!Q", exactly(8))
+        payload = exactly(length)
+        if opcode & 0xF == 2:
+            return payload

@@ -29,6 +29,7 @@ READ = {
     (WebSocketsSansIOProtocol, "connection_lost"): "dd116afc4d8034e1",
     (WebSocketsSansIOProtocol, "pause_writing"): "4830f7e0d81f877d",
     (WebSocketsSansIOProtocol, "resume_writing"): "ef79384e5fff077c",
+    (WebSocketsSansIOProtocol, "handle_connect"): "fc648c2161ff8e13",
     (WebSocketsSansIOProtocol, "handle_events"): "b2c9351a5d13493f",
     (WebSocketsSansIOProtocol, "handle_ping"): "41bcf345d372c55c",
     (WebSocketsSansIOProtocol, "handle_cont"): "d96fe1479da61beb",

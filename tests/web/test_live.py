@@ -27,6 +27,7 @@ from web.running import (
     ephemeral,
     frame,
     next_frame,
+    read_frame,
     running,
     say,
     until_frame,
@@ -261,6 +262,19 @@ def test_viewer_that_does_not_read_delays_nobody() -> None:
         assert numbers == sorted(set(numbers))
         waiting = max(one.transport.get_write_buffer_size() for one in here.server.server_state.connections)
         assert 0 < waiting < 1_000_000, "one message waits, and no second one"
+
+
+def test_picture_is_not_taken_before_it_can_be_sent(clock: Clock) -> None:
+    bridge = FakeBridge(ephemeral(frame_hz=120), unix_ns=clock, first_clients=20_000)
+    with running(bridge) as here, upgraded(here, receive_buffer_bytes=4096) as sock:
+        sock.sendall(MORE)
+        read_frame(sock)
+        sock.sendall(MORE * 2)
+        (connection,) = here.server.server_state.connections
+        wait_for(lambda: connection.transport.get_write_buffer_size() > 0)
+        clock.advance(60)  # meanwhile the viewer does not read
+        stalled_at_ms, read_at_ms = (decode(read_frame(sock))["unix_ms"] for _ in range(2))
+        assert read_at_ms - stalled_at_ms == 60_000
 
 
 def test_pool_that_does_not_answer_stops_the_frames_and_its_return_brings_them_back(

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Final
 
 from fastapi import WebSocket, WebSocketDisconnect
+
+WRITABLE: Final = "udprism.writable"
+"""Our own ASGI extension: its `event` (asyncio.Event) is set while nothing waits in the transport's buffer."""
 
 
 class BadMessage(Exception):
@@ -59,3 +63,10 @@ async def received_text(websocket: WebSocket) -> str:
     if text is None:
         raise BadMessage(1003, "this websocket takes text messages only")
     return text
+
+
+async def writable(websocket: WebSocket) -> None:
+    """Wait until nothing of what was sent before waits for the other side, where the server can tell."""
+    extension = websocket.scope["extensions"].get(WRITABLE)
+    if extension is not None:
+        await extension["event"].wait()

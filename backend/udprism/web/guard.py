@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from udprism.web.conversation import WRITABLE
+
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
     from websockets.frames import Frame
+    from websockets.http11 import Request
 
 MAX_MESSAGE_BYTES: Final = 64 << 10
 """Of one websocket message from outside."""
@@ -173,6 +176,11 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stall.stop()
         super().connection_lost(exc)
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if self.handshake_initiated and not self.handshake_complete:  # else there is no scope: it was refused
+            self.scope["extensions"][WRITABLE] = {"event": self.writable}
 
     def pause_writing(self) -> None:
         super().pause_writing()

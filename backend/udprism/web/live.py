@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -17,10 +17,10 @@ import numpy as np
 from fastapi import WebSocket
 from pydantic import ValidationError
 
-from udprism.core.types import NS_PER_MS
+from udprism.core.types import NS_PER_MS, U32Column
 from udprism.errors import RequestError
 from udprism.web import bodies, messages
-from udprism.web.conversation import BadMessage, converse, received_text
+from udprism.web.conversation import BadMessage, converse, received_text, writable
 
 if TYPE_CHECKING:
     from udprism.bridge import Bridge, Snapshot
@@ -38,7 +38,7 @@ STATUS: Final[Wish] = ("status", "")
 class Picture:
     """One snapshot, the slow messages of that moment, and all that has been encoded from them so far."""
 
-    def __init__(self, snapshot: Snapshot, slow: dict[Wish, str]) -> None:
+    def __init__(self, snapshot: Snapshot, slow: Mapping[Wish, str]) -> None:
         self.snapshot = snapshot
         self.slow = slow
         self._columns: bytes | None = None
@@ -75,11 +75,14 @@ class Viewer:
         self.received = 0
         self.relayed = 0
         self.ignored_credits = 0
-        self.seen: Snapshot | None = None
         self.roster_version = 0
+        self.last_frame: int | None = None
+        self._received_before = 0
+        self._version: U32Column | None = None  # not the whole snapshot, which a stalled viewer would keep
         self._credits: deque[bool] = deque()
         self._asked = asyncio.Event()
         self._had: dict[Wish, str] = {}
+        self._status_due_s = 0.0
         self._stats_due_s = 0.0
 
     @property
@@ -108,26 +111,31 @@ class Viewer:
 
     def account(self, snapshot: Snapshot) -> None:
         """Count what this snapshot brings: one datagram for each slot with a new one, the others are conflated."""
-        seen, self.seen = self.seen, snapshot
-        if seen is None:
+        before, self._version = self._version, snapshot.version
+        received, self._received_before = snapshot.received_total - self._received_before, snapshot.received_total
+        self.last_frame = snapshot.frame
+        if before is None:
             return
-        received = snapshot.received_total - seen.received_total
-        common = min(snapshot.n, seen.n)
-        changed = int(np.count_nonzero(snapshot.version[:common] != seen.version[:common]))
+        common = min(len(before), snapshot.n)
+        changed = int(np.count_nonzero(snapshot.version[:common] != before[:common]))
         changed += int(np.count_nonzero(snapshot.version[common:]))
         self.received += received
         self.relayed += min(changed, received)  # a slot may come back with the count of its former client
 
-    def news(self, picture: Picture) -> Iterable[str]:
+    def news(self, slow: Mapping[Wish, str], now_s: float) -> Iterable[str]:
         """JSON messages whose content changed since this viewer had them."""
-        for wish in (STATUS, *self.wishes):
-            message = picture.slow.get(wish)
-            if message is None or self._had.get(wish) == message:
-                continue
-            self._had[wish] = message
-            if wish == STATUS:
-                message = messages.for_viewer(message, self.received, self.relayed, self.conflated)
-            yield message
+        status = messages.for_viewer(slow[STATUS], self.received, self.relayed, self.conflated)
+        if now_s >= self._status_due_s and self._is_news(STATUS, status):
+            self._status_due_s = now_s + SLOW_S
+            yield status
+        for wish in self.wishes:
+            if wish in slow and self._is_news(wish, slow[wish]):
+                yield slow[wish]
+
+    def _is_news(self, wish: Wish, message: str) -> bool:
+        is_news = self._had.get(wish) != message
+        self._had[wish] = message
+        return is_news
 
     def wants_stats(self, now_s: float) -> bool:
         """Whether the slow columns are due; they then count as had."""
@@ -184,17 +192,31 @@ class Hub:
     async def _show(self, websocket: WebSocket, viewer: Viewer) -> None:
         await websocket.send_text(messages.hello(self.bridge, time.time_ns() // NS_PER_MS))
         while True:
-            rows = viewer.rows if await viewer.credit() else None
-            picture = await self._newer(viewer, rows or ())
-            viewer.account(picture.snapshot)
-            if picture.snapshot.roster_version != viewer.roster_version:
-                known = viewer.roster_version
-                viewer.roster_version, message = await self._roster(known, picture.snapshot.roster_version)
-                await websocket.send_text(message)
-            for message in viewer.news(picture):
-                await websocket.send_text(message)
-            await websocket.send_bytes(picture.frame(viewer.wants_stats(time.monotonic()), rows))
+            with_rows = await viewer.credit()
+            await writable(websocket)  # a picture that is taken before that waits, and grows old
+            outgoing = await self._outgoing(viewer, viewer.rows if with_rows else None)
+            while outgoing:
+                message = outgoing.popleft()
+                if isinstance(message, str):
+                    await websocket.send_text(message)
+                else:
+                    await websocket.send_bytes(message)
+            del message  # or a hidden tab would keep it
             self.frames += 1
+
+    async def _outgoing(self, viewer: Viewer, rows: tuple[int, ...] | None) -> deque[str | bytes]:
+        """What one credit brings: the messages that are news, then the frame."""
+        picture = await self._newer(viewer, rows or ())
+        viewer.account(picture.snapshot)
+        outgoing: deque[str | bytes] = deque()
+        if picture.snapshot.roster_version != viewer.roster_version:
+            known = viewer.roster_version
+            viewer.roster_version, roster = await self._roster(known, picture.snapshot.roster_version)
+            outgoing.append(roster)
+        now_s = time.monotonic()
+        outgoing.extend(viewer.news(picture.slow, now_s))
+        outgoing.append(picture.frame(viewer.wants_stats(now_s), rows))
+        return outgoing
 
     async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> Picture:
         """The next picture, shared by all who wait for it."""
@@ -210,7 +232,7 @@ class Hub:
                 if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     raise
                 continue
-            if viewer.seen is None or picture.snapshot.frame != viewer.seen.frame:
+            if picture.snapshot.frame != viewer.last_frame:
                 return picture
 
     async def _take(self) -> Picture:
@@ -219,8 +241,7 @@ class Hub:
             asking, self._asking, self._next = self._asking, {}, None
             slots = list(dict.fromkeys(slot for rows in asking.values() for slot in rows))
             async with asyncio.timeout(TAKE_TIMEOUT_S):
-                snapshot = await self.bridge.snapshot(slots)
-                return Picture(snapshot, await self._slow.refreshed(self.viewers))
+                return Picture(*await asyncio.gather(self.bridge.snapshot(slots), self._slow.refreshed(self.viewers)))
 
     async def _pace(self) -> None:
         now_s = time.monotonic()
