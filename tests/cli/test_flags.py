@@ -87,8 +87,30 @@ def test_no_arguments_print_the_help_and_are_a_usage_error() -> None:
     assert "Usage: udprism" in result.output
 
 
-def test_an_unknown_flag_is_a_usage_error() -> None:
-    assert CliRunner().invoke(app, ["doctor", "--no-such-flag"]).exit_code == 2
+@pytest.mark.parametrize("command", ["serve", "server", "doctor"])
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--udp", "nonsense"), "--udp"),
+        (("--udp", "127.0.0.1:70000"), "--udp"),
+        (("--no-such-flag",), "--no-such-flag"),
+        (("--udp",), "--udp"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_names_the_flag(command: str, words: tuple[str, ...], named: str) -> None:
+    result = CliRunner().invoke(app, [command, *words])
+    assert result.exit_code == 2
+    assert named in result.output
+
+
+@pytest.mark.parametrize(
+    "words", [("--rate-hz", "0"), ("--engine", "steam"), ("--clients", "many"), ("--http", ":8000"), ("surplus",)]
+)
+def test_wrong_usage_of_serve_starts_nothing(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["serve", *words])
+    assert result.exit_code == 2
+    assert words[0] in result.output
+    assert "page" not in result.output
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Annotated
@@ -46,5 +45,4 @@ for _module, _name in [
     ("doctor", "doctor"),
 ]:
     if find_spec(f"udprism.cli.{_module}") is not None:
-        with suppress(ModuleNotFoundError):  # until all modules have landed
-            app.command(_name)(getattr(import_module(f"udprism.cli.{_module}"), _name))
+        app.command(_name)(getattr(import_module(f"udprism.cli.{_module}"), _name))

@@ -1,4 +1,8 @@
-"""`udprism serve` and `udprism server`: everything put together, started in order and ended in the reverse one."""
+"""`udprism serve` and `udprism server`: everything put together, started in order and ended in the reverse one.
+
+The web framework and the bridge are imported when they are needed: half of the time that `udprism client` takes to
+start would go to them.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from udprism.bridge import Bridge
 from udprism.cli import logs
 from udprism.cli.flags import flag, read_settings, user_data_directory
 from udprism.core.sessions import format_address
@@ -22,8 +25,9 @@ from udprism.core.types import Address
 from udprism.settings import Settings
 from udprism.store import Store
 from udprism.udp.sockets import bind_server
-from udprism.web import app as web
-from udprism.web import auth
+
+if TYPE_CHECKING:
+    from udprism.bridge import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,9 @@ def serve(
     open_browser: Annotated[bool, typer.Option("--open", envvar="UDPRISM_OPEN", help="Open the page.")] = False,
 ) -> None:
     """Serve colours over UDP, host clients, and show them on a page."""
+    from udprism.web import app as web
+    from udprism.web import auth
+
     settings = read_settings(
         udp=udp,
         http=http,
@@ -143,6 +150,8 @@ def _start_bridge(settings: Settings, store: Store | None, gave_up: threading.Ev
     def give_up(error: BaseException | None) -> None:
         gave_up.set()
         signal.raise_signal(signal.SIGTERM)
+
+    from udprism.bridge import Bridge
 
     bridge = Bridge(settings, store, given_up=give_up)
     stack.callback(bridge.stop)
