@@ -1,0 +1,287 @@
+"""`udprism client`: one client in a terminal, the whole of the wire in one small program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from udprism.core import palette
+from udprism.core.commands import MAX_RESPONSE_BYTES, Connect, encode_disconnect
+from udprism.core.conversation import Conversation, Ended, Heard, Send
+from udprism.core.ledger import DUPLICATE, LATE, REORDERED
+from udprism.core.sessions import format_address
+from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Mode
+from udprism.core.wire import MAX_DATAGRAM_BYTES, ByeReason
+from udprism.errors import UdprismError, WireError
+from udprism.settings import split_host_port
+from udprism.udp.arrivals import PollReceiver
+from udprism.udp.sockets import open_client, report_errors
+
+QUIZ_RATE_HZ = 0.2
+"""Slow enough to type a word before the next colour leaves."""
+_RECEIVE_BUFFER_BYTES = 256 << 10
+_MAX_BATCH = 64
+_LONGEST_POLL_S = 3600.0
+_GOODBYES = {
+    ByeReason.SHUTDOWN: "it shuts down",
+    ByeReason.LEASE_EXPIRED: "the lease has expired",
+    ByeReason.OPERATOR: "an operator ended it",
+}
+
+
+def client(
+    server: Annotated[
+        str, typer.Argument(metavar="[HOST:PORT]", envvar="UDPRISM_UDP", help="The colour server.")
+    ] = "127.0.0.1:12345",
+    as_json: Annotated[
+        bool, typer.Option("--json", envvar="UDPRISM_JSON", help="One JSON object for each datagram.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", envvar="UDPRISM_PLAIN", help="Ask for the plain stream only.")
+    ] = False,
+    quiz: Annotated[
+        bool, typer.Option("--quiz", envvar="UDPRISM_QUIZ", help="Asks for each colour's Indonesian name.")
+    ] = False,
+) -> None:
+    """Ask a colour server for colours and print them, until Ctrl-C."""
+    if as_json and quiz:
+        raise typer.BadParameter("--json and --quiz do not go together")
+    try:
+        host, port = split_host_port(server)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="HOST:PORT") from None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Terminal(*_resolve(host, port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words) as end:
+            end.run()
+    except BrokenPipeError:  # `| head` has seen enough; the interpreter would complain once more as it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except OSError as error:
+        raise UdprismError(f"cannot find {host}: {error.strerror or error}") from None
+    return family, (str(address[0]), int(address[1]))
+
+
+class Terminal:
+    """Joins a Conversation to a socket, the clock, standard input and standard output. Main thread only."""
+
+    def __init__(
+        self,
+        family: socket.AddressFamily,
+        address: Address,
+        *,
+        plain: bool,
+        quiz: bool,
+        show: Callable[[Heard], str],
+    ) -> None:
+        self._family = family
+        self._address = address
+        self._show = show
+        loopback = address[0] == "::1" or address[0].startswith("127.")
+        wish = Connect(rate_hz=QUIZ_RATE_HZ if quiz else None)
+        mode = Mode.PLAIN if plain else Mode.AUTO
+        self._talk = Conversation(mode, wish, loopback=loopback, draw=random.random)
+        self._receiver = PollReceiver(MAX_DATAGRAM_BYTES, _MAX_BATCH, 0.0)
+        self._quiz = Quiz(self._receiver.wake) if quiz else None
+        self._told_refused = False
+        self._open()
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._receiver.close()
+        self._socket.close()
+
+    def run(self) -> None:
+        """Until the server says BYE, the quiz has no more answers, or Ctrl-C; then says what was seen."""
+        with contextlib.suppress(KeyboardInterrupt):
+            if self._talk_until_bye():
+                return
+        self._send(encode_disconnect())
+        _tell(_summary(self._talk.figures()))
+
+    def _talk_until_bye(self) -> bool:
+        """True where the server ended it, False where we did."""
+        self._send(self._talk.start(time.monotonic_ns()))
+        while self._quiz is None or not self._quiz.is_over:
+            self._wait()
+            if self._hear():
+                return True
+            if self._quiz is not None:
+                for answer in self._quiz.take_answers():
+                    self._send(answer)
+            if time.monotonic_ns() >= self._talk.timer_ns:
+                self._on_timer()
+        return False
+
+    def _wait(self) -> None:
+        wait_ns = min(self._talk.timer_ns - time.monotonic_ns(), NEVER_NS)
+        self._arrivals = self._receiver.poll(min(max(0.0, wait_ns / NS_PER_S), _LONGEST_POLL_S))
+
+    def _hear(self) -> bool:
+        """Take what has arrived; True where the server said BYE."""
+        now_ns, arrivals = time.monotonic_ns(), self._arrivals
+        if self._receiver.errors and not self._told_refused:
+            self._told_refused = True
+            _tell(f"Nobody listens at {format_address(self._address)} yet; asking again.")
+        if self._receiver.errors:
+            self._talk.refused(now_ns)
+        for row, length, received_unix_ns in zip(
+            arrivals.rows, arrivals.length.tolist(), arrivals.received_unix_ns.tolist(), strict=True
+        ):
+            try:
+                event = self._talk.receive(row[:length].tobytes(), received_unix_ns, now_ns)
+            except WireError:
+                continue  # a stranger's datagram, or a server's that speaks otherwise: not ours to mend
+            if isinstance(event, Heard):
+                self._told_refused = False
+                self._print(event)
+            elif isinstance(event, Send):
+                self._send(event.data)
+            elif isinstance(event, Ended):
+                _tell(f"The server ended the session: {_GOODBYES[event.reason]}.")
+                return True
+        return False
+
+    def _print(self, heard: Heard) -> None:
+        if self._quiz is None:
+            print(self._show(heard), flush=True)
+        elif not self._quiz.is_waiting and (name := palette.nearest_name(heard.rgb)) in palette.INDONESIAN:
+            print(self._show(heard), flush=True)
+            self._quiz.ask(name)
+
+    def _on_timer(self) -> None:
+        had_any_port = self._talk.any_port
+        data = self._talk.on_timer(time.monotonic_ns(), time.time_ns())
+        if self._talk.any_port and not had_any_port:
+            self._receiver.remove(self._socket, 0)
+            self._socket.close()
+            self._open()
+        if data is not None:
+            self._send(data)
+
+    def _open(self) -> None:
+        """A connected socket hears its server alone, and of its absence; one for any port checks the address only."""
+        if self._talk.any_port:
+            self._socket = open_client(None, self._family, _RECEIVE_BUFFER_BYTES)
+            report_errors(self._socket)
+            self._receiver.add(self._socket, 0, self._address[0])
+        else:
+            self._socket = open_client(self._address, self._family, _RECEIVE_BUFFER_BYTES)
+            self._receiver.add(self._socket, 0)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            if self._talk.any_port:
+                self._socket.sendto(data, self._address)
+            else:
+                self._socket.send(data)
+        except OSError:
+            self._talk.refused(time.monotonic_ns())  # an earlier datagram's error, or no route: it is tried again
+
+
+class Quiz:
+    """Asks for the Indonesian name of a colour; lines of standard input are the answers.
+
+    The lines are read on a thread of their own, so that reports go on while somebody thinks.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.is_over = False
+        self._wake = wake
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._asked: str | None = None
+        threading.Thread(target=self._read, name="udprism-quiz", daemon=True).start()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a question is open."""
+        return self._asked is not None
+
+    def ask(self, name: str) -> None:
+        """Ask for this colour."""
+        self._asked = name
+        print(f"What is {name} in Indonesian? ", end="", flush=True)
+        self._wake()  # the answer may have been typed already
+
+    def take_answers(self) -> list[bytes]:
+        """The response to send, where the open question has been answered: scored and told."""
+        if self._asked is None:
+            return []
+        try:
+            line = self._lines.get_nowait()
+        except queue.Empty:
+            return []
+        if not line:
+            self.is_over = True
+            print()
+            return []
+        answer, right = " ".join(line.split()), palette.INDONESIAN[self._asked]
+        self._asked = None
+        if answer.lower() == right:
+            print("Score: 100", flush=True)
+        else:
+            print(f"Score: 0 ({right})", flush=True)
+        return [answer.encode()[:MAX_RESPONSE_BYTES].decode(errors="ignore").encode()] if answer else []
+
+    def _read(self) -> None:
+        for line in sys.stdin:
+            self._lines.put(line)
+            self._wake()
+        self._lines.put("")
+        self._wake()
+
+
+def _as_words(heard: Heard) -> str:
+    return f"Received colour: {palette.text_of(heard.rgb)}"
+
+
+def _as_json(heard: Heard) -> str:
+    flags = heard.flags
+    return json.dumps(
+        {
+            "sequence": heard.sequence,
+            "fate": "late" if flags is not None and flags & LATE else "received",
+            "duplicate": None if flags is None else bool(flags & DUPLICATE),
+            "reordered": None if flags is None else bool(flags & REORDERED),
+            "colour": palette.nearest_name(heard.rgb),
+            "rgb": palette.hex_of(heard.rgb),
+            "sent_at_ns": heard.sent_at_unix_ns,
+            "received_at_ns": heard.received_unix_ns,
+            "delay_ms": None if heard.delay_ns is None else heard.delay_ns / NS_PER_MS,
+        }
+    )
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    """What was seen, for people; what cannot be known is not mentioned."""
+    if figures["lost"] is None:
+        return f"{figures['received']} received; a plain stream has no sequence numbers, so no loss can be told"
+    words = [f"{figures[name]} {name}" for name in ("received", "lost", "late", "reordered")]
+    words.append(f"{figures['duplicates']} twice")
+    words.append(f"jitter {figures['jitter_ms']:.3f} ms")
+    if figures["rtt_ms"] is not None:
+        words.append(f"round trip {figures['rtt_ms']:.3f} ms")
+    return ", ".join(words)
+
+
+def _tell(text: str) -> None:
+    """To people, beside the colours."""
+    print(text, file=sys.stderr, flush=True)
