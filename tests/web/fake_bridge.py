@@ -15,13 +15,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from udprism.core import palette
 from udprism.core.types import NS_PER_MS, NS_PER_S, Cause, Fate, State
+from udprism.core.view import ROW_STATS, Roster, Snapshot
 from udprism.errors import RequestError
 from udprism.settings import Settings, split_host_port
 
@@ -69,52 +70,6 @@ _ODD = {7: State.SILENT, 15: State.REFUSED, 31: State.CONNECTING, 39: State.ERRO
 PLAIN_EVERY = (40, 23)
 """Of 40 slots, the one with this remainder has a plain stream."""
 CELLS = 256
-
-ROW_STATS = np.dtype(
-    [
-        ("newest", "f8"),
-        ("received", "f8"),
-        ("lost", "f8"),
-        ("sent", "f8"),
-        ("rate_hz", "f4"),
-        ("loss_ratio", "f4"),
-        ("jitter_ms", "f4"),
-        ("delay_ms", "f4"),
-        ("silence_ms", "f8"),
-    ]
-)
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The columns of `bridge.Snapshot`."""
-
-    frame: int
-    unix_ns: int
-    n: int
-    state: npt.NDArray[np.uint8]
-    rgba: npt.NDArray[np.uint8]
-    flags: npt.NDArray[np.uint8]
-    age_ms: npt.NDArray[np.uint16]
-    rate_hz: npt.NDArray[np.float32]
-    loss_ratio: npt.NDArray[np.float32]
-    jitter_ms: npt.NDArray[np.float32]
-    delay_ms: npt.NDArray[np.float32]
-    version: npt.NDArray[np.uint32]
-    roster_version: int
-    rows: npt.NDArray[np.int32]
-    row_stats: npt.NDArray[np.void]
-    cells: npt.NDArray[np.uint8]
-    received_total: int
-
-
-class Roster(NamedTuple):
-    """Who is in which slot, since a version (base 0: all)."""
-
-    version: int
-    base: int
-    upsert: list[tuple[Any, ...]]
-    remove: list[int]
 
 
 @dataclass
@@ -514,11 +469,11 @@ class FakeBridge:
         remove = [slot for slot in changed if self._by_slot[slot] is None] if base else []
         return Roster(self._roster_version, base, upsert, remove)
 
-    def _roster_row(self, client: _Client) -> tuple[Any, ...]:
+    def _roster_row(self, client: _Client) -> list[Any]:
         stream = ("plain" if client.is_plain else "measured") if client.state == State.LIVE else None
         address = f"127.0.0.1:{50_000 + client.slot % 10_000}"
         target, rate_hz = client.target, client.rate_hz
-        return client.slot, client.id, client.name, target, client.mode, stream, rate_hz, client.colours, address
+        return [client.slot, client.id, client.name, target, client.mode, stream, rate_hz, client.colours, address]
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
         if self.busy:

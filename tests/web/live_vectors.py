@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from udprism.core.view import ROW_STATS, Snapshot
 from udprism.web.live import Picture
-from web.fake_bridge import ROW_STATS, Snapshot
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "live.json"
 NAN = math.nan

@@ -1,0 +1,70 @@
+"""The fake offers what the real bridge offers, so that a test with the one says something of the other."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from udprism.bridge import Bridge
+from udprism.core.types import State
+from web.fake_bridge import FakeBridge
+from web.running import Clock, ephemeral
+
+NOT_FOR_THE_WEB = {"start", "stop", "udp_addresses"}
+OFFERED = sorted(name for name in vars(Bridge) if not name.startswith("_") and name not in NOT_FOR_THE_WEB)
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_fake_has_what_the_bridge_has(name: str) -> None:
+    real, fake = getattr(Bridge, name), getattr(FakeBridge(), name)
+    if isinstance(real, property):
+        assert not callable(fake)
+        return
+    assert inspect.iscoroutinefunction(real) == inspect.iscoroutinefunction(fake)
+    names = list(inspect.signature(real).parameters)
+    assert names[1:] == list(inspect.signature(fake).parameters)
+
+
+def bodies_of(bridge: Any) -> dict[str, Any]:
+    """One of each body that the web passes on."""
+
+    async def ask() -> dict[str, Any]:
+        (client,) = await bridge.add_clients(None, None, None, None, None, 1)
+        return {
+            "client": client,
+            "ledger": await bridge.ledger(),
+            "status": await bridge.status(),
+            "links": await bridge.links(),
+            "check": bridge.checks()[0],
+            "link": await bridge.put_default_link({"loss_ratio": 0.5}),
+        }
+
+    return asyncio.run(ask())
+
+
+def test_fakes_bodies_have_the_keys_of_the_bridges() -> None:
+    real = Bridge(ephemeral(udp="127.0.0.1:0", clients=0))
+    real.start()
+    try:
+        expected = bodies_of(real)
+    finally:
+        real.stop()
+    found = bodies_of(FakeBridge())
+    for kind, body in expected.items():
+        assert sorted(found[kind]) == sorted(body), kind
+
+
+def test_fakes_sums_close_at_any_moment() -> None:
+    clock = Clock()
+    bridge = FakeBridge(ephemeral(), unix_ns=clock, first_clients=40)
+    for _ in range(20):
+        clock.advance(0.7)
+        ledger = asyncio.run(bridge.ledger())
+        taken = asyncio.run(bridge.snapshot([]))
+        assert ledger["sent"] == ledger["received"] + ledger["lost"]
+        assert taken.received_total == ledger["received"] == int(taken.version.sum())
+    assert set(np.unique(taken.state).tolist()) >= {State.LIVE, State.SILENT, State.REFUSED, State.CONNECTING}
