@@ -177,7 +177,7 @@ class Bridge:
 
     def _add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[dict[str, Any]]:
         """Pool thread only."""
-        return [self._works.client_body(slot) for slot in self._works.pool.add(clients, sockets)]
+        return self._works.client_bodies(self._works.pool.add(clients, sockets))
 
     def _remove(self, ids: list[str]) -> None:
         """Pool thread only."""
@@ -190,14 +190,15 @@ class Bridge:
 
         def read() -> tuple[list[dict[str, Any]], int]:
             slots = self._works.matching(state, query)
-            return [self._works.client_body(slot) for slot in slots[offset : offset + limit]], len(slots)
+            return self._works.client_bodies(slots[offset : offset + limit]), len(slots)
 
         bodies, total = await self._pool(read)
         return [self._complete(body) for body in bodies], total
 
     async def get_client(self, client_id: str) -> dict[str, Any]:
         """One client's body. Raises: RequestError (404)."""
-        return self._complete(await self._pool(lambda: self._works.client_body(self._slot(client_id))))
+        (body,) = await self._pool(lambda: self._works.client_bodies([self._slot(client_id)]))
+        return self._complete(body)
 
     async def patch_client(self, client_id: str, changes: dict[str, Any]) -> dict[str, Any]:
         """Change `name`, `rate_hz`, `colours` or `paused`. Raises: RequestError (404, 409, 507)."""
@@ -227,7 +228,7 @@ class Bridge:
                     self._works.pool.change(slot, name=new.name, rate_hz=new.rate_hz, colours=new.colours)
                 if new.paused != old.paused:
                     self._works.pool.pause(slot, new.paused)
-                return self._works.client_body(slot)
+                return self._works.client_bodies([slot])[0]
 
             return self._complete(await self._pool(change))
 

@@ -111,6 +111,10 @@ class Ledger:
         """int64[capacity]: what the witness says was issued, else what the sequence numbers tell."""
         return self._sent_before + np.maximum(self._issued, self._frontier + 1) * self.measured
 
+    def _sent_of(self, slot: I32Column) -> I64Column:
+        issued = np.maximum(self._issued[slot], self._frontier[slot] + 1)
+        return self._sent_before[slot] + issued * self.measured[slot]
+
     @property
     def jitter_ns(self) -> F64Column:
         """Interarrival jitter, RFC 3550 section 6.4.1."""
@@ -141,7 +145,7 @@ class Ledger:
         self.lost[slot] += flying
         for cause in (Cause.UNEXPLAINED, Cause.UNKNOWN_PATH):
             self.lost_by_cause[cause, slot] += flying * (self._unexplained(slot) == cause)
-        self._sent_before[slot] = self.sent[slot]
+        self._sent_before[slot] = self._sent_of(slot)
         self.measured[slot] = True
         self.in_process[slot] = in_process
         self.delays.begin_session(slot, shared_clock)
@@ -157,7 +161,7 @@ class Ledger:
 
     def in_flight(self, slot: I32Column) -> I64Column:
         """Sent, and neither received nor lost yet: int64[n]."""
-        return self.sent[slot] * self.measured[slot] - (self.received[slot] + self.lost[slot]) * self.measured[slot]
+        return self._sent_of(slot) * self.measured[slot] - (self.received[slot] + self.lost[slot]) * self.measured[slot]
 
     def next_sequence(self, slot: int) -> int:
         """The first sequence number of this session that has not been issued, as far as is known."""
@@ -431,7 +435,7 @@ class Ledger:
         if path or not known:
             by_cause["unknown_path"] = path
         return {
-            "sent": int(self.sent[slot].sum()),
+            "sent": int(self._sent_of(slot).sum()),
             "received": received,
             "lost": int(self.lost[slot].sum()),
             "in_flight": int(self.in_flight(slot).sum()),
@@ -466,150 +470,3 @@ def _rounds(slot: I32Column) -> list[I64Column]:
     by_rank = np.argsort(rank, kind="stable")
     edges = np.searchsorted(rank[by_rank], np.arange(1, most + 1))
     return [np.sort(order[part]) for part in np.split(by_rank, edges)]
-
-    def _unused_drops(self, slots: I64Column, receiver_drops: Callable[[I32Column], I64Column]) -> None:
-        """Ask for the kernel's drops of these clients' sockets, and put what explains no loss yet into `_room`."""
-        drops = receiver_drops(slots.astype(np.int32))
-        used = self._kernel_drops_used[slots]
-        used = np.where((used < 0) | (used > drops), 0, used)  # a new socket counts from 0
-        self._kernel_drops_used[slots] = used
-        self._room[slots] = drops - used
-
-    def _settle_unsettled(self, slots: I64Column, hold_ns: int) -> None:
-        """Declare what left the window undeclared: nobody can say any more which numbers these are."""
-        count = self._unsettled[slots]
-        dropped = np.minimum(count, self._room[slots])
-        self._room[slots] -= dropped
-        self._kernel_drops_used[slots] += dropped
-        self.lost_receiver_kernel[slots] += dropped
-        in_process = self.in_process[slots]
-        rest = np.where(in_process, _LINK if hold_ns else _UNEXPLAINED, _UNKNOWN)
-        self._by_cause[rest, slots] += count - dropped
-        self.lost[slots] += count
-        self._unsettled[slots] = 0
-
-    def _declare(self, overdue: Overdue, final: set[int], now_ns: int, hold_ns: int) -> Declared:
-        """Give overdue numbers their causes: as many as the receiver's kernel dropped first, oldest first."""
-        slot, held = overdue.slot, overdue.held
-        rank = _rank(slot)
-        dropped = rank < self._room[slot]
-        in_process = self.in_process[slot]
-        cause = np.where(dropped, _RECEIVER, np.where(in_process, _UNEXPLAINED, _UNKNOWN))
-        state = cause | LOST
-        if hold_ns:
-            may_come = in_process & ~dropped & ~held & ~np.isin(slot, list(final))
-            cause[may_come] = _LINK
-            state[may_come] = HELD
-            self._window.postpone(
-                slot[may_come], overdue.number[may_come], self._tick(now_ns + hold_ns + self._loss_after_ns)
-            )
-        self._window.declare(overdue, state.astype(np.uint8))
-        np.add.at(self.lost, slot[~held], 1)
-        np.subtract.at(self.lost_link, slot[held], 1)
-        np.add.at(self._by_cause, (cause, slot), 1)
-        np.add.at(self._kernel_drops_used, slot[dropped], 1)
-        if self._pending:
-            for one in np.intersect1d(slot[cause == _UNEXPLAINED], list(self._pending)).tolist():
-                self._apply_pending(one)
-                cause = np.array(
-                    [
-                        cause_of(self._window.state(client, number)) if client == one else was
-                        for client, number, was in zip(
-                            slot.tolist(), overdue.number.tolist(), cause.tolist(), strict=True
-                        )
-                    ]
-                )
-        return Declared(slot.astype(np.int32), overdue.number, cause.astype(np.uint8))
-
-    # -- what is shown
-
-    def next_sequence(self, slot: int) -> int:
-        """The number after the last one that was sent, as far as is known; on a plain stream of the next arrival."""
-        if not self.measured[slot]:
-            return int(self._plain[slot])
-        return max(int(self._issued[slot]), int(self.highest[slot]) + 1)
-
-    def loss_ratio(self, slots: Index) -> F64Column:
-        """float64[k]: lost / (lost + received); NaN where nothing is known."""
-        lost, received = self.lost[slots], self._received(slots)
-        known = lost + received
-        ratio: F64Column = np.where(self.measured[slots] & (known > 0), lost / np.maximum(known, 1), np.nan)
-        return ratio
-
-    def _figures(self, slots: I32Column) -> npt.NDArray[np.int64]:
-        return np.stack(
-            (
-                self._received(slots),
-                self.lost[slots],
-                self.reordered[slots],
-                self.duplicates[slots],
-                self.late[slots],
-            )
-        )
-
-    def report(self, slots: I32Column) -> tuple[npt.NDArray[np.generic], ...]:
-        """This session's figures in the order of `wire.Report`, uint32[k] each: highest, received, lost, reordered,
-        duplicates, late, jitter_us (as of the last `expire` or later)."""
-        figures = np.maximum(self._figures(slots) - self._reported_before[:, slots], 0)
-        jitter_us = np.minimum(self.delays.jitter_ns[slots] / NS_PER_US, SEQUENCES - 1).astype(np.int64)
-        columns = (np.maximum(self.highest[slots], 0), *figures, jitter_us)
-        return tuple((column % SEQUENCES).astype(np.uint32) for column in columns)
-
-    def body(self, slot: int) -> dict[str, Any]:
-        """One client's ledger; null where it cannot be known."""
-        if not self.measured[slot]:
-            unknown = dict.fromkeys(("sent", "lost", "in_flight", "late", "reordered", "duplicates", "corrupt"))
-            causes = dict.fromkeys((*_CAUSES, "unknown_path"))
-            return {**unknown, "received": int(self._plain[slot]), "lost_by_cause": causes}
-        return self._body(slice(slot, slot + 1))
-
-    def totals(self) -> dict[str, Any]:
-        """The whole ledger. `received_plain` is beside the sums: of plain streams nothing else is known."""
-        used = slice(0, self._high)
-        return self._body(used) | {"received_plain": int(self._plain[used].sum())}
-
-    def _body(self, slots: slice) -> dict[str, Any]:
-        sent, received, lost = (
-            int(column.sum()) for column in (self._sent(slots), self._received(slots), self.lost[slots])
-        )
-        witnessed = bool(self.in_process[slots].any()) or not self.measured[slots].any()
-        causes: dict[str, int | None] = {
-            name: int(self._by_cause[cause, slots].sum()) for name, cause in _CAUSES.items()
-        }
-        if not witnessed:
-            causes = {
-                name: count if count or _CAUSES[name] == Cause.RECEIVER_KERNEL else None
-                for name, count in causes.items()
-            }
-        return {
-            "sent": sent,
-            "received": received,
-            "lost": lost,
-            "in_flight": sent - received - lost,
-            **{name: int(getattr(self, name)[slots].sum()) for name in ("late", "reordered", "duplicates", "corrupt")},
-            "lost_by_cause": causes | {"unknown_path": int(self.lost_unknown_path[slots].sum())},
-        }
-
-    def delay_body(self, slot: int) -> dict[str, float | None]:
-        """One client's delays in milliseconds, relative to the smallest where no clock is shared."""
-        values_ns = self.delays.percentiles(np.array([slot], np.int32), tuple(_DELAYS.values()))[0].tolist()
-        return {
-            name: None if value_ns != value_ns else value_ns / NS_PER_MS
-            for name, value_ns in zip(_DELAYS, values_ns, strict=True)
-        }
-
-
-_CAUSES = {
-    "link": Cause.LINK,
-    "sender_kernel": Cause.SENDER_KERNEL,
-    "receiver_kernel": Cause.RECEIVER_KERNEL,
-    "unexplained": Cause.UNEXPLAINED,
-}
-_DELAYS = {"min": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-
-
-def _rank(slots: I64Column) -> I64Column:
-    """int64[n]: the how manieth row of its slot each is, from 0; the slots are sorted."""
-    starts = np.flatnonzero(np.diff(slots, prepend=-1))
-    rank: I64Column = np.arange(len(slots)) - np.repeat(starts, np.diff(starts, append=len(slots)))
-    return rank

@@ -101,6 +101,8 @@ class Departures:
 
     def assign_link(self, slot: int, link: Link | None, key: int) -> None:
         """The link for a session's next datagrams; None for none."""
+        if link is None and not self.link.active:
+            return
         self.link.assign(np.array([slot], np.int32), link, np.array([key], np.uint64))
 
     def forget(self, slot: int) -> None:
@@ -108,8 +110,7 @@ class Departures:
         if len(self.line):
             gone = self.line.forget(slot)
             self._report(gone.slot, gone.sequence, Cause.LINK)
-        if self.link.active:
-            self.assign_link(slot, None, 0)
+        self.assign_link(slot, None, 0)
 
     def _send_shape(self, shape: Shape, slot: I32Column, now_ns: int) -> None:
         for start in range(0, len(slot), MAX_BATCH):

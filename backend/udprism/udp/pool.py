@@ -319,6 +319,7 @@ class ClientPool:
         counted. Answers which rows are the client's own now.
         """
         table = self.table
+        begun: list[int] = []
         for row in np.flatnonzero(~mine).tolist():
             one = int(slot[row])
             new = int(session_id[row])
@@ -329,30 +330,30 @@ class ClientPool:
             ):
                 self.drops["other-session"] += 1
             else:
-                self._begin_session(one, new, now_ns)
-                # rows of the earlier session that came before this one in the batch have been taken already
+                # The batch's rows of an earlier session are not told apart from now on: they are dropped as strays.
+                table.session_id[one] = new
+                begun.append(one)
                 mine[row] = True
+        if begun:
+            self._begin_sessions(np.array(begun, np.int32), now_ns)
+            mine &= session_id == table.session_id[slot]
         return mine
 
-    def _begin_session(self, slot: int, session_id: int, now_ns: int) -> None:
+    def _begin_sessions(self, slot: I32Column, now_ns: int) -> None:
+        """These clients have a new session each."""
         table = self.table
-        table.session_id[slot] = session_id
         table.report_sequence[slot] = 0
         self._session_changed_ns[slot] = now_ns
-        server_slot = None if self._witness is None else self._witness.slot_of_id.get(session_id)
-        table.witnessed[slot] = server_slot is not None
-        if server_slot is not None:
-            table.server_slot[slot] = server_slot
-            self._client_of_server_slot[server_slot] = slot
-        column = np.array([slot], np.int32)
-        self.ledger.begin_session(
-            column,
-            in_process=np.array([server_slot is not None]),
-            shared_clock=np.array([table.clients[slot].loopback]),
-        )
-        self.history.begin_session(column)
         table.stream[slot] = Mode.MEASURED
-        table.touch([slot])
+        if self._witness is not None:
+            at_server = np.array([self._witness.slot_of_id.get(one, -1) for one in table.session_id[slot].tolist()])
+            table.witnessed[slot] = at_server >= 0
+            table.server_slot[slot] = np.maximum(at_server, 0)
+            self._client_of_server_slot[at_server[at_server >= 0]] = slot[at_server >= 0]
+        loopback = np.array([table.clients[one].loopback for one in slot.tolist()])
+        self.ledger.begin_session(slot, in_process=table.witnessed[slot], shared_clock=loopback)
+        self.history.begin_session(slot)
+        table.touch(slot.tolist())
 
     def _take_others(self, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
         """Rows that are no colours of a measured stream: plain ones as a batch, the rest one by one."""
