@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 
 from udprism.core.types import NS_PER_S
 
@@ -51,6 +53,8 @@ class SupervisedThread:
 
     def _run(self, epoch: int) -> None:
         self._local.epoch = epoch
+        with contextlib.suppress(OSError):  # Linux: so that `top -H` and the bench tell the threads apart
+            Path("/proc/thread-self/comm").write_text(self.name, encoding="ascii")
         while not self.stopping.is_set():
             try:
                 self._body()
