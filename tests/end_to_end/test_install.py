@@ -22,9 +22,9 @@ STATIC = "udprism/static/"
 NOT_SERVED = {"package.json", "package-lock.json", "tsconfig.json", ".npmrc"}
 
 
-def page_files() -> dict[str, bytes]:
-    """What belongs to the page, from the checkout."""
-    frontend = readme.ROOT / "frontend"
+def page_files(checkout: Path = readme.ROOT) -> dict[str, bytes]:
+    """What belongs to the page."""
+    frontend = checkout / "frontend"
     return {
         str(path.relative_to(frontend)): path.read_bytes()
         for path in frontend.rglob("*")
@@ -39,8 +39,8 @@ def fetch(address: str) -> bytes:
     return content
 
 
-def assert_serves_the_page(page: str) -> None:
-    for name, content in page_files().items():
+def assert_serves_the_page(page: str, checkout: Path = readme.ROOT) -> None:
+    for name, content in page_files(checkout).items():
         assert fetch(f"{page}/{name}") == content, name
 
 
@@ -101,7 +101,7 @@ def test_the_first_command_of_the_readme_works_in_an_empty_folder(tmp_path: Path
         assert shell.stdout is not None
         try:
             page = next(found[1] for line in shell.stdout if (found := re.search(r"page +(http://\S+)", line)))
-            assert_serves_the_page(page.rstrip("/"))
+            assert_serves_the_page(page.rstrip("/"), tmp_path / "udprism")
             os.killpg(shell.pid, signal.SIGINT)
             shell.stdout.read()
             shell.wait(program.DEADLINE_S)
