@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from support.dialogue import ScriptedServer, next_line, scripted_server, started
+from support.program import running
+from udprism.core.palette import INDONESIAN
 
 CLIENTS = Path(__file__).parent / "clients"
 
@@ -65,3 +68,28 @@ def test_netcat_hears_a_colour_a_line() -> None:
             for colour in ("red", "green"):
                 server.say(f"{colour}\n".encode())
                 assert next_line(process) == colour
+
+
+@pytest.mark.parametrize("engine", ["batch", "threads"])
+def test_the_client_command_hears_colours_of_either_engine(engine: str) -> None:
+    """The engine `threads` answers from other ports, so the client has to fall back to a socket that hears them."""
+    with running("server", "--udp", "127.0.0.1:0", "--engine", engine) as server:
+        host, port = server.udp
+        with started(sys.executable, "-m", "udprism", "client", f"{host}:{port}", "--json") as process:
+            heard = [json.loads(next_line(process)) for _ in range(5)]
+    assert {one["colour"] for one in heard} <= set(INDONESIAN)
+    numbers = [one["sequence"] for one in heard]
+    assert numbers == (list(range(5)) if engine == "batch" else [None] * 5)
+
+
+def test_every_example_hears_the_real_server(tmp_path: Path) -> None:
+    subprocess.run([program("cc"), "-o", tmp_path / "client", CLIENTS / "client.c"], check=True)
+    with running("server", "--udp", "127.0.0.1:0") as server:
+        host, port = server.udp
+        for words in (
+            (sys.executable, str(CLIENTS / "client.py")),
+            (program("node"), str(CLIENTS / "client.mjs")),
+            (str(tmp_path / "client"),),
+        ):
+            with started(*words, host, str(port)) as process:
+                assert next_line(process).removeprefix("Received colour: ") in INDONESIAN
