@@ -331,6 +331,7 @@ class FakeBridge:
             "delay_ms": 0.2 if heard else None,
             "duplicates": 1 if marks & 8 else 0,
             "reordered": bool(marks & 4),
+            "corrupt": False,
             "size_bytes": len(payload) if heard else None,
             "payload_hex": payload.hex() if heard else None,
         }
@@ -592,7 +593,8 @@ class Tap:
             one = self._bridge._datagram(client, sequence)
             sequence += 1
             if one["fate"] != "lost":
-                yield {"client_id": client.id} | one
+                told = ("sequence", "fate", "reordered", "colour", "rgb", "sent_at_ns", "received_at_ns", "delay_ms")
+                yield {"client_id": client.id, "duplicate": False} | {key: one[key] for key in told}
 
 
 _DELAYS = ("min", "p50", "p95", "p99", "max")

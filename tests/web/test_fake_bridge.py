@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 
 from udprism.bridge import Bridge
 from udprism.core.types import State
+from udprism.web.api import DATAGRAM_FIELDS
 from web.fake_bridge import FakeBridge
-from web.running import Clock, ephemeral
+from web.running import DEADLINE_S, Clock, ephemeral
 
 NOT_FOR_THE_WEB = {"start", "stop", "udp_addresses"}
 OFFERED = sorted(name for name in vars(Bridge) if not name.startswith("_") and name not in NOT_FOR_THE_WEB)
@@ -46,14 +48,35 @@ def bodies_of(bridge: Any) -> dict[str, Any]:
     return asyncio.run(ask())
 
 
+def streaming_bodies_of(bridge: Any) -> dict[str, Any]:
+    """A datagram and a session of the clients that are there."""
+
+    async def ask() -> dict[str, Any]:
+        (client, *_), _ = await bridge.list_clients(0, 1)
+        datagrams: list[dict[str, Any]] = []
+        until_s = time.monotonic() + DEADLINE_S
+        while not datagrams:
+            assert time.monotonic() < until_s, "no datagram came"
+            await asyncio.sleep(0.01)
+            datagrams = await bridge.datagrams(client["id"], 10)
+        sessions, _ = await bridge.sessions()
+        with bridge.tap(client["id"]) as tap:
+            tapped = await anext(aiter(tap))
+        return {"datagram": datagrams[0], "session": sessions[-1], "tapped": tapped}
+
+    return asyncio.run(ask())
+
+
 def test_fakes_bodies_have_the_keys_of_the_bridges() -> None:
-    real = Bridge(ephemeral(udp="127.0.0.1:0", clients=0))
+    real = Bridge(ephemeral(udp="127.0.0.1:0", clients=1))
     real.start()
     try:
-        expected = bodies_of(real)
+        expected = bodies_of(real) | streaming_bodies_of(real)
     finally:
         real.stop()
-    found = bodies_of(FakeBridge())
+    fake = FakeBridge(first_clients=1)
+    found = bodies_of(fake) | streaming_bodies_of(fake)
+    assert tuple(expected["datagram"]) == DATAGRAM_FIELDS
     for kind, body in expected.items():
         assert sorted(found[kind]) == sorted(body), kind
 

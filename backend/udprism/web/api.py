@@ -28,6 +28,7 @@ DATAGRAM_FIELDS: Final = (
     "delay_ms",
     "duplicates",
     "reordered",
+    "corrupt",
     "size_bytes",
     "payload_hex",
 )
