@@ -171,6 +171,15 @@ def test_what_was_lost_before_the_queue_takes_no_place_in_it() -> None:
     assert left.tolist() == [i * 4 * MS for i in range(len(left))]
 
 
+@pytest.mark.parametrize(
+    "body", [{"queue_datagrams": 2}, {"loss_ratio": 0.5}, {"queue_datagrams": 2, "keep_order": True}]
+)
+def test_what_is_dropped_is_told_in_its_turn(body: dict[str, Any]) -> None:
+    verdict = judge(model_of({"rate_kbit_s": 100, "delay_ms": 5, **body}, 1), [0] * 20, list(range(20)), now_ns=0)
+    assert 0 < verdict.dropped.sum() < 20
+    assert (np.diff(verdict.release_ns) >= 0).all()
+
+
 def test_reordered_datagrams_pass_the_queue_by() -> None:
     model = model_of({"rate_kbit_s": 100, "delay_ms": 1, "reorder_ratio": 1}, 1)
     assert judge(model, [0] * 10, list(range(10)), 22, now_ns=3).release_ns.tolist() == [3] * 10

@@ -176,18 +176,19 @@ class LinkModel:
 
         A token bucket as deep as one datagram (the generic cell rate algorithm, ITU-T I.371): each one leaves when the
         one before it has had its time on the wire, and the queue is what has not left yet, in datagrams of this one's
-        size. Changes dropped and leaves_ns in place. Reordered rows pass it by, as in netem.
+        size. Changes dropped and leaves_ns in place. What is lost takes no place, but its fate is told in its turn:
+        ahead of the queue it would make those that wait in it look overdue. Reordered rows pass it by, as in netem.
         """
-        limited = (self._ns_per_byte[slots] > 0) & ~dropped & ~overtakes
+        limited = (self._ns_per_byte[slots] > 0) & ~overtakes
         for rows in _rounds(slots, np.flatnonzero(limited)):
             mine = slots[rows]
             wire_ns = ((size_bytes[rows] + IP_AND_UDP_BYTES) * self._ns_per_byte[mine]).astype(np.int64)
             starts_ns = np.maximum(self._free_at_ns[mine], leaves_ns[rows])
             waiting = -((leaves_ns[rows] - starts_ns) // wire_ns)
-            fits = waiting <= self._queue_datagrams[mine]
-            leaves_ns[rows] = np.where(fits, starts_ns, leaves_ns[rows])
-            dropped[rows] = ~fits
-            self._free_at_ns[mine[fits]] = (starts_ns + wire_ns)[fits]
+            leaves_ns[rows] = starts_ns
+            dropped[rows] |= waiting > self._queue_datagrams[mine]
+            taken = ~dropped[rows]
+            self._free_at_ns[mine[taken]] = (starts_ns + wire_ns)[taken]
 
     def _delayed(
         self, need: int, slots: I32Column, leaves_ns: I64Column, words: _Words, which: tuple[int, int]
