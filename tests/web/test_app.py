@@ -77,6 +77,18 @@ def test_port_in_use_is_said_with_its_number_and_leaves_nothing_open() -> None:
             listen(ephemeral(http=f"127.0.0.1:{port}"))
 
 
+def test_name_with_an_address_of_another_machine_is_listened_on_at_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))
+    elsewhere = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [elsewhere, here, here])
+    (sock,) = listen(ephemeral(http="lights.example:8000", token="t"))
+    with sock:
+        assert sock.getsockname()[0] == "127.0.0.1"
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [elsewhere])
+    with pytest.raises(BindError, match=r"lights\.example:8000"):
+        listen(ephemeral(http="lights.example:8000", token="t"))
+
+
 def test_host_that_does_not_resolve_cannot_be_listened_on() -> None:
     with pytest.raises(BindError, match=r"nowhere\.invalid"):
         listen(ephemeral(http="nowhere.invalid:8000"))

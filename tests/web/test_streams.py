@@ -60,6 +60,7 @@ def test_bridge_that_takes_no_more_listeners_is_heard(here: Running) -> None:
     with pytest.raises(InvalidStatus) as refused, here.viewer(f"/ws/clients/{ids(here)[0]}"):
         pass
     assert refused.value.response.status_code == 503
+    assert refused.value.response.headers["Retry-After"] == "5"
 
 
 def test_listener_that_talks_is_closed_with_a_reason(here: Running) -> None:

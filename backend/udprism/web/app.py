@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import os
 import socket
@@ -32,6 +33,8 @@ BACKLOG: Final = 2048
 STOP_TIMEOUT_S: Final = 5
 NOT_SENT_BYTES: Final = 16 << 10
 """Of a viewer's frames, at most so many wait in the kernel behind the network: by default 2.75 MB of stale picture."""
+_NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""A name like localhost may have an address of a family that this machine has switched off."""
 _TCP_NOTSENT_LOWAT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 # Windows reads these from its registry, where any program may have set them to something that browsers refuse to run.
@@ -85,29 +88,46 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """Listening sockets at `settings.http`, one for each address that its host has.
+    """Listening sockets at `settings.http`, one for each address that its host has and that this machine can bind.
 
     Raises: BindError, with nothing left open.
     """
     host, port = settings.http_address
     listening: list[socket.socket] = []
+    impossible: OSError | None = None
     try:
-        for family, *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
-            sock = socket.socket(family, socket.SOCK_STREAM)
-            listening.append(sock)
-            if os.name == "posix":  # on Windows this option would let another program take the port over
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if _TCP_NOTSENT_LOWAT is not None:  # accepted connections inherit it
-                sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
-            sock.bind(address)
-            sock.listen(BACKLOG)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, address) for family, *_, address in found):
+            try:
+                listening.append(_listening(family, address))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                impossible = error
+        if impossible is not None and not listening:
+            raise impossible
     except OSError as error:
         for sock in listening:
             sock.close()
         raise BindError(f"cannot listen on {settings.http} (TCP): {error.strerror or error}") from error
     return listening
+
+
+def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows this option would let another program take the port over
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if _TCP_NOTSENT_LOWAT is not None:  # accepted connections inherit it
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def serve(bridge: Bridge, settings: Settings, sockets: list[socket.socket]) -> None:

@@ -123,7 +123,7 @@ def fault(error: Any) -> tuple[str, str]:
     field = ".".join(map(str, place))[:NAME_CHARACTERS]
     match error["type"]:
         case "extra_forbidden":
-            return field, "there is no such field"
+            return field, "there is no such field; /api/openapi.json lists those that there are"
         case "json_invalid":
             return "", "the body is not JSON"
         case "union_tag_invalid" | "union_tag_not_found":

@@ -18,6 +18,7 @@ from udprism.web import bodies
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:udprism:problem:"
+RETRY_AFTER_S: Final = 5
 MAX_FAULTS: Final = 20
 """Faults of one body that are listed: an attacker's body may hold thousands."""
 
@@ -70,7 +71,8 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def from_request_error(error: RequestError) -> Response:
     """The problem that the bridge named."""
-    return response(error.status, error.kind, error.detail, field=error.field)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return response(error.status, error.kind, error.detail, field=error.field, headers=headers)
 
 
 async def _not_kept(request: Request, error: Exception) -> Response:

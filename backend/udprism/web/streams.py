@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, WebSocket
 
@@ -14,8 +14,6 @@ from udprism.web.live import Hub
 
 if TYPE_CHECKING:
     from udprism.bridge import Bridge
-
-RETRY_AFTER_S: Final = 5
 
 
 class Streams:
@@ -36,8 +34,8 @@ class Streams:
         """The page's feed."""
         if self._hub.is_full:
             detail = f"{len(self._hub.viewers)} pages are open already, the most that are served"
-            refusal = problem.response(503, "too-many-viewers", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
-            await websocket.send_denial_response(refusal)
+            error = RequestError(detail, status=503, kind="too-many-viewers")
+            await websocket.send_denial_response(problem.from_request_error(error))
             return
         await self._hub.serve(websocket)
 
