@@ -65,6 +65,8 @@ class Session:
     report: Report | None = None
     reported_ns: int = 0
     port_unreachable: int = 0
+    server_only_in_a_row: int = 0
+    """Datagrams that only a server sends, since the last one that a client may send."""
     link: Link | None = None
     """Its own link, set under its session id; gone with the session."""
 
@@ -222,6 +224,7 @@ class SessionTable:
     def heard(self, slot: int, now_ns: int) -> None:
         """The client said something valid: its lease starts anew and its strikes are forgiven."""
         self.strikes[slot] = 0
+        self.sessions[slot].server_only_in_a_row = 0
         lease_ns = self.sessions[slot].grant.lease_ns
         self.lease_deadline_ns[slot] = NEVER_NS if lease_ns is None else now_ns + lease_ns
 

@@ -230,6 +230,8 @@ class ColourServer:
                 self._receive(data, address, index)
             except WireError as error:
                 self.drops[error.reason] += 1
+                if error.reason in commands.SERVER_ONLY_REASONS:
+                    self._suspect(address)
 
     def _receive(self, data: bytes, address: Address, index: int) -> None:
         now_ns = self._clock.now_ns()
@@ -311,6 +313,15 @@ class ColourServer:
         slot = self.table.slot_of_address.get(address)
         if slot is not None and self.table.strike(slot):
             self._forget(slot)
+
+    def _suspect(self, address: Address) -> None:
+        """Only a server says such things: two servers that a forged `connect` joined must fall silent."""
+        slot = self.table.slot_of_address.get(address)
+        if slot is not None:
+            session = self.table.sessions[slot]
+            session.server_only_in_a_row += 1
+            if session.server_only_in_a_row >= commands.MAX_SERVER_ONLY_IN_A_ROW:
+                self._forget(slot)
 
     def _end_expired(self, now_ns: int) -> None:
         slots = self.table.expired(now_ns)
