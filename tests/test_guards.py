@@ -11,7 +11,7 @@ import pytest
 TESTS = Path(__file__).parent
 
 SUITE = """
-import asyncio, threading, time
+import asyncio, gc, threading, time
 import support.guards
 
 support.guards.THREAD_DEADLINE_S = 0.0
@@ -30,6 +30,14 @@ def test_that_computes_in_the_event_loop():
         started_s = time.thread_time()
         while time.thread_time() - started_s < 0.15:
             pass
+    asyncio.run(main())
+
+def test_that_collects_garbage_in_the_event_loop():
+    heap = [[number] for number in range(300_000)]
+    async def main():
+        started_s = time.thread_time()
+        while time.thread_time() - started_s < 0.2:
+            gc.collect()
     asyncio.run(main())
 
 def test_that_waits_and_joins_as_it_should():
@@ -75,6 +83,7 @@ def test_the_stack_shows_the_line_that_blocked(outcome: str) -> None:
     assert "time.sleep(0.4)" in outcome
 
 
-def test_waiting_as_one_should_is_left_alone(outcome: str) -> None:
+def test_waiting_as_one_should_and_collecting_garbage_are_left_alone(outcome: str) -> None:
     assert "ERROR test_guarded.py::test_that_waits_and_joins_as_it_should" not in outcome
-    assert "4 passed" in outcome
+    assert "ERROR test_guarded.py::test_that_collects_garbage_in_the_event_loop" not in outcome
+    assert "5 passed" in outcome

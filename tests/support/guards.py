@@ -4,12 +4,13 @@ What blocks an event loop is told apart from a machine that is merely busy. A ca
 than 100 ms of its thread's own CPU time, or where it stood still for more than 100 ms while *another* thread of the
 process was woken on time again and again: then the CPU and the GIL were free, and only the callback's own call (a
 sleep, a file, a lock, a socket) can have held it up. A stall of the whole machine stalls that other thread as well, so
-that it accuses nobody.
+that it accuses nobody. Garbage collection does not count: what it walks through is the heap of all tests before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import threading
 import time
@@ -30,6 +31,7 @@ THREAD_DEADLINE_S = 10.0
 class _Callback:
     thread: int
     started_s: float
+    cpu_started_s: float
     free_periods: int = 0
     stack: str = ""
 
@@ -40,22 +42,31 @@ class LoopWatch:
 
     blocked: list[str] = field(default_factory=list)
     _running: dict[int, _Callback] = field(default_factory=dict)
+    _collection_started_s: float = 0.0
 
     def enter(self) -> _Callback:
         """A callback begins on this thread."""
-        callback = _Callback(threading.get_ident(), time.perf_counter())
+        callback = _Callback(threading.get_ident(), time.perf_counter(), time.thread_time())
         self._running[callback.thread] = callback
         return callback
 
-    def leave(self, callback: _Callback, cpu_s: float, name: str) -> None:
-        """It ended, after `cpu_s` on the CPU."""
+    def leave(self, callback: _Callback, name: str) -> None:
+        """It ended, on the same thread."""
         self._running.pop(callback.thread, None)
+        cpu_s = time.thread_time() - callback.cpu_started_s
         stood_s = callback.free_periods * _PERIOD_S
         if cpu_s > LIMIT_S:
             self.blocked.append(f"{name}: {cpu_s * 1000:.0f} ms of CPU time in one callback\n{callback.stack}")
         elif stood_s > LIMIT_S:
             wall_s = time.perf_counter() - callback.started_s
             self.blocked.append(f"{name}: blocked for {wall_s * 1000:.0f} ms in one callback\n{callback.stack}")
+
+    def collect(self, phase: str, info: object) -> None:
+        """A garbage collection begins or ends on this thread; see gc.callbacks."""
+        if phase == "start":
+            self._collection_started_s = time.thread_time()
+        elif (callback := self._running.get(threading.get_ident())) is not None:
+            callback.cpu_started_s += time.thread_time() - self._collection_started_s
 
     def observe(self) -> None:
         """One period in which CPU and GIL were free: whoever runs a callback now stands still."""
@@ -80,11 +91,10 @@ def watched_loops() -> Iterator[LoopWatch]:
 
     def run(handle: asyncio.Handle) -> None:
         callback = watch.enter()
-        cpu_started_s = time.thread_time()
         try:
             original(handle)
         finally:
-            watch.leave(callback, time.thread_time() - cpu_started_s, repr(handle))
+            watch.leave(callback, repr(handle))
 
     def keep_watch() -> None:
         while not ended.is_set():
@@ -96,11 +106,13 @@ def watched_loops() -> Iterator[LoopWatch]:
 
     watchman = threading.Thread(target=keep_watch, name="event loop watchman", daemon=True)
     watchman.start()
+    gc.callbacks.append(watch.collect)
     asyncio.Handle._run = run  # type: ignore[method-assign, assignment]
     try:
         yield watch
     finally:
         asyncio.Handle._run = original  # type: ignore[method-assign]
+        gc.callbacks.remove(watch.collect)
         ended.set()
         watchman.join()
 
