@@ -35,11 +35,12 @@ class Receiver(Protocol):
     """Used by one thread at a time; only `wake` is for any. Where another thread polls, it takes over.
 
     description: for people: which one it is, and why not a better one. errors: (slot, errno) of the last poll, such as
-    ECONNREFUSED; the socket goes on.
+    ECONNREFUSED; the socket goes on. behind: the last poll left datagrams in the kernel that had arrived before it.
     """
 
     description: str
     errors: list[tuple[int, int]]
+    behind: bool
 
     def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
         """From now on `sock` is heard, as `slot`; the receiver sets its stamps and whether it blocks, so send on it
@@ -87,6 +88,7 @@ class PollReceiver:
         self._selector = selectors.DefaultSelector()
         self.description = type(self._selector).__name__.removesuffix("Selector").lower() + why
         self.errors: list[tuple[int, int]] = []
+        self.behind = False
         self._width, self._max_batch, self._coalesce_s, self._busy = width, max_batch, coalesce_s, False
         self.stamps, self._receive = stamps, self._receive_stamped if stamps else self._receive_plain
         # One byte more than a row shows, so that a datagram that was cut off can be told by its length.
@@ -123,7 +125,7 @@ class PollReceiver:
             self._receive(ready[: self._max_batch - len(slots)], slots, lengths, stamps)
             tried += len(ready)
             ready = self._selector.select(0)
-        self._busy = bool(slots)
+        self._busy, self.behind = bool(slots), bool(ready)
         stamp = np.frombuffer(b"".join(stamps), np.int64).reshape(-1, 2)
         return Arrivals(
             np.array(slots, np.int32),

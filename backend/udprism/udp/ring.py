@@ -178,12 +178,14 @@ class Ring:
         if result < 0 and ctypes.get_errno() not in _ENTER_PASSES:
             raise OSError(ctypes.get_errno(), "io_uring_enter: " + os.strerror(ctypes.get_errno()))
 
+    def ready(self) -> int:
+        """How many are completed and not dealt with."""
+        return (int(self._completion_tail[0]) - int(self._completion_head[0])) & _U32
+
     def completed(self, at_most: int) -> Completions:
-        """What is completed, oldest first; valid until the next `enter`."""
-        head = int(self._completion_head[0])
-        ready = (int(self._completion_tail[0]) - head) & _U32
-        first = head & (self.completions - 1)
-        return self._completion[first : first + min(ready, at_most)]
+        """The oldest of these, not all where the queue's end lies between; valid until the next `enter`."""
+        first = int(self._completion_head[0]) & (self.completions - 1)
+        return self._completion[first : first + min(self.ready(), at_most)]
 
     def pop(self, count: int) -> None:
         """The first `count` of `completed` have been dealt with."""

@@ -72,6 +72,7 @@ class UringReceiver:
         self, capacity: int, width: int, max_batch: int, coalesce_s: float, *, max_buffers: int = 16_384
     ) -> None:
         self.errors: list[tuple[int, int]] = []
+        self.behind = False
         self._max_batch, self._coalesce_s = max_batch, coalesce_s
         self._generation = np.ones(capacity, np.int32)
         self._descriptor = np.full(capacity, -1, np.int32)
@@ -138,6 +139,8 @@ class UringReceiver:
         usual = (flags & _USUAL == _USUAL) & (self._generation[slot] == generation)
         arrivals = self._collect(completed if usual.all() else self._sort_out(completed))
         self._ring.pop(len(completed))
+        # A request that has ended, for want of a buffer perhaps, leaves its socket unread until it is armed again.
+        self.behind = len(completed) == self._max_batch or self._ring.ready() > 0 or bool(self._to_arm)
         return self._from_right_source(arrivals) if self._unconnected else arrivals
 
     def wake(self) -> None:

@@ -189,8 +189,7 @@ class Works:
 
     def snapshot(self, watch: list[int]) -> Snapshot:
         """One consistent moment for the live feed."""
-        now_ns = self._clock.now_ns()
-        self.pool.settle(now_ns)
+        now_ns = self._clock.now_ns()  # not settled for it: the sweep has done so an eighth of a second ago
         self.pool.latest.take_frame(self.pool.table.high)
         return self.view.snapshot(watch, now_ns, self._clock.unix_ns())
 
