@@ -1,0 +1,118 @@
+"""`udprism run`: a table, a verdict, and an exit code that tells it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.program import COMMAND, DEADLINE_S, run
+from udprism.cli.scenario import report, shipped, table
+from udprism.core.scenario import MEASURES, Scenario, evaluate
+
+SHORT = """
+clients = 3
+rate_hz = 50
+duration_s = 1.5
+expect = [{expect}]
+timeline = [{{ at_s = 0, link = {{ loss_ratio = 0.2, delay_ms = 20 }} }}]
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    return tmp_path / "scenario.toml"
+
+
+def write(path: Path, *expectations: str) -> str:
+    path.write_text(SHORT.format(expect=", ".join(f'"{one}"' for one in expectations)))
+    return str(path)
+
+
+def test_met_expectations_end_with_zero_and_say_so(scenario: Path) -> None:
+    done = run("run", write(scenario, "received > 0", "min_delay_ms >= 20", "lost > 0"))
+    assert done.returncode == 0, done.stderr
+    assert "All 3 expectations are met." in done.stdout
+    assert "client-003" in done.stdout
+
+
+def test_a_failed_expectation_ends_with_one_and_names_it(scenario: Path) -> None:
+    done = run("run", write(scenario, "received > 0", "lost == 0"))
+    assert done.returncode == 1, done.stderr
+    assert "NOT met  lost == 0" in done.stdout
+    assert "1 of 2 expectations failed." in done.stdout
+
+
+def test_progress_goes_to_standard_error_and_json_alone_to_standard_output(scenario: Path) -> None:
+    done = run("run", write(scenario, "loss_ratio < 0.9"), "--json")
+    assert "3 x 50/s" in done.stderr
+    assert "link for all" in done.stderr
+    result = json.loads(done.stdout)
+    assert result["met"] is True
+    assert result["expectations"][0]["met"] is True
+    for row in (result["all"], *result["clients"].values()):
+        assert row["sent"] == row["received"] + row["lost"] + row["in_flight"]
+    assert sum(row["sent"] for row in result["clients"].values()) == result["all"]["sent"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("duration_s = 1\nclients = -3", ["clients", "whole number"]),
+        ("duration_s = 1\ntimeline = [{at_s = 0, link = {loss_ratio = 3}}]", ["timeline[0].link.loss_ratio", "0 to 1"]),
+        ("duration_s =", ["not TOML"]),
+    ],
+)
+def test_a_wrong_scenario_ends_with_two_and_names_the_place(scenario: Path, text: str, told: list[str]) -> None:
+    scenario.write_text(text)
+    done = run("run", str(scenario))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    for words in [str(scenario), *told]:
+        assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_not_there_ends_with_two() -> None:
+    done = run("run", "nowhere.toml")
+    assert done.returncode == 2
+    assert "cannot read nowhere.toml" in done.stderr
+
+
+def test_ctrl_c_ends_it_without_a_verdict(scenario: Path) -> None:
+    scenario.write_text("duration_s = 600\n[[timeline]]\nat_s = 0.1\nlink = {}")
+    process = subprocess.Popen([*COMMAND, "run", str(scenario)], stdout=-1, stderr=-1, text=True)
+    with process:
+        assert process.stderr is not None
+        while "link for all" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 130
+    assert output == ""
+    assert "no verdict" in errors
+    assert "Traceback" not in errors
+
+
+def test_the_shipped_scenarios_are_valid_and_expect_something() -> None:
+    texts = shipped()
+    assert set(texts) == {"bufferbloat", "lossy-wifi", "tunnel"}
+    for text in texts.values():
+        assert Scenario.from_toml(text).expectations
+
+
+def test_the_table_shows_those_named_first_and_at_most_ten() -> None:
+    plan = Scenario.from_toml('duration_s = 1\nclients = 30\nexpect = ["lost of client-030 == 0"]')
+    row = dict.fromkeys(MEASURES, 0.0)
+    results = {name: {**row, "loss_ratio": place / 100} for place, name in enumerate(plan.clients)}
+    results["all"] = {**row, "loss_ratio": None}
+    lines = table(plan, results, evaluate(plan, results)).splitlines()
+    assert lines[1].split()[0] == "all"
+    assert "unknown" in lines[1]
+    assert lines[2].split()[0] == "client-030"
+    assert sum(line.startswith("client-") for line in lines) == 10
+    assert any("20 more" in line for line in lines)
+    assert list(report(plan, results, [])["clients"]) == list(plan.clients)
