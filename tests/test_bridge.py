@@ -25,11 +25,11 @@ def settings(**changes: Any) -> Settings:
 @asynccontextmanager
 async def running(store: Store | None = None, **changes: Any) -> AsyncIterator[Bridge]:
     bridge = Bridge(settings(**changes), store)
-    bridge.start()
+    await asyncio.to_thread(bridge.start)
     try:
         yield bridge
     finally:
-        bridge.stop()
+        await asyncio.to_thread(bridge.stop)
 
 
 async def until(condition: Callable[[], Awaitable[object]], within_s: float = 10) -> None:

@@ -114,8 +114,8 @@ class Bridge:
             address = self._resolve(definition.target)
         except RequestError as error:
             log.warning("client %s: %s", definition.name, error.detail)
-            return _hosted(definition, None, error.detail)
-        return _hosted(definition, address)
+            return self._hosted(definition, None, error.detail)
+        return self._hosted(definition, address)
 
     def stop(self) -> None:
         """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
@@ -153,7 +153,7 @@ class Bridge:
             definitions = await asyncio.to_thread(
                 self._define, name, where, rate_hz or self.settings.rate_hz, colours or 1, mode or "auto", count
             )
-            clients = [_hosted(definition, address) for definition in definitions]
+            clients = [self._hosted(definition, address) for definition in definitions]
             try:
                 sockets = await asyncio.to_thread(self._works.pool.open_sockets, clients)
             except OSError as error:
@@ -464,6 +464,22 @@ class Bridge:
             raise _no_client(client_id)
         return slot
 
+    def _hosted(self, definition: KeptClient, address: Address | None, error: str | None = None) -> HostedClient:
+        mode = Mode[definition.mode.upper()]
+        return HostedClient(
+            id=definition.id,
+            name=definition.name,
+            target=definition.target,
+            address=address or ("", 0),
+            loopback=address is not None and (address[0].startswith("127.") or address[0] == "::1"),
+            mode=mode,
+            rate_hz=definition.rate_hz,
+            colours=definition.colours,
+            connected=mode != Mode.PLAIN,
+            falls_back=address not in self.udp_addresses or self.settings.engine == "threads",
+            error=error,
+        )
+
     def _remember(self, definition: KeptClient) -> None:
         self._kept[definition.id] = definition
         self._id_of_name[definition.name] = definition.id
@@ -498,22 +514,6 @@ class Bridge:
         if link is not None:
             body["link"] = link.to_body()
         return body
-
-
-def _hosted(definition: KeptClient, address: Address | None, error: str | None = None) -> HostedClient:
-    mode = Mode[definition.mode.upper()]
-    return HostedClient(
-        id=definition.id,
-        name=definition.name,
-        target=definition.target,
-        address=address or ("", 0),
-        loopback=address is not None and (address[0].startswith("127.") or address[0] == "::1"),
-        mode=mode,
-        rate_hz=definition.rate_hz,
-        colours=definition.colours,
-        connected=mode != Mode.PLAIN,
-        error=error,
-    )
 
 
 def _pieces(items: list[T]) -> list[list[T]]:

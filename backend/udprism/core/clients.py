@@ -59,6 +59,8 @@ class HostedClient:
     rate_hz: float
     colours: int
     connected: bool
+    falls_back: bool = True
+    """Whether to try the bare `connect`: not where the target is known to speak the measured stream."""
     local_address: str = ""
     token: str | None = None
     error: str | None = None

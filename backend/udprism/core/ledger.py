@@ -291,6 +291,7 @@ class Ledger:
         for rows in _rounds(slot):
             number[rows] = self.received[slot[rows]]
             self.received[slot[rows]] += 1
+            self._sent_before[slot[rows]] += 1  # what came was sent: the sums go on should a measured stream follow
         return number
 
     # -- what the witness says

@@ -435,9 +435,8 @@ class ClientPool:
             return
         number = int(self.table.attempts[slot])
         self.table.attempts[slot] = number + 1
-        what = attempt(
-            client.mode, number, loopback=client.loopback, refused=client.refused, draw=float(self._rng.random())
-        )
+        mode = client.mode if client.falls_back or client.mode == Mode.PLAIN else Mode.MEASURED
+        what = attempt(mode, number, loopback=client.loopback, refused=client.refused, draw=float(self._rng.random()))
         if not what.measured and client.connected:
             self._reopen_unconnected(slot, client)
         self.table.timer_ns[slot] = now_ns + what.wait_ns
