@@ -312,6 +312,21 @@ def test_bug_in_the_bridge_ends_the_feed_and_is_logged(
     wait_for(lambda: "a defect" in caplog.text)
 
 
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[Running]:
+    """For tests that leave nothing behind."""
+    with running(FakeBridge(ephemeral(frame_hz=120), first_clients=8)) as served:
+        yield served
+
+
+@pytest.fixture
+def talker(one_server: Running) -> Iterator[ClientConnection]:
+    """A viewer of `one_server` that has something to say."""
+    with one_server.viewer() as connection:
+        connection.recv()
+        yield connection
+
+
 RUBBISH = {
     "no json": "hello?",
     "no object": "[]",
@@ -332,9 +347,9 @@ RUBBISH = {
 
 
 @pytest.mark.parametrize("rubbish", RUBBISH)
-def test_rubbish_closes_with_a_reason(viewer: ClientConnection, rubbish: str) -> None:
-    viewer.send(RUBBISH[rubbish])
-    code, reason = closing(viewer)
+def test_rubbish_closes_with_a_reason(talker: ClientConnection, rubbish: str) -> None:
+    talker.send(RUBBISH[rubbish])
+    code, reason = closing(talker)
     assert code == 1008
     assert reason
 
@@ -349,24 +364,24 @@ def closing(viewer: ClientConnection) -> tuple[int, str]:
     return viewer.close_code, viewer.close_reason
 
 
-def test_reason_does_not_repeat_what_was_sent(viewer: ClientConnection) -> None:
-    viewer.send('{"type":"<script>alert(1)</script>"}')
-    assert closing(viewer) == (1008, "type: must be 'watch' or 'more'")
+def test_reason_does_not_repeat_what_was_sent(talker: ClientConnection) -> None:
+    talker.send('{"type":"<script>alert(1)</script>"}')
+    assert closing(talker) == (1008, "type: must be 'watch' or 'more'")
 
 
-def test_binary_message_is_refused_as_such(viewer: ClientConnection) -> None:
-    viewer.send(b"\x50\x01")
-    assert closing(viewer)[0] == 1003
+def test_binary_message_is_refused_as_such(talker: ClientConnection) -> None:
+    talker.send(b"\x50\x01")
+    assert closing(talker)[0] == 1003
 
 
-def test_too_large_a_message_is_refused_as_such(viewer: ClientConnection) -> None:
-    viewer.send(" " * (64 << 10) + "x")
-    assert closing(viewer)[0] == 1009
+def test_too_large_a_message_is_refused_as_such(talker: ClientConnection) -> None:
+    talker.send(" " * (64 << 10) + "x")
+    assert closing(talker)[0] == 1009
 
 
-def test_message_that_is_not_utf8_is_refused_as_such(viewer: ClientConnection) -> None:
-    viewer.send(b"\xff\xfe", text=True)
-    assert closing(viewer)[0] == 1007
+def test_message_that_is_not_utf8_is_refused_as_such(talker: ClientConnection) -> None:
+    talker.send(b"\xff\xfe", text=True)
+    assert closing(talker)[0] == 1007
 
 
 def test_rubbish_of_one_viewer_is_no_matter_to_another(here: Running, viewer: ClientConnection) -> None:
