@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
@@ -235,22 +236,33 @@ def test_account_of_a_viewer_closes(viewer: ClientConnection, clock: Clock) -> N
     assert account["received"] == account["relayed"] + account["conflated"]
 
 
+def accounted(*versions: list[int]) -> tuple[int, int, int]:
+    """Received, relayed and conflated by a viewer that gets snapshots with these counts by slot."""
+    one = Viewer()
+    for version in versions:
+        one.account(snapshot(n=len(version), version=np.array(version, np.uint32)))
+    return one.received, one.relayed, one.conflated
+
+
 def test_viewer_that_skips_frames_is_charged_for_them() -> None:
-    first, later = snapshot(received_total=12), snapshot(received_total=52)
-    later.version[0] += 40
-    one = Viewer()
-    one.account(first)
-    one.account(later)
-    assert (one.received, one.relayed, one.conflated) == (40, 1, 39)
+    assert accounted([5, 7, 0], [45, 7, 0]) == (40, 1, 39)
 
 
-def test_slot_that_comes_back_with_an_old_count_cannot_unbalance_the_account() -> None:
-    first, later = snapshot(received_total=12), snapshot(received_total=12)
-    later.version[1] = 1
-    one = Viewer()
-    one.account(first)
-    one.account(later)
-    assert (one.received, one.relayed, one.conflated) == (0, 0, 0)
+def test_what_came_before_a_viewer_is_not_in_its_account() -> None:
+    assert accounted([1_000, 1_000]) == (0, 0, 0)
+
+
+def test_client_that_joins_is_in_the_account_from_its_first_datagram() -> None:
+    assert accounted([5], [5, 3]) == (3, 1, 2)
+
+
+def test_slot_that_another_client_has_taken_over_counts_from_zero() -> None:
+    assert accounted([5, 900], [5, 2]) == (2, 1, 1)
+    assert accounted([5, 900], [5]) == (0, 0, 0)
+
+
+def test_count_that_wraps_goes_on() -> None:
+    assert accounted([2**32 - 2], [3]) == (5, 1, 4)
 
 
 def test_viewer_that_does_not_read_delays_nobody() -> None:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from udprism.core.profiles import PROFILES
 from udprism.errors import RequestError
-from udprism.web import bodies, messages, problem
+from udprism.web import bodies, definitions, messages, problem
 
 if TYPE_CHECKING:
     from udprism.bridge import Bridge
@@ -70,6 +70,7 @@ class Api:
             ("PUT", "/links/{owner_id}", self.put_link, 200),
             ("DELETE", "/links/{owner_id}", self.remove_link, 204),
             ("GET", "/profiles", self.list_profiles, 200),
+            ("GET", "/definitions", self.list_definitions, 200),
         ):
             router.add_api_route(path, endpoint, methods=[method], status_code=status, response_class=Response)
         return router
@@ -167,6 +168,10 @@ class Api:
     async def list_profiles(self) -> Response:
         """Links that have names, what each models, and where its figures come from."""
         return answer({"profiles": [profile.to_body() for profile in PROFILES]})
+
+    async def list_definitions(self) -> Response:
+        """What every number means: formula, unit, source, caveat."""
+        return answer(definitions.to_body())
 
 
 def answer(content: Mapping[str, Any], status: int = 200) -> Response:

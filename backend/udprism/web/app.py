@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 import udprism
 from udprism.errors import BindError
 from udprism.settings import Settings
-from udprism.web import problem
+from udprism.web import definitions, problem
 from udprism.web.api import Api
 from udprism.web.gate import MAX_BODY_BYTES, Gate
 from udprism.web.guard import MAX_MESSAGE_BYTES, Limits, guarded
@@ -71,6 +71,7 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
         bridge.settings,
         title="udprism",
         version=udprism.__version__,
+        description=definitions.to_markdown(),
         openapi_url="/api/openapi.json",
         docs_url=None,  # its page would load scripts from elsewhere
         redoc_url=None,

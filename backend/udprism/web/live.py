@@ -29,6 +29,7 @@ SLOW_S: Final = 0.25
 """Stats columns, and status, client and sessions messages, go to a viewer at most this often."""
 TAKE_TIMEOUT_S: Final = 2.0
 LISTED_SESSIONS: Final = 500
+_HALF: Final = 1 << 31
 
 Wish: TypeAlias = tuple[str, str]
 """A slow message: ("status", ""), ("client", id), ("session", id) or ("sessions", "")."""
@@ -77,7 +78,6 @@ class Viewer:
         self.ignored_credits = 0
         self.roster_version = 0
         self.last_frame: int | None = None
-        self._received_before = 0
         self._version: U32Column | None = None  # not the whole snapshot, which a stalled viewer would keep
         self._credits: deque[bool] = deque()
         self._asked = asyncio.Event()
@@ -112,15 +112,16 @@ class Viewer:
     def account(self, snapshot: Snapshot) -> None:
         """Count what this snapshot brings: one datagram for each slot with a new one, the others are conflated."""
         before, self._version = self._version, snapshot.version
-        received, self._received_before = snapshot.received_total - self._received_before, snapshot.received_total
         self.last_frame = snapshot.frame
         if before is None:
             return
+        fresh = snapshot.version.copy()
         common = min(len(before), snapshot.n)
-        changed = int(np.count_nonzero(snapshot.version[:common] != before[:common]))
-        changed += int(np.count_nonzero(snapshot.version[common:]))
-        self.received += received
-        self.relayed += min(changed, received)  # a slot may come back with the count of its former client
+        fresh[:common] -= before[:common]
+        anew = np.flatnonzero(fresh > _HALF)  # another client has this slot now, and counts from zero
+        fresh[anew] = snapshot.version[anew]
+        self.received += int(fresh.sum(dtype=np.int64))
+        self.relayed += int(np.count_nonzero(fresh))
 
     def news(self, slow: Mapping[Wish, str], now_s: float) -> Iterable[str]:
         """JSON messages whose content changed since this viewer had them."""

@@ -1,0 +1,200 @@
+"""What every number means: one source for the page's question marks and for the API's description."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+_LEDGER: Final = "the ledger: sent = received + lost + in flight"
+_ONE_CLOCK: Final = "Sender and receiver must read one clock; else only differences mean anything."
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One number. `id` is its name in JSON; unit, source and caveat are None where there is none."""
+
+    id: str
+    name: str
+    unit: str | None
+    formula: str
+    source: str | None = None
+    caveat: str | None = None
+
+
+DEFINITIONS: Final = (
+    Definition(
+        "sent",
+        "Sent",
+        "datagrams",
+        "Sequence numbers that the server has used for this client, those included that the link model or the "
+        "sender's kernel kept back.",
+        _LEDGER,
+        "A server in another process does not tell: then it is the highest sequence number seen, plus one.",
+    ),
+    Definition(
+        "received",
+        "Received",
+        "datagrams",
+        "Sequence numbers that arrived, each counted once, late ones included.",
+        _LEDGER,
+        "On a plain stream, which has no sequence numbers, every datagram counts.",
+    ),
+    Definition(
+        "lost",
+        "Lost",
+        "datagrams",
+        "Sequence numbers that did not arrive before a second had passed or 64 later ones had come; the sum of its "
+        "causes. Both limits are settings.",
+        "RFC 7680 asks for such a limit; ours are in DECISIONS.md",
+        "One that arrives after all is taken back, and counts as late.",
+    ),
+    Definition(
+        "in_flight",
+        "In flight",
+        "datagrams",
+        "sent − received − lost: on their way, or missing for too short a time to be called lost.",
+        _LEDGER,
+    ),
+    Definition(
+        "late",
+        "Late",
+        "datagrams",
+        "Received after they had been called lost. They are in `received`, and in `lost` no more.",
+        _LEDGER,
+    ),
+    Definition(
+        "reordered",
+        "Reordered",
+        "datagrams",
+        "Received after one with a higher sequence number.",
+        "RFC 4737 section 3.3; sequence numbers are compared by RFC 1982",
+    ),
+    Definition(
+        "duplicates",
+        "Duplicates",
+        "datagrams",
+        "Arrivals of a sequence number that had arrived before. They are not in `received`.",
+        "RFC 5560",
+    ),
+    Definition(
+        "corrupt",
+        "Corrupt",
+        "datagrams",
+        "Received with bits that the link model flipped, as the server tells.",
+        None,
+        "Bits that a real network flips are caught by UDP's checksum and show up as loss.",
+    ),
+    Definition(
+        "lost_by_cause.link",
+        "Lost: link",
+        "datagrams",
+        "Dropped by the link model between server and client, or not fitting into its queue.",
+    ),
+    Definition(
+        "lost_by_cause.sender_kernel",
+        "Lost: sender's kernel",
+        "datagrams",
+        "Refused by the sending kernel, whose buffers were full.",
+        "send(2): EAGAIN, ENOBUFS",
+    ),
+    Definition(
+        "lost_by_cause.receiver_kernel",
+        "Lost: receiver's kernel",
+        "datagrams",
+        "Dropped by the receiving kernel, because the client's socket buffer was full.",
+        "socket(7): SO_RXQ_OVFL, and the drops column of /proc/net/udp",
+        "The kernel counts them, but does not say which: as many holes are put down to it as it counted.",
+    ),
+    Definition(
+        "lost_by_cause.unexplained",
+        "Lost: unexplained",
+        "datagrams",
+        "lost − all other causes. 0 whenever server and client share this process: anything else is a defect.",
+    ),
+    Definition(
+        "lost_by_cause.unknown_path",
+        "Lost: unknown path",
+        "datagrams",
+        "Lost on the way from a server in another process: only the sequence number is known, not who dropped it.",
+    ),
+    Definition(
+        "loss_ratio",
+        "Loss",
+        "ratio",
+        "lost ÷ (received + lost), since the client was made.",
+        "RFC 7680",
+        "Unknown on a plain stream: without sequence numbers nobody can see what is missing.",
+    ),
+    Definition(
+        "loss_recent",
+        "Loss, last 10 s",
+        "ratio",
+        "lost ÷ (received + lost), of what was decided in the last ten seconds.",
+        "RFC 7680",
+        "Up to a second behind: a datagram must be missing for that long before it is called lost.",
+    ),
+    Definition(
+        "rate_hz", "Rate", "datagrams/s", "Datagrams received once, over the last two seconds, taken every quarter."
+    ),
+    Definition(
+        "jitter_ms",
+        "Interarrival jitter",
+        "ms",
+        "J ← J + (|D| − J) ÷ 16, where D is the difference between the spacing of two datagrams at the receiver and at "
+        "the sender.",
+        "RFC 3550 section 6.4.1 and appendix A.8",
+        "A smoothed mean deviation, not the largest one. Arrival is the kernel's stamp: our polling is not in it.",
+    ),
+    Definition(
+        "delay_ms",
+        "One-way delay",
+        "ms",
+        "The receiving kernel's stamp − the sender's stamp. Minimum, median, 95 %, 99 % and maximum, since the "
+        "client was made; percentiles are right within 3.2 %.",
+        "RFC 7679",
+        _ONE_CLOCK + " Relative delays count from the smallest one seen.",
+    ),
+    Definition(
+        "rtt_ms",
+        "Round-trip time",
+        "ms",
+        "Arrival of the server's REPORT_ACK − departure of the REPORT that it answers.",
+        "RFC 2681; PROTOCOL.md section 3",
+        "Includes the time until the server's thread takes the report up.",
+    ),
+    Definition("age_ms", "Age", "ms", "Now − the last arrival: how old the newest value is."),
+    Definition(
+        "relayed",
+        "Relayed",
+        "datagrams",
+        "Received ones whose colour went into a frame as the newest of their client.",
+        "received = relayed + conflated + those that wait for the next frame",
+        "A page's own count covers what it was shown since it was opened.",
+    ),
+    Definition(
+        "conflated",
+        "Conflated",
+        "datagrams",
+        "Received ones that a newer one of the same client replaced before the next frame was made.",
+        "received = relayed + conflated + those that wait for the next frame",
+        "Not a loss: more came than a screen can show. The ribbon and the ledger have them all.",
+    ),
+)
+
+
+def to_body() -> dict[str, Any]:
+    """The body of `GET /api/definitions`."""
+    return {"definitions": [asdict(definition) for definition in DEFINITIONS]}
+
+
+def to_markdown() -> str:
+    """All of them for the API's description."""
+    lines = [
+        "Errors are problem details (RFC 9457). A number that cannot be known is null. What each number means:",
+        "",
+    ]
+    for one in DEFINITIONS:
+        unit = f" ({one.unit})" if one.unit else ""
+        notes = " ".join(text for text in (one.formula, one.caveat, one.source and f"[{one.source}]") if text)
+        lines.append(f"- `{one.id}`{unit}: {notes}")
+    return "\n".join(lines)
