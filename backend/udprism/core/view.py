@@ -250,7 +250,7 @@ class View:
         states = np.bincount(table.state[:high], minlength=len(State))
         counts = {STATE_WORDS[state.value]: int(states[state]) for state in State if state != State.FREE}
         used = table.state[:high] != State.FREE
-        losing = used & ((self._rates.flags[:high] & 1) != 0)
+        losing = used & (self._rates.loss_recent[:high] > 0)  # NaN, unknown, is not
         return {
             "clients": {"total": len(table), **counts},
             "losing": int(losing.sum()),
