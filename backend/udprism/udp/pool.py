@@ -56,6 +56,8 @@ MAX_CONNECTS_HZ = 200
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 """For every send: the receiver may keep sockets in blocking mode."""
 _SESSION_CHANGES_WITHIN_NS = NS_PER_S
+_LONGEST_RTT_NS = 60 * NS_PER_S
+"""An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""
 
 
 class ClientPool:
@@ -378,7 +380,10 @@ class ClientPool:
         if datagram.session_id != self.table.session_id[slot]:
             raise WireError("other-session")
         if isinstance(datagram, wire.ReportAck):
-            self.table.rtt_ns[slot] = max(1, received_unix_ns - datagram.report.sent_at_unix_ns)
+            rtt_ns = max(1, received_unix_ns - datagram.report.sent_at_unix_ns)
+            if rtt_ns > _LONGEST_RTT_NS:
+                raise WireError("stale-ack")
+            self.table.rtt_ns[slot] = rtt_ns
         elif isinstance(datagram, wire.Bye):
             self.table.restart(slot, now_ns)
             self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.2, 1.0) * NS_PER_S)

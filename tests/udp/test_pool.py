@@ -1,0 +1,67 @@
+"""The hosted clients' thread against servers that mean harm."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from udprism.bridge import Bridge
+from udprism.core import wire
+from udprism.core.types import Address
+from udprism.settings import Settings
+
+SESSION = 7
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def bridge() -> Iterator[Bridge]:
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0))
+    bridge.start()
+    yield bridge
+    bridge.stop()
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(DEADLINE_S)
+        yield sock
+
+
+def hosted(bridge: Bridge, server: socket.socket) -> tuple[str, Address]:
+    """Id and address of a client that asks this server for a measured stream."""
+    target = f"127.0.0.1:{server.getsockname()[1]}"
+    (body,) = asyncio.run(bridge.add_clients(target=target, mode="measured"))
+    _, address = server.recvfrom(2048)
+    server.sendto(wire.encode_colour(wire.Colour(SESSION, 0, 0, b"\xff\0\0")), address)
+    return body["id"], address
+
+
+def heard(bridge: Bridge, client_id: str, sequence: int) -> bool:
+    async def read() -> bool:
+        return any(row["sequence"] == sequence for row in await bridge.datagrams(client_id, 10))
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("sent_at_unix_ns", [-(2**63), -1, 0, 2**63 - 1])
+def test_an_echo_of_a_report_from_any_year_is_survived(
+    bridge: Bridge, server: socket.socket, sent_at_unix_ns: int
+) -> None:
+    client_id, address = hosted(bridge, server)
+    report = wire.Report(SESSION, 0, sent_at_unix_ns, 0, 1, 0, 0, 0, 0, 0)
+    server.sendto(wire.encode_report_ack(wire.ReportAck(report)), address)
+    server.sendto(wire.encode_colour(wire.Colour(SESSION, 1, sent_at_unix_ns, b"\0\xff\0")), address)
+    until_s = time.monotonic() + DEADLINE_S
+    while not heard(bridge, client_id, 1):
+        assert time.monotonic() < until_s
+    assert bridge.counters()["thread_restarts_total"]["pool"] == 0
+    body = asyncio.run(bridge.get_client(client_id))
+    assert body["state"] == "live"
+    assert body["rtt_ms"] is None or 0 < body["rtt_ms"] <= 60_000
