@@ -20,6 +20,7 @@ from typing import IO, Any
 DEADLINE_S = 30.0
 """For what takes a second on an idle machine."""
 COMMAND = (sys.executable, "-m", "udprism")
+ANY_PORTS = ("--udp", "127.0.0.1:0", "--http", "127.0.0.1:0")
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -36,6 +37,12 @@ class Program:
     def get(self, path: str) -> Any:
         """The JSON at a path of the REST API."""
         return self.ask("GET", path)
+
+    def text(self, path: str) -> str:
+        """What a path answers, as it is."""
+        with _DIRECT.open(self.page + path, timeout=DEADLINE_S) as answer:
+            content: bytes = answer.read()
+        return content.decode()
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """One request; the answer's JSON, or None where it is empty. Raises: urllib.error.HTTPError."""
@@ -62,13 +69,13 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def running(*words: str, **environment: str) -> Iterator[Program]:
+def running(*words: str, command: tuple[str, ...] = COMMAND, **environment: str) -> Iterator[Program]:
     """`udprism WORDS…` from the moment that its banner names the UDP port; killed at the end, unless it has ended.
 
     Pass ports as 0: the kernel chooses, the banner tells.
     """
     process = subprocess.Popen(
-        [*COMMAND, *words],
+        [*command, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -102,8 +109,14 @@ def running(*words: str, **environment: str) -> Iterator[Program]:
 @contextmanager
 def serving(directory: Path, *words: str, **environment: str) -> Iterator[Program]:
     """`udprism serve` on ports of the kernel's choice, keeping its data in `directory`."""
-    flags = ("--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", str(directory))
-    with running("serve", *flags, *words, **environment) as program:
+    with running("serve", *ANY_PORTS, "--data", str(directory), *words, **environment) as program:
+        yield program
+
+
+@contextmanager
+def ephemeral(*words: str, command: tuple[str, ...] = COMMAND, **environment: str) -> Iterator[Program]:
+    """`udprism serve` on ports of the kernel's choice, keeping nothing."""
+    with running("serve", *ANY_PORTS, "--ephemeral", *words, command=command, **environment) as program:
         yield program
 
 
