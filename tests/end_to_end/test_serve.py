@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -153,6 +154,34 @@ def test_a_signal_ends_it_with_bye_to_measured_clients_and_exit_code_0(tmp_path:
             pass
         assert datagram[2] == wire.Kind.BYE
     assert "Traceback" not in "".join(served.output)
+
+
+def test_a_signal_in_the_middle_of_the_start_ends_it_as_well(tmp_path: Path) -> None:
+    with program.serving(tmp_path) as served:
+        assert served.end() == 0  # the banner has only just named the port
+    assert "Traceback" not in "".join(served.output)
+
+
+FAULT = """
+import sys
+from udprism.udp.server import ColourServer
+
+def fail(self, now_ns):
+    raise ArithmeticError("injected")
+
+ColourServer._tick = fail
+sys.argv = ["udprism", "serve", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ephemeral", "--log-json"]
+from udprism.__main__ import main
+main()
+"""
+
+
+def test_a_thread_that_fails_again_and_again_ends_the_process_with_70_and_its_cause_in_the_log() -> None:
+    done = subprocess.run([sys.executable, "-c", FAULT], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert done.returncode == 70
+    log = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any("ArithmeticError" in entry.get("exception", "") for entry in log)
+    assert log[-1]["level"] == "critical"
 
 
 @pytest.mark.parametrize("flag", ["--udp", "--http"])

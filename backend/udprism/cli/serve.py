@@ -82,7 +82,7 @@ def serve(
         page = auth.page_url(settings, port)
         _say("page", page)
         _say_udp(bridge)
-        _say("kept in", "nothing is kept" if store is None else str(store.path.parent))
+        _say("data", "nothing is kept" if store is None else f"kept in {store.path.parent}")
         _say("Ctrl-C", "ends it")
         if open_browser:
             # A thread of its own: some systems' openers return only when the browser is closed.
