@@ -133,7 +133,7 @@ export class Drawer {
     }
     setText(this.#title, client.name ?? client.id);
     setText(this.#way, `${client.target} → ${client.local_address ?? "not bound yet"}, ${client.stream ?? client.mode}`);
-    const paused = client.state === "paused";
+    const paused = client.paused ?? client.state === "paused";
     setText(within(this.#pause, "span", HTMLElement), paused ? "Resume client" : "Pause client");
     setIcon(within(this.#pause, "svg", SVGElement), paused ? "play" : "paused");
     this.#link.show(id, client.link);
@@ -193,7 +193,7 @@ export class Drawer {
     const { client } = this.#world;
     if (!client) return;
     try {
-      await api.changeClient(client.id, { paused: client.state !== "paused" });
+      await api.changeClient(client.id, { paused: !(client.paused ?? client.state === "paused") });
     } catch (error) {
       notify(saidBy(error));
     }

@@ -65,6 +65,11 @@ export class Feed {
     this.#open();
   }
 
+  /** Frames that were asked for and have not come. */
+  get outstanding() {
+    return this.#outstanding;
+  }
+
   get hasCredit() {
     return this.state === "live" && this.#outstanding < MAX_OUTSTANDING;
   }

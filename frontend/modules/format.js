@@ -17,8 +17,11 @@ function digits(value) {
   return size >= 100 ? whole.format(value) : size >= 10 ? value.toFixed(1) : size >= 1 || size === 0 ? value.toFixed(1) : value.toFixed(2);
 }
 
-/** @param {number | null | undefined} value */
-export const milliseconds = (value) => (unknown(value) ? UNKNOWN : `${digits(value)} ms`);
+/** Below a tenth of a millisecond, where loopback lives, microseconds. @param {number | null | undefined} value */
+export function milliseconds(value) {
+  if (unknown(value)) return UNKNOWN;
+  return value !== 0 && Math.abs(value) < 0.1 ? `${Math.round(value * 1000)} µs` : `${digits(value)} ms`;
+}
 
 /** @param {number | null | undefined} value */
 export const perSecond = (value) => (unknown(value) ? UNKNOWN : `${digits(value)}/s`);

@@ -11,6 +11,8 @@ import { paints } from "./theme.js";
 /** @typedef {import("./state.js").World} World */
 
 const OVERSCAN = 4;
+/** A ribbon moves on, so its fade mixes datagrams that have nothing to do with each other: it is over sooner than that of a tile. */
+const RIBBON_HASTE = 2.5;
 const DESCRIBE_EVERY_TICKS = 6;
 
 /** A row of the document, lent to one client after another. */
@@ -88,7 +90,7 @@ class Lane {
 
   /** @param {number} fade */
   paint(fade) {
-    this.ribbon.paint(fade);
+    this.ribbon.paint(Math.min(1, fade * RIBBON_HASTE));
     new Uint32Array(this.#pixel.data.buffer)[0] = mix(this.#before || this.#after, this.#after, fade);
     this.#swatch?.putImageData(this.#pixel, 0, 0);
   }

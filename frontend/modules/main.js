@@ -23,7 +23,6 @@ import { Summary } from "./summary.js";
 import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./theme.js";
 import { Wall } from "./wall.js";
 
-const CALM_ASK_MS = 250;
 const ROWS_ASK_MS = 100;
 /** The server sends the ribbons of at most 256 rows. */
 const ROWS_MOST = 255;
@@ -118,14 +117,19 @@ clock.add(wall);
 /** After each animation frame: ask for what the next one will show, no more often than it can be seen. */
 let askedAtMs = -Infinity;
 let rowsAskedAtMs = -Infinity;
+let firstPictureSeen = false;
 function painted() {
   const nowMs = performance.now();
+  if (world.frames > 0 && !firstPictureSeen) {
+    firstPictureSeen = true;
+    performance.mark("first-picture");
+  }
   const eager = isSoftened() || drawer.isOpen;
-  if (clock.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : CALM_ASK_MS)) return;
+  if (clock.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : clock.tickMs / 2)) return;
   askedAtMs = nowMs;
   const wanted = address.place.view === "lanes" ? sighted.slice(0, ROWS_MOST) : [];
   if (drawer.slot >= 0 && !wanted.includes(drawer.slot)) wanted.push(drawer.slot);
-  const rows = wanted.length > 0 && nowMs - rowsAskedAtMs >= ROWS_ASK_MS;
+  const rows = wanted.length > 0 && nowMs - rowsAskedAtMs >= Math.min(ROWS_ASK_MS, clock.tickMs / 2);
   if (rows) rowsAskedAtMs = nowMs;
   keepRows(world, new Set(wanted));
   feed.watch({ rows: wanted, client: address.place.open || null, sessions: address.place.view === "server", session: address.place.session || null });

@@ -75,8 +75,9 @@ export class Overview {
     if (this.#root.offsetParent === null) return;
     const state = stateOf(this.#world, this.#slot);
     const age = ageMs(this.#world, this.#slot);
-    setText(this.#facts, `${state}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
+    setText(this.#facts, `${state}${client?.error ? ` (${client.error})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
     this.#plain.hidden = !((this.#world.frame?.flags[this.#slot] ?? 0) & Flag.PLAIN);
+    need("delay-relative", HTMLElement).hidden = !client?.delay_is_relative;
     this.#tickLedger(client);
     this.#charts.tick();
     this.#delays.tick(client);

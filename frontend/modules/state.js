@@ -122,14 +122,14 @@ export function lossRatio(world, slot) {
   return scaled(world.stats?.loss[slot], 1 / 65534);
 }
 
-/** @param {World} world @param {number} slot */
+/** A watched row knows it finer than the column does. @param {World} world @param {number} slot */
 export function jitterMs(world, slot) {
-  return scaled(world.stats?.jitter[slot], 0.01);
+  return world.rows.get(slot)?.jitterMs ?? scaled(world.stats?.jitter[slot], 0.01);
 }
 
 /** Median one-way delay. @param {World} world @param {number} slot */
 export function delayMs(world, slot) {
-  return scaled(world.stats?.delay[slot], 0.1);
+  return world.rows.get(slot)?.delayMs ?? scaled(world.stats?.delay[slot], 0.1);
 }
 
 /** @param {World} world @param {number} slot */

@@ -123,7 +123,6 @@ export class Wall {
     if (this.hidden || !this.#image || this.#blank) return;
     this.#picture.paint(this.#pixels, this.#image.width, this.#topPx, this.#layout, fade, paints);
     this.#context.putImageData(this.#image, 0, 0);
-    if (performance.getEntriesByName("first-picture").length === 0) performance.mark("first-picture");
   }
 
   /** @param {boolean} softened */

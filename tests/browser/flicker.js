@@ -1,0 +1,94 @@
+// Takes the place of the server: every client has another random colour in every frame, and every credit is answered at once.
+// Sixty changes a second where the page asks sixty times. Random, but the same each time.
+(() => {
+  const CLIENTS = 600;
+  let seed = 1;
+  const random = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) >>> 24;
+  const strong = () => (random() & 1 ? 255 : 0);
+
+  class Flicker {
+    static OPEN = 1;
+    readyState = 1;
+    binaryType = "";
+    #frame = 0;
+    #rows = [];
+    constructor() {
+      setTimeout(() => {
+        this.#say({ type: "hello", protocol: 1, instance: "x", version: "0", server_unix_ms: 0, udp: "127.0.0.1:1", frame_hz: 60, history: 256, max_clients: CLIENTS, palette: { basic: [] }, limits: {} });
+        this.onopen();
+      });
+    }
+    #say(message) { this.onmessage({ data: JSON.stringify(message) }); }
+    close() {}
+    send(text) {
+      const asked = JSON.parse(text);
+      if (asked.type === "watch") this.#rows = asked.rows;
+      else setTimeout(() => this.#answer(asked.rows));
+    }
+    #answer(rows) {
+      if (this.#frame === 0) {
+        const upsert = Array.from({ length: CLIENTS }, (_, slot) => [slot, `c${slot}`, `client-${String(slot).padStart(3, "0")}`, "127.0.0.1:1", "measured", "measured", 60, 1, "127.0.0.1:2"]);
+        this.#say({ type: "roster", version: 1, base: 0, upsert, remove: [] });
+      }
+      this.onmessage({ data: this.#encode(rows ? this.#rows : []) });
+    }
+    #encode(rows) {
+      const bytes = new Uint8Array(32 + CLIENTS * 8 + CLIENTS * 8 + rows.length * (64 + 1024));
+      const view = new DataView(bytes.buffer);
+      view.setUint8(0, 0x50);
+      view.setUint8(1, 1);
+      view.setUint16(2, 1 | (rows.length ? 2 : 0), true);
+      view.setUint32(4, ++this.#frame, true);
+      view.setUint32(16, CLIENTS, true);
+      view.setUint32(24, rows.length, true);
+      let at = 32;
+      for (let slot = 0; slot < CLIENTS; slot++, at += 4) bytes.set([strong(), strong(), strong(), 255], at);
+      bytes.fill(2, at, at + CLIENTS);
+      at += CLIENTS;
+      for (let slot = 0; slot < CLIENTS; slot++) bytes[at + slot] = random() & 3;
+      at += CLIENTS + CLIENTS * 2 + CLIENTS * 8;
+      rows.forEach((slot, index) => {
+        view.setUint32(at + index * 64, slot, true);
+        view.setUint32(at + index * 64 + 4, 256, true);
+      });
+      at += rows.length * 64;
+      for (let cell = 0; cell < rows.length * 256; cell++, at += 4) bytes.set([strong(), strong(), strong(), random() < 40 ? 2 : 1 | ((random() & 3) << 2)], at);
+      return bytes.buffer;
+    }
+  }
+  window.WebSocket = Flicker;
+
+  // What the eye gets: every canvas inside a region, drawn as the page shows it, after each animation frame.
+  window.record = (region, lengthMs, step) => new Promise((resolve) => {
+    const eye = document.createElement("canvas");
+    eye.width = Math.ceil(region.width / step);
+    eye.height = Math.ceil(region.height / step);
+    const context = eye.getContext("2d", { willReadFrequently: true });
+    context.imageSmoothingEnabled = false;
+    const ground = getComputedStyle(document.body.parentElement).backgroundColor;
+    const times = [];
+    const pictures = [];
+    const canvases = [...document.querySelectorAll("canvas")].filter((canvas) => canvas.offsetParent && !canvas.closest(".key"));
+    const places = canvases.map((canvas) => canvas.getBoundingClientRect());
+    const look = (now) => {
+      context.fillStyle = ground;
+      context.fillRect(0, 0, eye.width, eye.height);
+      canvases.forEach((canvas, index) => {
+        const at = places[index];
+        context.drawImage(canvas, (at.left - region.left) / step, (at.top - region.top) / step, at.width / step, at.height / step);
+      });
+      const seen = context.getImageData(0, 0, eye.width, eye.height).data;
+      const colours = new Uint8Array(eye.width * eye.height * 3);
+      for (let from = 0, to = 0; from < seen.length; from += 4) {
+        colours[to++] = seen[from];
+        colours[to++] = seen[from + 1];
+        colours[to++] = seen[from + 2];
+      }
+      pictures.push(colours);
+      times.push(now);
+      if (now - times[0] < lengthMs) requestAnimationFrame(look);
+      else resolve({ times, pixels: pictures.map((picture) => btoa(String.fromCharCode(...picture))) });
+    };
+    requestAnimationFrame(look);
+  });
+})();

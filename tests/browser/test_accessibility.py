@@ -1,0 +1,196 @@
+"""Everybody can use the page: axe finds nothing, it reflows at 320 px, and every function has a key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT, AxeResults
+from playwright.sync_api import Browser, Page, expect
+
+from browser.conftest import Open, Visit
+from support.program import Program
+
+SIZES = ((1440, 900), (768, 1024), (320, 640))
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+RUN_AXE = "(root) => axe.run(root ?? document, { resultTypes: ['violations'], elementRef: false })"
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, product: Program) -> Iterator[Page]:
+    """One page that is led from screen to screen."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(product.page + "/")
+    page.wait_for_selector(".lane[data-state=live]")
+    page.evaluate(AXE_SCRIPT)
+    yield page
+    context.close()
+
+
+def leave(page: Page) -> None:
+    for dialog in page.query_selector_all("dialog[open] .close"):
+        dialog.click()
+    if page.is_visible("#drawer"):
+        page.click("#drawer-close")
+
+
+def view(page: Page, name: str) -> None:
+    page.click(f"a[data-view={name}]")
+    page.wait_for_selector(f"#{name}:not([hidden])")
+
+
+def lanes(page: Page) -> None:
+    view(page, "lanes")
+
+
+def wall(page: Page) -> None:
+    view(page, "wall")
+
+
+def server(page: Page) -> None:
+    view(page, "server")
+    page.wait_for_selector("tr[data-session]")
+
+
+def drawer(tab: str) -> Callable[[Page], None]:
+    def show(page: Page) -> None:
+        view(page, "lanes")
+        page.click(".lane-name button >> nth=0")
+        page.click(f"#tab-{tab}")
+        page.wait_for_selector(f"#panel-{tab}:not([hidden])")
+        if tab == "datagrams":
+            page.wait_for_selector(".datagrams tbody tr")
+
+    return show
+
+
+def dialog(opener: str) -> Callable[[Page], None]:
+    def show(page: Page) -> None:
+        view(page, "lanes")
+        page.click(opener)
+        page.wait_for_selector("dialog[open]")
+
+    return show
+
+
+SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
+    # What the screen adds to one that is looked at whole is looked at by itself.
+    "lanes": (lanes, None),
+    "wall": (wall, None),
+    "server": (server, None),
+    "overview": (drawer("overview"), "#drawer"),
+    "datagrams": (drawer("datagrams"), "#drawer"),
+    "link": (drawer("link"), "#drawer"),
+    "code": (drawer("code"), "#drawer"),
+    "add": (dialog("#add-open"), "#add"),
+    "link for everybody": (dialog("#link-open"), "#link-dialog"),
+    "help": (dialog("#help-open"), "#help"),
+}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_axe_finds_nothing_and_nothing_sticks_out(page: Page, screen: str) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    leave(page)
+    show, root = SCREENS[screen]
+    show(page)
+    for width, height in SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        for theme in THEMES:
+            page.emulate_media(color_scheme=theme)
+            found = AxeResults(page.evaluate(RUN_AXE, root))
+            assert not found.violations_count, f"{width} px, {theme}: {found.generate_report()}"
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{width} px: it scrolls sideways"
+
+
+def test_a_link_holds_the_view_the_filter_and_the_open_client(home: Visit, visit: Open, product: Program) -> None:
+    home.page.fill("#find", "client-00")
+    home.page.click(".lane-name button >> text=client-003")
+    home.page.click("#tab-datagrams")
+    shared = visit(product.page + "/" + home.page.evaluate("() => location.search"))
+    expect(shared.page.locator("#drawer-title")).to_have_text("client-003")
+    expect(shared.page.locator("#tab-datagrams")).to_have_attribute("aria-selected", "true")
+    expect(shared.page.locator("#find")).to_have_value("client-00")
+    expect(shared.page.locator(".lane")).to_have_count(9)
+    home.page.go_back()
+    expect(home.page.locator("#drawer")).to_be_hidden()
+
+
+def test_the_keyboard_alone_reaches_every_function(home: Visit) -> None:
+    page = home.page
+    press = page.keyboard.press
+    press("/")
+    expect(page.locator("#find")).to_be_focused()
+    page.keyboard.type("client-01")
+    expect(page.locator(".lane")).to_have_count(1)
+    for _ in range(9):
+        press("Backspace")
+    expect(page.locator(".lane")).to_have_count(10)
+    page.locator(".lane-name button[tabindex='0']").focus()
+    press("ArrowDown")
+    press("End")
+    expect(page.locator(".lane-name button:focus")).to_have_text("client-010")
+    press("Home")
+    press("ArrowDown")
+    press("Enter")
+    expect(page.locator("#drawer-title")).to_have_text("client-002")
+    page.locator("#tab-overview").focus()
+    press("ArrowRight")
+    expect(page.locator("#panel-datagrams")).to_be_visible()
+    press("ArrowRight")
+    expect(page.locator("#panel-link")).to_be_visible()
+    press("End")
+    expect(page.locator("#panel-code")).to_be_visible()
+    press("Escape")
+    expect(page.locator("#drawer")).to_be_hidden()
+    expect(page.locator(".lane-name button:focus")).to_have_text("client-002")
+    press("p")
+    expect(page.locator("#feed-pill")).to_have_text("Paused")
+    press("p")
+    expect(page.locator("#feed-pill")).to_have_text("Live")
+    press("2")
+    page.locator("#wall-cell").focus()
+    press("ArrowRight")
+    expect(page.locator("#wall-cell")).to_have_attribute("aria-label", re.compile("^client-002 · "))
+    press("l")
+    expect(page.locator("#lens")).to_have_value("loss")
+    press("Enter")
+    expect(page.locator("#drawer-title")).to_have_text("client-002")
+    press("Escape")
+    press("?")
+    expect(page.locator("#help")).to_be_visible()
+    page.uncheck("#shortcuts")
+    press("Escape")
+    press("1")
+    expect(page.locator("#wall")).to_be_visible()  # single keys are off now
+
+
+def test_a_screen_reader_finds_its_way_without_the_canvas(home: Visit) -> None:
+    page = home.page
+    expect(page.get_by_role("grid", name="Clients")).to_have_attribute("aria-rowcount", "11")
+    row = page.get_by_role("row").filter(has=page.get_by_role("button", name="client-001", exact=True))
+    expect(row.get_by_role("img")).to_have_attribute("aria-label", re.compile("arrived"))
+    expect(row.get_by_role("gridcell").filter(has_text="live")).to_have_count(1)
+    page.get_by_role("link", name="Wall").click()
+    grid = page.get_by_role("grid", name="Clients, one tile each")
+    expect(grid.get_by_role("gridcell")).to_have_count(1)
+    expect(grid.get_by_role("gridcell")).to_have_attribute("aria-label", re.compile("live"))
+    page.get_by_role("button", name="Add clients").first.click()
+    for name in ("How many", "Name", "Datagrams a second", "Target"):
+        expect(page.get_by_role("dialog", name="Add clients").get_by_label(re.compile(f"^{name}"))).to_be_visible()
+
+
+def test_less_motion_means_one_hard_step_a_second(visit: Open, product: Program) -> None:
+    one = visit(product.page + "/", reduced_motion="reduce")
+    assert one.import_("main", "[m.clock.tickMs, m.clock.fadeMs]") == [1000, 0]
+
+
+def test_the_page_says_so_where_a_module_fails(browser: Browser, product: Program) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.route("**/modules/lanes.js", lambda route: route.abort())
+        page.goto(product.page + "/")
+        expect(page.locator("#failed")).to_be_visible()

@@ -1,0 +1,101 @@
+"""What the page may cost with ten thousand clients, measured where it is paid."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from browser.conftest import Open, Visit
+
+LENGTH_S = 8.0
+FRAMES_PER_S = 30
+BUSY_SHARE = 0.5
+FIRST_PICTURE_MS = 1000
+HEAP_GROWTH_BYTES = 1_000_000
+
+PAINTED = "() => performance.getEntriesByName('first-picture').length > 0"
+COUNT_FRAMES = """(ms) => new Promise((resolve) => {
+  let frames = 0;
+  const until = performance.now() + ms;
+  const step = (now) => { frames += 1; if (now < until) requestAnimationFrame(step); else resolve(frames / (ms / 1000)); };
+  requestAnimationFrame(step);
+})"""
+
+
+def first_picture_ms(one: Visit) -> float:
+    """From navigation to the first paint that shows data."""
+    one.page.wait_for_function(PAINTED)
+    return float(one.page.evaluate("() => performance.getEntriesByName('first-picture')[0].startTime"))
+
+
+@pytest.mark.parametrize("motion", ["calm", "softened"])
+def test_ten_thousand_clients_stay_within_the_budget(visit: Open, crowd: str, motion: str) -> None:
+    kept = f"localStorage.setItem('udprism', {json.dumps(json.dumps({'motion': motion}))});"
+    one = visit(crowd + "/?view=wall", script=kept)
+    first_ms = first_picture_ms(one)
+    for _ in range(2):  # what something else on the machine has slowed down says nothing of the page
+        if first_ms >= FIRST_PICTURE_MS:
+            one.page.reload()
+            first_ms = min(first_ms, first_picture_ms(one))
+    tools = one.context.new_cdp_session(one.page)
+    tools.send("Performance.enable")
+
+    def measured() -> dict[str, float]:
+        tools.send("HeapProfiler.collectGarbage")
+        return {each["name"]: each["value"] for each in tools.send("Performance.getMetrics")["metrics"]}
+
+    one.page.evaluate(COUNT_FRAMES, 1000)  # the first second belongs to loading and compiling
+    before = measured()
+    length_s = LENGTH_S if motion == "softened" else LENGTH_S / 4
+    frames_per_s = one.page.evaluate(COUNT_FRAMES, length_s * 1000)
+    after = measured()
+    busy = (after["TaskDuration"] - before["TaskDuration"]) / (after["Timestamp"] - before["Timestamp"])
+    told = f"{frames_per_s:.0f} frames/s, {busy:.0%} busy, first picture after {first_ms:.0f} ms"
+    print(told)
+    assert frames_per_s > FRAMES_PER_S, told
+    assert busy < BUSY_SHARE, told
+    assert first_ms < FIRST_PICTURE_MS, told
+    assert after["JSHeapUsedSize"] - before["JSHeapUsedSize"] < HEAP_GROWTH_BYTES
+    assert after["Nodes"] <= before["Nodes"] + 20
+    assert after["JSEventListeners"] <= before["JSEventListeners"]
+
+
+@pytest.mark.slow
+def test_the_heap_is_flat_over_three_minutes(visit: Open, crowd: str) -> None:
+    one = visit(crowd + "/?view=wall", script="localStorage.setItem('udprism', '{\"motion\":\"softened\"}');")
+    one.page.wait_for_function(PAINTED)
+    tools = one.context.new_cdp_session(one.page)
+    tools.send("Performance.enable")
+    sizes = []
+    for _ in range(9):
+        one.page.evaluate(COUNT_FRAMES, 20_000)
+        tools.send("HeapProfiler.collectGarbage")
+        metrics = {each["name"]: each["value"] for each in tools.send("Performance.getMetrics")["metrics"]}
+        sizes.append(metrics["JSHeapUsedSize"])
+    print([f"{size / 1e6:.2f} MB" for size in sizes])
+    assert max(sizes[1:]) - sizes[1] < HEAP_GROWTH_BYTES
+
+
+def test_a_page_that_does_not_paint_asks_for_nothing_and_is_right_at_once_afterwards(visit: Open, crowd: str) -> None:
+    one = visit(crowd + "/?view=wall")
+    one.page.wait_for_function(PAINTED)
+    one.page.click("#pause")
+    told = one.import_(
+        "main",
+        """(async () => {
+          const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+          while (m.feed.outstanding > 0) await wait(5);
+          const frames = m.world.frames;
+          await wait(500);
+          const asleep = m.world.frames - frames;
+          const { number, unixMs } = m.world.frame;
+          document.getElementById("pause").click();
+          while (m.world.frame.number === number) await wait(5);
+          return { asleep, messages: m.world.frames - frames, newer: m.world.frame.unixMs - unixMs, missed: m.world.framesMissed };
+        })()""",
+    )
+    assert isinstance(told, dict)
+    assert told["asleep"] == 0
+    assert told["messages"] == 1, "one snapshot, not all that was missed"
+    assert told["newer"] >= 500
