@@ -185,6 +185,14 @@ def test_reordered_datagrams_pass_the_queue_by() -> None:
     assert judge(model, [0] * 10, list(range(10)), 22, now_ns=3).release_ns.tolist() == [3] * 10
 
 
+def test_reordered_datagrams_take_no_place_in_the_queue() -> None:
+    model = model_of({"rate_kbit_s": 100, "delay_ms": 1, "reorder_ratio": 0.5}, 1)
+    release_ns = judge(model, [0] * 40, list(range(40)), 22, now_ns=0).release_ns
+    waited = release_ns[release_ns > 0]
+    assert 0 < len(waited) < 40
+    assert waited.tolist() == [(1 + 4 * place) * MS for place in range(len(waited))]
+
+
 def test_a_new_link_begins_with_an_empty_queue() -> None:
     model = model_of({"rate_kbit_s": 1}, 1)
     judge(model, [0] * 10, list(range(10)), 22, now_ns=0)
@@ -251,6 +259,18 @@ def test_a_link_that_is_set_later_gives_the_same_fates_from_then_on(body: dict[s
     expected = fates(model_of(body), ticks)
     late = fates(model_of(body), ticks[300:])
     assert late.items() <= expected.items()
+
+
+def test_a_new_seed_has_its_own_bursts_from_the_next_datagram_on() -> None:
+    body = {"burst": {"enter_ratio": 0.03, "leave_ratio": 0.03}}
+    ticks = in_ticks(CLIENTS, 120)
+    expected = fates(model_of({**body, "seed": 2}), ticks)
+    model = model_of({**body, "seed": 1})
+    fates(model, ticks[:100])
+    slots = np.arange(CLIENTS, dtype=np.int32)
+    keys = np.array([client_key(f"client-{i}") for i in range(CLIENTS)], np.uint64)
+    model.assign(slots, Link.from_body({**body, "seed": 2}), keys)
+    assert fates(model, ticks[100:]).items() <= expected.items()
 
 
 def test_a_gap_in_the_numbers_does_not_change_the_fates_after_it() -> None:
