@@ -23,8 +23,8 @@ from udprism.core.types import NS_PER_MS, Address, Mode, ModeName
 from udprism.core.view import Roster, Snapshot
 from udprism.core.wire import ByeReason
 from udprism.errors import RequestError, StoreError
-from udprism.settings import Settings
-from udprism.store import KeptClient, Store
+from udprism.settings import Settings, reachable_host
+from udprism.store import OWN_SERVER, KeptClient, Store
 from udprism.udp.descriptors import raise_limit, require_room
 from udprism.udp.tap_stream import TapStream
 from udprism.udp.works import Works
@@ -79,6 +79,12 @@ class Bridge:
         """All that the colour server is bound to: one address a family."""
         return self._works.udp_addresses
 
+    @property
+    def own_target(self) -> Address:
+        """Where hosted clients find the colour server."""
+        host, port = self.udp_address
+        return reachable_host(host), port
+
     def start(self) -> None:
         """Start both threads and bring back what was kept; the first start makes `settings.clients` clients."""
         self._works.start()
@@ -90,8 +96,7 @@ class Bridge:
                 self._ask_server(lambda: self._works.server.put_default_link(self._default_link)).result()
             self._mark_links()
         if kept is None or kept.first_start:
-            target = format_address(self.udp_address)
-            definitions = self._define(None, target, self.settings.rate_hz, 1, "auto", self.settings.clients)
+            definitions = self._define(None, OWN_SERVER, self.settings.rate_hz, 1, "auto", self.settings.clients)
             if self._store is not None:
                 self._store.add_clients(definitions)
         else:
@@ -148,7 +153,7 @@ class Bridge:
                     kind="too-many-clients",
                 )
             require_room(count)
-            where = target or format_address(self.udp_address)
+            where = target or OWN_SERVER
             address = await asyncio.to_thread(self._resolve, where)
             definitions = await asyncio.to_thread(
                 self._define, name, where, rate_hz or self.settings.rate_hz, colours or 1, mode or "auto", count
@@ -456,7 +461,7 @@ class Bridge:
         self._store_error = None
 
     def _resolve(self, target: str) -> Address:
-        return self._works.targets.resolve(target)
+        return self.own_target if target == OWN_SERVER else self._works.targets.resolve(target)
 
     def _slot(self, client_id: str) -> int:
         slot = self._works.pool.table.slot_of_id.get(client_id)
@@ -469,14 +474,14 @@ class Bridge:
         return HostedClient(
             id=definition.id,
             name=definition.name,
-            target=definition.target,
+            target=definition.target or format_address(self.own_target),
             address=address or ("", 0),
             loopback=address is not None and (address[0].startswith("127.") or address[0] == "::1"),
             mode=mode,
             rate_hz=definition.rate_hz,
             colours=definition.colours,
             connected=mode != Mode.PLAIN,
-            falls_back=address not in self.udp_addresses or self.settings.engine == "threads",
+            falls_back=address not in (self.own_target, *self.udp_addresses) or self.settings.engine == "threads",
             error=error,
         )
 

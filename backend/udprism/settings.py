@@ -29,6 +29,11 @@ def split_host_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def reachable_host(host: str) -> str:
+    """Where a program on this machine finds what is bound to `host`: a wildcard is no destination, loopback is."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
 def _host_port(text: str) -> str:
     split_host_port(text)
     return text

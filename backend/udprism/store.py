@@ -25,6 +25,8 @@ from udprism.errors import StoreError
 FILE_NAME = "udprism.sqlite3"
 DEFAULT_LINK = "default"
 """Owner of the link that holds for everybody who has none of their own."""
+OWN_SERVER = ""
+"""Target of a client that asks this program's own server, wherever that is bound this time."""
 
 _LOCK_WAIT_S = 2.0
 """A predecessor that was told to stop has about this long to finish."""
@@ -53,7 +55,7 @@ LinkBody = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class KeptClient:
-    """What is kept of one hosted client. `target` is HOST:PORT as the person wrote it."""
+    """What is kept of one hosted client. `target` is HOST:PORT as the person wrote it, or OWN_SERVER."""
 
     id: str
     name: str

@@ -114,8 +114,7 @@ def test_a_first_start_makes_ten_clients_that_live_and_a_second_brings_back_what
         served.ask("DELETE", f"/api/clients/{first[0]['id']}")
         served.ask("PATCH", f"/api/clients/{first[1]['id']}", {"name": "renamed", "rate_hz": 33.0})
         served.end()
-    # The same port: what is kept of a client is the target that it asks.
-    with program.serving(tmp_path, "--udp", f"127.0.0.1:{served.udp[1]}") as served:
+    with program.serving(tmp_path) as served:  # on another port, where they find it all the same
         second = wait_for_live(served, 9)
     assert {client["id"] for client in second} == {client["id"] for client in first[1:]}
     assert {"renamed": 33.0}.items() <= {client["name"]: client["rate_hz"] for client in second}.items()
@@ -129,6 +128,13 @@ def wait_for_live(served: Program, count: int) -> list[dict[str, str]]:
         if sum(client["state"] == "live" for client in clients) == count:
             return clients
         assert time.monotonic() < until_s, clients
+
+
+def test_a_server_that_listens_everywhere_serves_its_own_clients_over_loopback(tmp_path: Path) -> None:
+    with program.serving(tmp_path, "--udp", "0.0.0.0:0", "--clients", "2") as served:
+        clients = wait_for_live(served, 2)
+    assert {client["target"] for client in clients} == {f"127.0.0.1:{served.udp[1]}"}
+    assert "open to other machines" in "".join(served.output)
 
 
 def test_what_is_ephemeral_is_not_kept(tmp_path: Path) -> None:

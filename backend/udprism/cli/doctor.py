@@ -21,7 +21,7 @@ import typer
 from udprism.cli.flags import flag, read_settings
 from udprism.core.types import NS_PER_MS, NS_PER_S, NS_PER_US
 from udprism.errors import BindError
-from udprism.settings import Settings
+from udprism.settings import Settings, reachable_host
 from udprism.udp.sockets import bind_server
 
 MAX_DATAGRAM_BYTES = 20 + 3 * 480
@@ -96,7 +96,7 @@ def check_stream(settings: Settings) -> Finding:
         sock.settimeout(3)
         began_ns = time.monotonic_ns()
         try:
-            sock.connect((_reachable(host), port))
+            sock.connect((reachable_host(host), port))
             sock.send(b"connect rate_hz=10")
             colour = sock.recv(2048).decode("ascii", "replace")
             sock.send(b"disconnect")
@@ -342,7 +342,3 @@ def doctor(
             print(f"      to mend:  {finding.mend}", flush=True)
         failed += finding.verdict is Verdict.FAIL
     raise typer.Exit(1 if failed else 0)
-
-
-def _reachable(host: str) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -21,7 +21,6 @@ import typer
 from udprism.cli import logs
 from udprism.cli.flags import flag, read_settings, user_data_directory
 from udprism.core.sessions import format_address
-from udprism.core.types import Address
 from udprism.settings import Settings
 from udprism.store import Store
 from udprism.udp.sockets import bind_server
@@ -166,7 +165,7 @@ def _exit_if(gave_up: threading.Event) -> None:
 
 
 def _say_udp(bridge: Bridge) -> None:
-    host, port = _here(bridge.udp_address)
+    host, port = bridge.own_target
     _say("try", f"echo connect | nc -u {host} {port}")
     bound = " and ".join(format_address(address) for address in bridge.udp_addresses)
     _say("UDP", f"{bound}, engine {bridge.settings.engine}")
@@ -176,8 +175,3 @@ def _say_udp(bridge: Bridge) -> None:
 
 def _say(what: str, text: str) -> None:
     print(f"  {what:8} {text}", flush=True)
-
-
-def _here(address: tuple[str, int]) -> Address:
-    """How a program on this machine reaches a bound address."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0]), address[1]
