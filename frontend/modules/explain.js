@@ -37,9 +37,10 @@ let opener = null;
 /** @param {HTMLElement} bubble */
 function hide(bubble) {
   if (bubble.hidden) return;
+  const hadFocus = bubble.contains(document.activeElement);
   bubble.hidden = true;
   opener?.setAttribute("aria-expanded", "false");
-  if (bubble.contains(document.activeElement)) opener?.focus();
+  if (hadFocus) opener?.focus();
   opener = null;
 }
 

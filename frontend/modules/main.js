@@ -83,18 +83,20 @@ let chosenFor = "";
 /** The selection is worked out again when the roster or the question changes; orders that move, now and then. */
 function choose() {
   const { find, order } = address.place;
-  const question = `${world.rosterChanges} ${order} ${find}`;
+  // Where there is no client there is no roster either: the status tells that nothing is missing.
+  const told = world.rosterChanges > 0 || world.status?.clients.total === 0;
+  const question = `${world.rosterChanges} ${told} ${order} ${find}`;
   const nowMs = performance.now();
   const stale = (isMoving(order) || find !== "") && nowMs - chosenAtMs > REORDER_MS;
   if (question === chosenFor && !stale) return;
   chosenFor = question;
   chosenAtMs = nowMs;
   const slots = select(world, find, order);
-  const empty = world.rosterChanges > 0 && world.roster.size === 0;
+  const empty = told && world.roster.size === 0;
   need("empty", HTMLElement).hidden = !empty || address.place.view === "server";
   for (const view of ["lanes", "wall"]) {
     need(view, HTMLElement).hidden = empty || address.place.view !== view;
-    need(`${view}-nothing`, HTMLElement).hidden = slots.length > 0 || world.rosterChanges === 0;
+    need(`${view}-nothing`, HTMLElement).hidden = slots.length > 0 || !told;
   }
   lanes.setOrder(slots);
   wall.setOrder(slots);

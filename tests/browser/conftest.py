@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,12 +78,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="package")
-def crowd() -> Iterator[str]:
-    """Where a page with ten thousand clients that do not exist is served."""
+@contextmanager
+def crowd_of(clients: int) -> Iterator[str]:
+    """Where a page with so many clients, none of which exists, is served."""
     port = free_port()
-    words = [sys.executable, "-m", "tests.web.fake_bridge", "--port", str(port), "--clients", "10000"]
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    words = [sys.executable, "-m", "tests.web.fake_bridge", "--port", str(port), "--clients", str(clients)]
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": path}
+    )
     assert process.stdout is not None
     try:
         assert process.stdout.readline().startswith("http"), "the pretended clients did not start"
@@ -91,6 +95,13 @@ def crowd() -> Iterator[str]:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@pytest.fixture(scope="package")
+def crowd() -> Iterator[str]:
+    """Ten thousand of them."""
+    with crowd_of(10_000) as address:
+        yield address
 
 
 @dataclass

@@ -1,0 +1,82 @@
+"""Makes the pictures of the README: `python tests/browser/screenshots.py`, with the project installed in this Python.
+
+lanes.png (ten clients, one of them impaired), wall.png (ten thousand), drawer.png, phone.png: in tests/browser/pictures/.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from browser.conftest import crowd_of, launch
+from support import program
+from support.program import Program
+
+PICTURES = Path(__file__).parent / "pictures"
+IMPAIRED = {"loss_ratio": 0.12, "delay_ms": 40, "jitter_ms": 25, "reorder_ratio": 0.03, "duplicate_ratio": 0.04, "seed": 7}
+NAMES = [f"{place}-{number:02d}" for place in ("north", "east", "south") for number in (1, 2, 3)]
+
+
+def wait_for_pictures(page: Page, seconds: float) -> None:
+    """Until so much has been seen, and then until the last tick's fade is over."""
+    page.wait_for_function("(n) => performance.now() > n", arg=seconds * 1000)
+    page.wait_for_function("() => performance.now() % 500 > 300")
+
+
+def take(page: Page, name: str) -> None:
+    path = PICTURES / name
+    page.screenshot(path=path)
+    print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def open_page(browser: Browser, address: str, width: int, height: int, theme: str = "light") -> Page:
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light")
+    page.goto(address)
+    return page
+
+
+def ten_clients(browser: Browser, served: Program) -> None:
+    for name in NAMES:
+        served.ask("POST", "/api/clients", {"name": name, "rate_hz": 10})
+    silent = served.ask("POST", "/api/clients", {"name": "west-01", "rate_hz": 10})["clients"][0]
+    lossy = next(each for each in served.get("/api/clients")["clients"] if each["name"] == "north-02")
+    page = open_page(browser, served.page + "/", 1280, 800)
+    phone = open_page(browser, served.page + "/", 390, 844, "dark")
+    wait_for_pictures(page, 10)
+    served.ask("PUT", f"/api/links/{lossy['id']}", IMPAIRED)
+    wait_for_pictures(page, 20)
+    served.ask("PUT", f"/api/links/{silent['id']}", {"blackout": True})
+    wait_for_pictures(page, 27)
+    take(page, "lanes.png")
+    take(phone, "phone.png")
+    drawer = open_page(browser, f"{served.page}/?open={lossy['id']}", 1280, 800, "dark")
+    wait_for_pictures(drawer, 25)
+    take(drawer, "drawer.png")
+
+
+def ten_thousand(browser: Browser) -> None:
+    with crowd_of(10_000) as address:
+        page = open_page(browser, f"{address}/?view=wall", 1280, 800, "dark")
+        wait_for_pictures(page, 6)
+        take(page, "wall.png")
+
+
+def main() -> None:
+    PICTURES.mkdir(exist_ok=True)
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as data:
+        browser = launch(playwright)
+        if browser is None:
+            sys.exit("no browser: set BROWSER_PATH, or install Chromium, Chrome or Edge")
+        with program.serving(Path(data), "--clients", "0") as served:
+            ten_clients(browser, served)
+        ten_thousand(browser)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
