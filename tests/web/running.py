@@ -74,6 +74,11 @@ class Running:
         """Open ones, as uvicorn counts them."""
         return len(self.server.server_state.connections)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is connected, and nothing is left of those who were."""
+        return not self.connections and not self.server.server_state.tasks
+
 
 @contextmanager
 def running(bridge: FakeBridge | None = None, limits: Limits | None = None) -> Iterator[Running]:

@@ -27,8 +27,8 @@ from web.running import (
     wait_for,
 )
 
-QUICK = Limits(request_timeout_s=0.2, stall_timeout_s=0.3)
-PATIENCE_S = 0.9
+QUICK = Limits(request_timeout_s=0.5, stall_timeout_s=0.5)
+PATIENCE_S = 1.5
 """On the plain stack, how long an attack is watched to see that nothing stops it: three times our deadlines."""
 
 

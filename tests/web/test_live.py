@@ -411,7 +411,7 @@ def test_viewer_that_says_rubbish_and_runs_is_not_worth_a_log_line(
         with upgraded(here) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
             sock.sendall(MORE + frame(TEXT, b"rubbish"))
-    wait_for(lambda: here.connections == 0 and not here.server.server_state.tasks)
+    wait_for(lambda: here.is_idle)
     assert not caplog.records
 
 
@@ -425,7 +425,7 @@ def test_one_viewer_too_many_is_refused_before_the_handshake_until_a_place_is_fr
             assert refused.value.response.headers["Retry-After"] == "5"
             assert refused.value.response.body is not None
             assert json.loads(refused.value.response.body)["type"] == "urn:udprism:problem:too-many-viewers"
-        wait_for(lambda: here.connections == 0)
+        wait_for(lambda: here.is_idle)
         with here.viewer() as second:
             assert json.loads(second.recv())["type"] == "hello"
 
@@ -435,6 +435,6 @@ def test_viewers_that_come_and_go_leave_nothing_behind(here: Running) -> None:
         with here.viewer() as viewer:
             viewer.recv()
             next_frame(viewer)
-    wait_for(lambda: here.connections == 0 and not here.server.server_state.tasks)
+    wait_for(lambda: here.is_idle)
     with here.client() as client:
         assert "udprism_viewers 0\n" in client.get("/metrics").text

@@ -85,7 +85,7 @@ def test_listener_that_goes_leaves_its_tap_closed(here: Running) -> None:
     for _ in range(5):
         with here.viewer(f"/ws/clients/{ids(here)[0]}") as stream:
             stream.recv()
-    wait_for(lambda: here.connections == 0 and not here.server.server_state.tasks)
+    wait_for(lambda: here.is_idle)
     assert [one.is_open for one in opened] == [False] * 5
 
 
