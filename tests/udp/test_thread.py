@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
+from support.clock import FakeClock
 from udprism.udp.thread import HANGS_AFTER_NS, MAX_RESTARTS, SupervisedThread
 
 
@@ -80,4 +82,37 @@ def test_a_body_that_hangs_is_replaced_and_the_old_thread_ends_when_it_wakes() -
     assert ended.wait(5)
     started[0].join(5)
     assert not started[0].is_alive()
+    assert thread.stop(5)
+
+
+def test_a_thread_that_stood_still_because_the_whole_process_did_is_not_replaced(clock: FakeClock) -> None:
+    release = threading.Event()
+    thread = SupervisedThread("test", lambda: release.wait(10) and None, lambda error: None, clock.now_ns)
+    thread.start()
+    clock.advance(60)
+    thread.watch()
+    assert thread.alive
+    for _ in range(4):
+        clock.advance(0.5)
+        thread.watch()
+    assert thread.restarts == 0, "two seconds without a heartbeat, but not more"
+    clock.advance(0.5)
+    thread.watch()
+    assert (thread.restarts, thread.last_cause) == (1, "hung")
+    release.set()
+    assert thread.stop(5)
+
+
+def test_a_thread_is_not_alive_between_a_failure_and_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("udprism.udp.thread._BACKOFF_S", 60)
+
+    def body() -> None:
+        raise ValueError("once")
+
+    thread = SupervisedThread("test", body, lambda error: None)
+    thread.start()
+    until_s = time.monotonic() + 5
+    while thread.alive:
+        assert time.monotonic() < until_s
+    assert thread.last_cause == "ValueError: once"
     assert thread.stop(5)

@@ -171,6 +171,7 @@ class ColourServer:
                 else:
                     self._read(key.data)
             self.inbox.run()
+            self.thread.beat()  # one that hung in there and was replaced must not touch the tables any more
             now_ns = self._clock.now_ns()
             self._tick(now_ns)
             if now_ns >= self._next_lease_check_ns:

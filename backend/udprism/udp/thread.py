@@ -28,7 +28,13 @@ class SupervisedThread:
     called, once, from the dying thread.
     """
 
-    def __init__(self, name: str, body: Callable[[], None], given_up: Callable[[BaseException | None], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        body: Callable[[], None],
+        given_up: Callable[[BaseException | None], None],
+        now_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.name = name
         self.stopping = threading.Event()
         self.restarts = 0
@@ -37,7 +43,9 @@ class SupervisedThread:
         self._given_up = given_up
         self._recent: deque[int] = deque(maxlen=MAX_RESTARTS + 1)
         self._epoch = 0
-        self._beat_ns = time.monotonic_ns()
+        self._now_ns = now_ns
+        self._beat_ns = self._watched_ns = now_ns()
+        self._is_waiting = False
         self._thread: threading.Thread | None = None
         self._local = threading.local()
 
@@ -47,7 +55,7 @@ class SupervisedThread:
 
     def _spawn(self) -> None:
         self._epoch += 1
-        self._beat_ns = time.monotonic_ns()
+        self._beat_ns = self._now_ns()
         self._thread = threading.Thread(target=self._run, args=(self._epoch,), name=self.name, daemon=True)
         self._thread.start()
 
@@ -68,11 +76,13 @@ class SupervisedThread:
                     if epoch == self._epoch:
                         self._given_up(error)
                     return
+            self._is_waiting = True
             self.stopping.wait(_BACKOFF_S * 2 ** len(self._recent))
-            self._beat_ns = time.monotonic_ns()
+            self._is_waiting = False
+            self._beat_ns = self._now_ns()
 
     def _may_restart(self, cause: str) -> bool:
-        now_ns = time.monotonic_ns()
+        now_ns = self._now_ns()
         self.restarts += 1
         self.last_cause = cause
         self._recent.append(now_ns)
@@ -84,11 +94,15 @@ class SupervisedThread:
         """Say that the body is alive. Raises in a thread that was replaced while it hung."""
         if self._local.epoch != self._epoch:
             raise _LeftBehind
-        self._beat_ns = time.monotonic_ns()
+        self._beat_ns = self._now_ns()
 
     def watch(self) -> None:
-        """Replace the thread where it hangs. Call about once a second, from any other thread."""
-        if self.hangs and not self.stopping.is_set():
+        """Replace the thread where it hangs. Call about twice a second, from one other thread."""
+        now_ns = self._now_ns()
+        since_ns, self._watched_ns = now_ns - self._watched_ns, now_ns
+        if since_ns > HANGS_AFTER_NS // 2:
+            self._beat_ns = now_ns  # the watcher stood still as well: the process was stopped, nobody hangs
+        elif self.hangs and not self.stopping.is_set():
             log.error("%s hangs for more than %d s: another thread takes over", self.name, HANGS_AFTER_NS // NS_PER_S)
             if self._may_restart("hung"):
                 self._spawn()
@@ -98,12 +112,12 @@ class SupervisedThread:
     @property
     def hangs(self) -> bool:
         """True where the last heartbeat is more than two seconds old."""
-        return time.monotonic_ns() - self._beat_ns > HANGS_AFTER_NS
+        return self._now_ns() - self._beat_ns > HANGS_AFTER_NS
 
     @property
     def alive(self) -> bool:
-        """True while the thread runs and its heart beats."""
-        return self._thread is not None and self._thread.is_alive() and not self.hangs
+        """True while the thread runs and its heart beats; not between a failure and the next try."""
+        return self._thread is not None and self._thread.is_alive() and not (self._is_waiting or self.hangs)
 
     def stop(self, timeout_s: float) -> bool:
         """Wait for the end of `body`; False where it did not come in time. Call `wake` of the body's poll as well."""
