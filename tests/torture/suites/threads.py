@@ -1,0 +1,64 @@
+"""The server's or the pool's thread dies or hangs, again and again.
+
+Promise: /readyz says so within two seconds of a hang (a thread that dies is back sooner than that, or unready), the
+thread is replaced, its clients live on; after five in a minute the process ends with exit code 70.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from support import program
+from support.program import DEADLINE_S, Program
+from torture import faulty
+from torture.figure import Figure
+from torture.outside import is_ready, metrics, total, wait_until
+from udprism.cli.serve import EXIT_GAVE_UP
+from udprism.udp.thread import MAX_RESTARTS
+
+INJECTIONS = 100
+CLIENTS = 100
+UNREADY_WITHIN_S = 2.5
+"""Two seconds without a heartbeat, and what it takes to ask."""
+_HANG_S = 4
+
+
+def run(scale: float, rng: Random) -> Figure:
+    """Programs one after the other, each with as many faults as it must survive, and one more."""
+    programs = max(1, round(INJECTIONS * scale / MAX_RESTARTS))
+    unready_s: list[float] = []
+    back_s: list[float] = []
+    codes: list[int] = []
+    for turn in range(programs):
+        which = ("server", "pool")[turn % 2]  # each thread has its own five
+        with program.ephemeral("--clients", str(CLIENTS), "--rate-hz", "20", command=faulty.COMMAND) as served:
+            wait_until(lambda: _live(served))
+            for number in range(MAX_RESTARTS):
+                dies = rng.random() < 0.5
+                faulty.tell(served, f"die {which}" if dies else f"hang {which} {_HANG_S}")
+                if not dies:
+                    unready_s.append(wait_until(lambda: not is_ready(served)))
+                back_s.append(wait_until(lambda: _restarts(served) > number and bool(is_ready(served))))  # noqa: B023
+                wait_until(lambda: _goes_on(served))
+            faulty.tell(served, f"die {which}")
+            codes.append(served.process.wait(DEADLINE_S))
+    slowest_s = max(unready_s, default=0.0)
+    return Figure(
+        f"{programs * MAX_RESTARTS} faults, {len(unready_s)} of them hangs; unready after {slowest_s:.1f} s at most, "
+        f"ready again within {max(back_s):.1f} s; exit codes after one more: {sorted(set(codes))}",
+        slowest_s <= UNREADY_WITHIN_S and set(codes) == {EXIT_GAVE_UP},
+    )
+
+
+def _restarts(served: Program) -> int:
+    return total(metrics(served), "thread_restarts_total")
+
+
+def _live(served: Program) -> bool:
+    return metrics(served).get('clients{state="live"}') == CLIENTS
+
+
+def _goes_on(served: Program) -> bool:
+    """Whether every client is live and more arrives."""
+    before = metrics(served)["datagrams_received_total"]
+    return _live(served) and metrics(served)["datagrams_received_total"] > before
