@@ -132,7 +132,8 @@ class History:
         """Where the numbers are that have a row already."""
         at = slot * np.int64(self.depth) + (extended & self._mask)
         rows = self._rows[at]
-        return at[(rows["number"] == extended.astype(np.uint32)) & (rows["cell"][:, 3] != 0)]
+        known: I64Column = at[(rows["number"] == extended.astype(np.uint32)) & (rows["cell"][:, 3] != 0)]
+        return known
 
     def mark_lost(self, slot: I32Column, extended: I64Column, cause: U8Column) -> None:
         """These numbers were declared lost, or their cause is known now. What was received stays so."""

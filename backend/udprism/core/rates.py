@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from udprism.core.ledger import Ledger
-from udprism.core.types import NS_PER_S, F64Column, I32Column
+from udprism.core.types import NS_PER_S, F64Column, I32Column, I64Column, U8Column, U32Column
 
 SAMPLES_HZ = 4
 """How often the pool samples."""
@@ -67,7 +67,7 @@ class Rates:
         self._sample_flags(ledger, lost, used)
         self._samples += 1
 
-    def _sample_rate(self, now_ns: int, received: np.ndarray[tuple[int], np.dtype[np.uint32]], used: slice) -> None:
+    def _sample_rate(self, now_ns: int, received: U32Column, used: slice) -> None:
         place = self._samples % _RATE_SAMPLES
         begun_ns = self._begun_ns[used]
         newcomers = np.flatnonzero(begun_ns < 0)
@@ -80,10 +80,16 @@ class Rates:
         self._received[place, used] = received
         self._sampled_ns[place] = now_ns
 
-    def _sample_flags(self, ledger: Ledger, lost: np.ndarray[tuple[int], np.dtype[np.uint32]], used: slice) -> None:
-        flags = np.zeros(used.stop, np.uint8)
-        for row, column in enumerate((lost, ledger.reordered, ledger.duplicates, ledger.corrupt)):
-            now = column[used].astype(np.uint32)
+    def _sample_flags(self, ledger: Ledger, lost: U32Column, used: slice) -> None:
+        flags: U8Column = np.zeros(used.stop, np.uint8)
+        totals: tuple[I64Column | U32Column, ...] = (
+            lost,
+            ledger.reordered[used],
+            ledger.duplicates[used],
+            ledger.corrupt[used],
+        )
+        for row, total in enumerate(totals):
+            now = total.astype(np.uint32)
             happened = (now - self._events[row, used]).astype(np.int32) > 0
             quiet = self._quiet[row, used]
             quiet[:] = np.where(happened, 0, np.minimum(quiet + 1, _FLAG_SAMPLES))

@@ -1,0 +1,218 @@
+"""The last numbers of every client's sequence: which of them are open, lost, or simply received.
+
+A ring of `width` places a client, indexed by number modulo width. Received is 0, so a stream without losses never
+writes here and its ring costs no memory.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from udprism.core.types import BoolColumn, Cause, I64Column, U8Column
+
+RECEIVED = 0
+OPEN = 1
+"""A hole: not here, and not yet overdue."""
+DAMAGED = 2
+"""OPEN, and known to have left damaged: it may have come as something that nobody could recognise."""
+LOST = 8
+"""Plus a Cause: declared lost. What lies between RECEIVED and LOST is a hole."""
+_CAUSE_BITS = 7
+HELD = LOST | _CAUSE_BITS
+"""Declared lost, and counted under LINK for as long as the link model may still hold it back."""
+_FEW = 8
+"""Up to here single bytes are quicker than arrays."""
+_TICK_BITS = 24
+
+
+def tick_of(instant_ns: int) -> int:
+    """An instant as a hole keeps it: in ticks of 16.8 ms, as a signed 16-bit whole number that wraps in 18 minutes."""
+    return (((instant_ns >> _TICK_BITS) + 0x8000) & 0xFFFF) - 0x8000
+
+
+def cause_of(state: int) -> int:
+    """The Cause under which a number in a lost state is counted."""
+    return int(Cause.LINK) if state == HELD else state & _CAUSE_BITS
+
+
+class Overdue(NamedTuple):
+    """Numbers that are due to be declared, by client, oldest first. All columns have one length.
+
+    state: uint8[n], OPEN, DAMAGED or HELD.
+    """
+
+    slot: I64Column
+    number: I64Column
+    state: U8Column
+
+    @property
+    def was_open(self) -> BoolColumn:
+        """Which were holes; the others were HELD and are counted as lost already."""
+        return self.state < LOST
+
+
+class Window:
+    """States of each client's numbers from highest - width + 1 to highest. Pool thread only.
+
+    holes, held, exceptions: int32[capacity], how many numbers are holes, HELD, and not RECEIVED.
+    """
+
+    def __init__(self, capacity: int, width: int, max_arrivals: int) -> None:
+        if width & (width - 1):
+            raise ValueError(f"the window's width is a power of two, not {width}")
+        self.width = width
+        self.holes = np.zeros(capacity, np.int32)
+        self.held = np.zeros(capacity, np.int32)
+        self.exceptions = np.zeros(capacity, np.int32)
+        # Arrivals since a hole are a difference modulo the type's range, which must be well above the limit.
+        arrivals_type = np.uint8 if max_arrivals < 128 else np.uint16
+        self._arrivals_mask = int(np.iinfo(arrivals_type).max)
+        self._max_arrivals = max_arrivals
+        self._mask = width - 1
+        self._state = np.zeros(capacity * width, np.uint8)
+        self._due_tick = np.zeros(capacity * width, np.int16)
+        self._arrivals = np.zeros(capacity * width, arrivals_type)
+        # Single values are read and written through memoryviews: three times as fast as through the arrays.
+        self._state_at = self._state.data
+        self._due_tick_at = self._due_tick.data
+        self._arrivals_at = self._arrivals.data
+        self._holes_at = self.holes.data
+        self._held_at = self.held.data
+        self._exceptions_at = self.exceptions.data
+
+    @property
+    def nbytes_a_client(self) -> int:
+        """Bytes of one client's ring and counts, once it is in use."""
+        return self.width * (1 + self._due_tick.itemsize + self._arrivals.itemsize) + 12
+
+    # -- one number
+
+    def state(self, slot: int, number: int) -> int:
+        """The state of one number within the window."""
+        return self._state_at[slot * self.width + (number & self._mask)]
+
+    def holes_of(self, slot: int) -> int:
+        """One client's count of holes."""
+        return self._holes_at[slot]
+
+    def put(self, slot: int, number: int, state: int) -> int:
+        """Set one number's state; answers the one that was in its place."""
+        at = slot * self.width + (number & self._mask)
+        old = self._state_at[at]
+        if old != state:
+            self._state_at[at] = state
+            if old == RECEIVED:
+                self._exceptions_at[slot] += 1
+            elif old < LOST:
+                self._holes_at[slot] -= 1
+            elif old == HELD:
+                self._held_at[slot] -= 1
+            if state == RECEIVED:
+                self._exceptions_at[slot] -= 1
+            elif state < LOST:
+                self._holes_at[slot] += 1
+            elif state == HELD:
+                self._held_at[slot] += 1
+        return old
+
+    def open_hole(self, slot: int, number: int, due_tick: int, arrivals: int) -> int:
+        """A number did not come. Answers the state that was in its place."""
+        old = self.put(slot, number, OPEN)
+        at = slot * self.width + (number & self._mask)
+        self._due_tick_at[at] = due_tick
+        self._arrivals_at[at] = arrivals & self._arrivals_mask
+        return old
+
+    def advance(self, slot: int, highest: int, number: int, due_tick: int, arrivals: int) -> int:
+        """Make `number` the highest, received, and holes of what lies between it and the one before.
+
+        due_tick: when the holes are overdue. arrivals: how many datagrams the client had received before this one.
+        Answers how many holes the window is too narrow for: nobody follows them any longer.
+        """
+        if number - highest - 1 > _FEW:
+            return self._advance_far(slot, highest, number, due_tick, arrivals)
+        pushed_out = 0
+        for hole in range(highest + 1, number):
+            pushed_out += RECEIVED < self.open_hole(slot, hole, due_tick, arrivals) < LOST
+        return pushed_out + (RECEIVED < self.put(slot, number, RECEIVED) < LOST)
+
+    def advance_missing(self, slot: int, highest: int, number: int, due_ns: int) -> int:
+        """As `advance`, but `number` did not come either."""
+        pushed_out = self.advance(slot, highest, number, tick_of(due_ns), 0)
+        self.open_hole(slot, number, tick_of(due_ns), 0)
+        return pushed_out
+
+    def _advance_far(self, slot: int, highest: int, number: int, due_tick: int, arrivals: int) -> int:
+        first = max(highest + 1, number - self.width + 1)
+        at = slot * self.width + (np.arange(first, number + 1) & self._mask)
+        pushed_out = first - highest - 1 + _count_holes(self._state[at])
+        self._state[at] = OPEN
+        self._state[at[-1]] = RECEIVED
+        self._due_tick[at] = due_tick
+        self._arrivals[at] = arrivals & self._arrivals_mask
+        row = self._state[slot * self.width : (slot + 1) * self.width]
+        self.holes[slot] = _count_holes(row)
+        self.held[slot] = np.count_nonzero(row == HELD)
+        self.exceptions[slot] = np.count_nonzero(row)
+        return pushed_out
+
+    def clear(self, slot: int) -> int:
+        """Forget one client's numbers; answers how many of them were holes."""
+        holes = self._holes_at[slot]
+        if self._exceptions_at[slot]:
+            self._state[slot * self.width : (slot + 1) * self.width] = RECEIVED
+            self._holes_at[slot] = self._held_at[slot] = self._exceptions_at[slot] = 0
+        return holes
+
+    def received_above(self, slot: int, number: int, highest: int) -> bool:
+        """Whether a number higher than this one has been received."""
+        return any(self.state(slot, higher) == RECEIVED for higher in range(number + 1, highest + 1))
+
+    # -- many numbers
+
+    def states(self, slot: I64Column, number: I64Column) -> U8Column:
+        """States in the places of many numbers: uint8[n]."""
+        return self._state[slot * self.width + (number & self._mask)]
+
+    def forget_lost(self, slot: I64Column, number: I64Column, state: U8Column) -> None:
+        """Overwrite numbers in lost states (as `states` answered; each place at most once) with received ones."""
+        self._state[slot * self.width + (number & self._mask)] = RECEIVED
+        np.subtract.at(self.exceptions, slot, 1)
+        held = state == HELD
+        if held.any():
+            np.subtract.at(self.held, slot[held], 1)
+
+    def overdue(self, slots: I64Column, highest: I64Column, received: I64Column, now_ns: int) -> Overdue:
+        """What these clients have to be declared: past its tick, or a hole for too many arrivals.
+
+        highest, received: int64[k], beside slots.
+        """
+        rows = self._state.reshape(-1, self.width)[slots]
+        which, place = np.nonzero((rows - np.uint8(1) < LOST - 1) | (rows == HELD))
+        state = rows[which, place]
+        at = slots[which] * self.width + place
+        due = np.int16(tick_of(now_ns)) - self._due_tick[at] > 0
+        later = received[which].astype(self._arrivals.dtype) - self._arrivals[at]
+        due |= (state < LOST) & (later >= self._max_arrivals)
+        which, place, state = which[due], place[due], state[due]
+        number = highest[which] - ((highest[which] - place) & self._mask)
+        slot = slots[which]
+        order = np.lexsort((number, slot))
+        return Overdue(slot[order], number[order], state[order])
+
+    def declare(self, overdue: Overdue, state: U8Column, held_until_ns: int) -> None:
+        """Give overdue numbers their lost states: uint8[n], LOST | cause, or HELD until an instant."""
+        at = overdue.slot * self.width + (overdue.number & self._mask)
+        self._state[at] = state
+        held = state == HELD
+        self._due_tick[at[held]] = tick_of(held_until_ns)
+        was_open = overdue.was_open
+        np.subtract.at(self.holes, overdue.slot[was_open], 1)
+        np.subtract.at(self.held, overdue.slot[~was_open], 1)
+        np.add.at(self.held, overdue.slot[held], 1)
+
+
+def _count_holes(states: U8Column) -> int:
+    return int(np.count_nonzero((states > RECEIVED) & (states < LOST)))
