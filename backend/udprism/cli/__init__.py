@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 import udprism
+from udprism.cli import bench, client, doctor, scenario, serve
 
 app = typer.Typer(
     name="udprism",
@@ -36,13 +35,5 @@ def main(
     """The meter and the wind tunnel for UDP: a colour server, hosted clients, and a page that shows every fate."""
 
 
-for _module, _name in [
-    ("serve", "serve"),
-    ("serve", "server"),
-    ("client", "client"),
-    ("scenario", "run"),
-    ("bench", "bench"),
-    ("doctor", "doctor"),
-]:
-    if find_spec(f"udprism.cli.{_module}") is not None:
-        app.command(_name)(getattr(import_module(f"udprism.cli.{_module}"), _name))
+for _command in (serve.serve, serve.server, client.client, scenario.run, bench.bench, doctor.doctor):
+    app.command()(_command)
