@@ -127,6 +127,26 @@ def test_loss_on_one_client_is_its_own_and_has_its_cause() -> None:
     asyncio.run(main())
 
 
+def test_what_the_link_drops_before_the_first_arrival_has_its_cause_too() -> None:
+    async def main() -> None:
+        async with running(rate_hz=20) as bridge:
+            await bridge.put_default_link({"loss_ratio": 0.7, "seed": 3})
+            await bridge.add_clients(count=100)
+
+            async def enough() -> bool:
+                whole = await bridge.ledger()
+                return bool(whole["sent"] > 4000)
+
+            await until(enough, 30)
+            await bridge.delete_default_link()
+            whole = await bridge.ledger()
+            assert closes(whole)
+            assert whole["lost_by_cause"]["unexplained"] == 0
+            assert abs(whole["lost_by_cause"]["link"] / whole["sent"] - 0.7) < 0.05
+
+    asyncio.run(main())
+
+
 def test_a_foreign_server_that_answers_from_another_port_can_be_a_target() -> None:
     async def main() -> None:
         with foreign_server() as port:

@@ -103,7 +103,7 @@ class Bridge:
             definitions = kept.clients
         for piece in _pieces(definitions):
             clients = [self._restored(definition) for definition in piece]
-            sockets = self._works.pool.open_sockets(clients)
+            sockets = self._works.pool.asking.open_sockets(clients)
             self._ask_pool(partial(self._works.pool.add, clients, sockets)).result()
             for definition in piece:
                 self._remember(definition)
@@ -160,7 +160,7 @@ class Bridge:
             )
             clients = [self._hosted(definition, address) for definition in definitions]
             try:
-                sockets = await asyncio.to_thread(self._works.pool.open_sockets, clients)
+                sockets = await asyncio.to_thread(self._works.pool.asking.open_sockets, clients)
             except OSError as error:
                 raise RequestError(
                     f"cannot open {count} sockets: {error.strerror}; nothing was added", field="count", status=409

@@ -61,6 +61,7 @@ class HostedClient:
     connected: bool
     falls_back: bool = True
     """Whether to try the bare `connect`: not where the target is known to speak the measured stream."""
+    local: Address = ("", 0)
     local_address: str = ""
     token: str | None = None
     error: str | None = None

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from udprism.core.types import I32Column, I64Column, U8Column, U32Column
+from udprism.core.types import Address, I32Column, I64Column, U8Column, U32Column
 
 CORRUPT = 255
 """In place of a Cause: the datagram left, but its payload was changed on purpose."""
@@ -34,11 +34,17 @@ class Witness:
     """
 
     def __init__(
-        self, session_id: U32Column, next_sequence: I64Column, slot_of_id: Mapping[int, int], max_reports: int
+        self,
+        session_id: U32Column,
+        next_sequence: I64Column,
+        slot_of_id: Mapping[int, int],
+        slot_of_address: Mapping[Address, int],
+        max_reports: int,
     ) -> None:
         self.session_id = session_id
         self.next_sequence = next_sequence
         self.slot_of_id = slot_of_id
+        self.slot_of_address = slot_of_address
         self.hold_ns = 0
         """The longest time for which the link model may hold a datagram back now."""
         self.forgotten = 0

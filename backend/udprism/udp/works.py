@@ -77,7 +77,9 @@ class Works:
         table = SessionTable(
             settings.max_sessions, settings.rate_hz, settings.max_responses, partial(next, _random_words())
         )
-        witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, settings.max_fate_reports)
+        witness = Witness(
+            table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, settings.max_fate_reports
+        )
         admission = Admission(
             secrets.token_bytes(32),
             networks=networks,
@@ -185,7 +187,9 @@ class Works:
     def datagrams(self, slot: int, limit: int) -> list[dict[str, Any]]:
         """The client's last datagrams, newest last."""
         self.pool.settle(self._clock.now_ns())
-        return self.pool.history.rows(slot, limit, self.pool.ledger.next_sequence(slot))
+        ledger = self.pool.ledger
+        shared_clock = bool(ledger.shared_clock[slot])
+        return self.pool.history.rows(slot, limit, ledger.next_sequence(slot), shared_clock=shared_clock)
 
     def snapshot(self, watch: list[int]) -> Snapshot:
         """One consistent moment for the live feed."""

@@ -1,0 +1,239 @@
+"""What hosted clients say: connects, reports, good-byes; when they try again, and what a failed try means."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from udprism.core import commands, wire
+from udprism.core.clients import ClientTable, HostedClient, attempt
+from udprism.core.commands import Connect
+from udprism.core.ledger import Ledger
+from udprism.core.sessions import format_address
+from udprism.core.types import NS_PER_S, Address, Clock, I32Column, I64Column, Mode, State
+from udprism.udp.arrivals import Receiver
+from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors
+
+_REPORT_NS = NS_PER_S
+_RENEWAL_NS = 10 * NS_PER_S
+"""Longest time between two REPORTs to another machine, where they renew a lease of a minute."""
+MAX_REPORTS_HZ = 200
+"""REPORTs a second of all hosted clients together: beyond two hundred clients each reports less often than once a
+second, so that measuring does not become the load."""
+MAX_CONNECTS_HZ = 200
+"""Attempts a second beyond loopback, of all hosted clients together."""
+_AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
+"""For every send: the receiver may keep sockets in blocking mode."""
+
+
+class Asking:
+    """The clients' sockets and what goes out through them. Pool thread only, but for `open_sockets`."""
+
+    def __init__(
+        self,
+        table: ClientTable,
+        ledger: Ledger,
+        receiver: Receiver,
+        drops: Counter[str],
+        clock: Clock,
+        rng: np.random.Generator,
+        client_buffer_bytes: int,
+        moved: Callable[[HostedClient, Address | None, Address | None], None],
+    ) -> None:
+        self.table = table
+        self.ledger = ledger
+        self.receiver = receiver
+        self.drops = drops
+        self.sockets: dict[int, socket.socket] = {}
+        self._clock = clock
+        self._rng = rng
+        self._client_buffer_bytes = client_buffer_bytes
+        self._moved = moved
+        self._connects_left = MAX_CONNECTS_HZ
+        self._connects_since_ns = 0
+
+    # -- sockets
+
+    def adopt(self, slot: int, sock: socket.socket) -> None:
+        """Listen and speak through this socket from now on."""
+        client = self.table.clients[slot]
+        self.sockets[slot] = sock
+        self.receiver.add(sock, slot, None if client.connected else client.address[0])
+        self._moved(client, None, client.local)
+
+    def release(self, slot: int) -> None:
+        """Disconnect and close the client's socket, if it has one."""
+        sock = self.sockets.pop(slot, None)
+        if sock is not None:
+            self.send(slot, commands.encode_disconnect(), sock)
+            self.receiver.remove(sock, slot)
+            client = self.table.clients[slot]
+            self._moved(client, client.local, None)
+            sock.close()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        for sock in self.sockets.values():
+            sock.close()
+        self.sockets.clear()
+
+    def open_sockets(self, clients: list[HostedClient]) -> list[socket.socket | None]:
+        """Open a socket for each client that has an address; all or none.
+
+        Raises: OSError (EMFILE where descriptors ran out).
+        """
+        opened: list[socket.socket | None] = []
+        try:
+            for client in clients:
+                opened.append(self._open(client) if client.address[0] else None)  # noqa: PERF401 - what is open already must be closed on failure
+        except OSError:
+            for sock in opened:
+                if sock is not None:
+                    sock.close()
+            raise
+        return opened
+
+    def _open(self, client: HostedClient) -> socket.socket:
+        family = socket.AF_INET6 if ":" in client.address[0] else socket.AF_INET
+        if client.connected:
+            sock = open_client(client.address, family, self._client_buffer_bytes)
+        else:
+            local = _source_address(client.address, family)
+            sock = open_client(None, family, self._client_buffer_bytes, local=local)
+            report_errors(sock)
+        name = sock.getsockname()
+        client.local = name[0], name[1]
+        client.local_address = format_address(client.local)
+        return sock
+
+    # -- words
+
+    def on_timer(self, slot: int, now_ns: int) -> None:
+        if self.table.state[slot] == State.LIVE:
+            self.send_report(slot, now_ns)
+            return
+        client = self.table.clients[slot]
+        if not client.loopback and not self._may_connect(now_ns):
+            self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
+            return
+        number = int(self.table.attempts[slot])
+        self.table.attempts[slot] = number + 1
+        mode = client.mode if client.falls_back or client.mode == Mode.PLAIN else Mode.MEASURED
+        what = attempt(mode, number, loopback=client.loopback, refused=client.refused, draw=float(self._rng.random()))
+        if not what.measured and client.connected:
+            self._reopen_unconnected(slot, client)
+        self.table.timer_ns[slot] = now_ns + what.wait_ns
+        self.send_connect(slot, measured=what.measured)
+
+    def _may_connect(self, now_ns: int) -> bool:
+        if now_ns - self._connects_since_ns >= NS_PER_S:
+            self._connects_since_ns, self._connects_left = now_ns, MAX_CONNECTS_HZ
+        self._connects_left -= 1
+        return self._connects_left >= 0
+
+    def _reopen_unconnected(self, slot: int, client: HostedClient) -> None:
+        """A server of another kind answers from another port: listen on a socket that only checks the address."""
+        old, before = self.sockets[slot], client.local
+        client.connected = False
+        try:
+            new = self._open(client)
+        except OSError as error:
+            client.connected = True
+            self._fail(slot, error)
+            return
+        self.receiver.remove(old, slot)
+        self._moved(client, before, client.local)
+        old.close()
+        self.sockets[slot] = new
+        self.receiver.add(new, slot, client.address[0])
+        self.table.touch([slot])
+
+    def send_connect(self, slot: int, *, measured: bool) -> None:
+        client = self.table.clients[slot]
+        if measured:
+            command = Connect(
+                measured=True,
+                rate_hz=client.rate_hz,
+                colours=client.colours,
+                name=client.name,
+                token=client.token,
+            )
+        else:
+            command = Connect(token=client.token)  # bare: a foreign server compares the whole datagram
+        self.send(slot, commands.encode_connect(command))
+
+    def send_report(self, slot: int, now_ns: int) -> None:
+        sequence = int(self.table.report_sequence[slot])
+        self.table.report_sequence[slot] = sequence + 1
+        self.table.timer_ns[slot] = now_ns + self.report_ns(self.table.clients[slot])
+        figures = self.ledger.report(np.array([slot], np.int32))
+        report = wire.Report(
+            int(self.table.session_id[slot]),
+            sequence & 0xFFFFFFFF,
+            self._clock.unix_ns(),
+            *(int(column[0]) for column in figures),
+        )
+        self.send(slot, wire.encode_report(report))
+
+    def send(self, slot: int, data: bytes, sock: socket.socket | None = None) -> None:
+        """One datagram to the client's target. What the kernel answers becomes the client's state."""
+        client = self.table.clients[slot]
+        sock = sock or self.sockets[slot]
+        try:
+            if client.connected:
+                sock.send(data, _AT_ONCE)
+            else:
+                sock.sendto(data, _AT_ONCE, client.address)
+        except BlockingIOError:
+            self.drops["command-not-sent"] += 1
+        except ConnectionRefusedError:
+            self._refuse(slot)  # the answer to an earlier datagram
+        except OSError as error:
+            self._fail(slot, error)
+
+    def on_error(self, slot: int, error: int, now_ns: int) -> None:
+        if slot not in self.table.clients or self.table.state[slot] == State.PAUSED:
+            return
+        if error == errno.ECONNREFUSED:
+            was_live = self.table.state[slot] in (State.LIVE, State.SILENT)
+            self._refuse(slot)
+            if was_live:
+                self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.2, 1.0) * NS_PER_S)
+        else:
+            self._fail(slot, OSError(error, os.strerror(error)))
+
+    def _refuse(self, slot: int) -> None:
+        client = self.table.clients[slot]
+        if self.table.state[slot] == State.PAUSED:
+            return
+        if not client.refused:
+            self.table.attempts[slot] = 0
+        client.refused = True
+        self.table.state[slot] = State.REFUSED
+
+    def _fail(self, slot: int, error: OSError) -> None:
+        if self.table.state[slot] != State.PAUSED:
+            self.table.state[slot] = State.ERROR
+            self.table.clients[slot].error = str(error)
+
+    def report_ns(self, client: HostedClient) -> int:
+        """How long a client waits between two reports."""
+        fair_ns = max(_REPORT_NS, len(self.table) * NS_PER_S // MAX_REPORTS_HZ)
+        return fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
+
+    def receiver_drops(self, slots: I32Column) -> I64Column:
+        """The kernel's drop counters of these clients' sockets."""
+        drops = [(dropped_by_kernel(self.sockets[slot]) or 0) if slot in self.sockets else 0 for slot in slots.tolist()]
+        return np.array(drops, np.int64)
+
+
+def _source_address(target: Address, family: socket.AddressFamily) -> str:
+    """The local IP address from which the routing table would reach `target`."""
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(target)
+        return str(probe.getsockname()[0])

@@ -1,0 +1,321 @@
+"""What arrives at hosted clients: decoded, taken for a session, accounted for, shown. Batches of columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from udprism.core import commands, wire
+from udprism.core.clients import ClientTable
+from udprism.core.history import History
+from udprism.core.latest import Latest
+from udprism.core.ledger import NEW, Ledger
+from udprism.core.palette import decode_plain
+from udprism.core.taps import Taps
+from udprism.core.types import (
+    NEVER_NS,
+    NS_PER_S,
+    Arrivals,
+    BoolColumn,
+    Clock,
+    I32Column,
+    I64Column,
+    Mode,
+    State,
+    U8Column,
+    U32Column,
+)
+from udprism.core.witness import CORRUPT, Witness
+from udprism.errors import WireError
+from udprism.udp.asking import Asking
+
+_SESSION_CHANGES_WITHIN_NS = NS_PER_S
+_MOST_CORRUPT_WAITING = 256
+"""Batches of reports of damaged datagrams that wait for these to arrive."""
+_LONGEST_RTT_NS = 60 * NS_PER_S
+"""An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""
+
+
+class Intake:
+    """Accounts for batches, and for what the witness says. Pool thread only."""
+
+    def __init__(
+        self,
+        table: ClientTable,
+        ledger: Ledger,
+        history: History,
+        latest: Latest,
+        taps: Taps,
+        asking: Asking,
+        drops: Counter[str],
+        clock: Clock,
+        rng: np.random.Generator,
+        witness: Witness | None,
+    ) -> None:
+        self.table = table
+        self.ledger = ledger
+        self.history = history
+        self.latest = latest
+        self.taps = taps
+        self.drops = drops
+        self.datagrams = 0
+        self._asking = asking
+        self._clock = clock
+        self._rng = rng
+        self._witness = witness
+        self._corrupt_later: list[tuple[I32Column, I64Column]] = []
+        self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
+        self._session_changed_ns = np.zeros(table.max_clients, np.int64)
+
+    def take(self, arrivals: Arrivals, now_ns: int) -> None:
+        """Account for one batch."""
+        table = self.table
+        slot = arrivals.slot
+        decoded = wire.decode_colours(arrivals.rows, arrivals.length)
+        if decoded.all_valid:
+            mine = decoded.session_id == table.session_id[slot]
+            if not mine.all():
+                mine = self._adopt(slot, decoded.session_id, mine, now_ns)
+        else:
+            mine = decoded.valid & (decoded.session_id == table.session_id[slot])
+            mine = self._adopt(slot, decoded.session_id, mine | ~decoded.valid, now_ns) & decoded.valid
+            self._take_others(arrivals, decoded, now_ns)
+        if mine.all():
+            self._account(slot, arrivals, decoded, now_ns)
+        else:
+            self._account_some(np.flatnonzero(mine), arrivals, decoded, now_ns)
+
+    def _account_some(self, kept: I64Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
+        if len(kept):
+            part = Arrivals(
+                arrivals.slot[kept], arrivals.received_unix_ns[kept], arrivals.length[kept], arrivals.rows[kept]
+            )
+            self._account(part.slot, part, wire.decode_colours(part.rows, part.length), now_ns)
+
+    def _account(self, slot: I32Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
+        """Rows of measured streams, each of its client's own session."""
+        outcome = self.ledger.update(slot, decoded.sequence, decoded.sent_at_unix_ns, arrivals.received_unix_ns, now_ns)
+        self.history.record(
+            slot,
+            outcome.extended,
+            arrivals.received_unix_ns,
+            arrivals.length,
+            arrivals.rows,
+            decoded.rgb,
+            outcome.flags,
+        )
+        self._show(slot, arrivals, decoded.rgb, outcome.flags, now_ns)
+        if self.taps.any:
+            self.taps.feed(slot, outcome.extended, outcome.flags, decoded, arrivals, self.ledger.shared_clock)
+
+    def _show(self, slot: I32Column, arrivals: Arrivals, rgb: U8Column, flags: U8Column, now_ns: int) -> None:
+        self.latest.update(slot, rgb, arrivals.received_unix_ns, flags)
+        self.datagrams += len(slot)
+        table = self.table
+        table.last_arrival_ns[slot] = now_ns
+        if (table.state[slot] != State.LIVE).any():
+            self._came_alive(slot, now_ns)
+
+    def _came_alive(self, slot: I32Column, now_ns: int) -> None:
+        table = self.table
+        woken = np.unique(slot[(table.state[slot] != State.LIVE) & (table.state[slot] != State.PAUSED)])
+        table.state[woken] = State.LIVE
+        table.attempts[woken] = 0
+        spread_ns = self._rng.random(len(woken))
+        for place, one in enumerate(woken.tolist()):
+            client = table.clients[one]
+            client.error = None
+            client.refused = False
+            spread_ns[place] *= self._asking.report_ns(client)
+            stream = Mode.MEASURED if table.session_id[one] else Mode.PLAIN
+            if table.stream[one] != stream:
+                table.stream[one] = stream
+                table.touch([one])
+        measured = table.session_id[woken] != 0
+        table.timer_ns[woken] = np.where(measured, now_ns + spread_ns.astype(np.int64), NEVER_NS)
+
+    def _adopt(self, slot: I32Column, session_id: U32Column, mine: BoolColumn, now_ns: int) -> BoolColumn:
+        """Rows of a session that is not the client's: a new stream's first ones, or strays.
+
+        A client changes its session at most once a second; what arrives of other sessions meanwhile is dropped and
+        counted. Answers which rows are the client's own now.
+        """
+        table = self.table
+        begun: list[int] = []
+        for row in np.flatnonzero(~mine).tolist():
+            one = int(slot[row])
+            new = int(session_id[row])
+            if new == table.session_id[one]:
+                mine[row] = True
+            elif table.state[one] in (State.PAUSED, State.FREE) or (
+                table.session_id[one]
+                and now_ns - self._session_changed_ns[one] < _SESSION_CHANGES_WITHIN_NS
+                and not self._vouched_for(new)
+            ):
+                self.drops["other-session"] += 1
+            else:
+                # The batch's rows of an earlier session are not told apart from now on: they are dropped as strays.
+                table.session_id[one] = new
+                begun.append(one)
+                mine[row] = True
+        if begun:
+            self._begin_sessions(np.array(begun, np.int32), now_ns)
+            mine &= session_id == table.session_id[slot]
+        return mine
+
+    def _vouched_for(self, session_id: int) -> bool:
+        return self._witness is not None and session_id in self._witness.slot_of_id
+
+    def _begin_sessions(self, slot: I32Column, now_ns: int) -> None:
+        """These clients have a new session each."""
+        table = self.table
+        table.report_sequence[slot] = 0
+        self._session_changed_ns[slot] = now_ns
+        table.stream[slot] = Mode.MEASURED
+        if self._witness is not None:
+            at_server = np.array([self._witness.slot_of_id.get(one, -1) for one in table.session_id[slot].tolist()])
+            table.witnessed[slot] = at_server >= 0
+            table.server_slot[slot] = np.maximum(at_server, 0)
+            self._client_of_server_slot[at_server[at_server >= 0]] = slot[at_server >= 0]
+        loopback = np.array([table.clients[one].loopback for one in slot.tolist()])
+        self.ledger.begin_session(slot, in_process=table.witnessed[slot], shared_clock=loopback)
+        self.history.begin_session(slot)
+        table.touch(slot.tolist())
+
+    def _take_others(self, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
+        """Rows that are no colours of a measured stream: plain ones as a batch, the rest one by one."""
+        rows = np.flatnonzero(~decoded.valid)
+        text = rows[decoded.reason[rows] == wire.DropReason.NOT_BINARY]
+        if len(text):
+            self._take_plain(text, arrivals, now_ns)
+        for row in rows[decoded.reason[rows] != wire.DropReason.NOT_BINARY].tolist():
+            slot = int(arrivals.slot[row])
+            try:
+                data = arrivals.rows[row, : arrivals.length[row]].tobytes()
+                self._take_control(slot, wire.decode_datagram(data), int(arrivals.received_unix_ns[row]), now_ns)
+            except WireError as error:
+                self.drops[error.reason] += 1
+
+    def _take_control(self, slot: int, datagram: wire.Datagram, received_unix_ns: int, now_ns: int) -> None:
+        if datagram.session_id != self.table.session_id[slot]:
+            raise WireError("other-session")
+        if isinstance(datagram, wire.ReportAck):
+            rtt_ns = max(1, received_unix_ns - datagram.report.sent_at_unix_ns)
+            if rtt_ns > _LONGEST_RTT_NS:
+                raise WireError("stale-ack")
+            self.table.rtt_ns[slot] = rtt_ns
+        elif isinstance(datagram, wire.Bye):
+            self.table.restart(slot, now_ns)
+            self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.2, 1.0) * NS_PER_S)
+            self.table.touch([slot])
+        else:
+            raise WireError("client-binary")
+
+    def _take_plain(self, rows: I64Column, arrivals: Arrivals, now_ns: int) -> None:
+        slot, length = arrivals.slot[rows], arrivals.length[rows]
+        index, rgb = decode_plain(arrivals.rows[rows], length)
+        known = (index >= 0) & (self.table.session_id[slot] == 0) & (self.table.state[slot] != State.PAUSED)
+        for row in np.flatnonzero(~known).tolist():
+            self._take_retry(int(slot[row]), arrivals.rows[rows[row], : length[row]].tobytes())
+        kept = rows[known]
+        if len(kept):
+            part = Arrivals(
+                arrivals.slot[kept], arrivals.received_unix_ns[kept], arrivals.length[kept], arrivals.rows[kept]
+            )
+            number = self.ledger.update_plain(part.slot, part.received_unix_ns)
+            flags = np.full(len(kept), NEW, np.uint8)
+            self.history.record(
+                part.slot,
+                number,
+                part.received_unix_ns,
+                part.length,
+                part.rows,
+                rgb[known],
+                flags,
+            )
+            self._show(part.slot, part, rgb[known], flags, now_ns)
+            if self.taps.any:
+                self.taps.feed_plain(part.slot, part, rgb[known])
+
+    def _take_retry(self, slot: int, data: bytes) -> None:
+        """The server wants proof that we are where we say: ask again with its token."""
+        try:
+            token = commands.parse_retry(data)
+        except WireError:
+            self.drops["not-a-colour"] += 1
+            return
+        client = self.table.clients[slot]
+        if client.token != token and self.table.state[slot] not in (State.LIVE, State.PAUSED):
+            client.token = token
+            self._asking.send_connect(slot, measured=client.mode != Mode.PLAIN)
+
+    # -- what the witness says, and what is overdue
+
+    def settle(self, read_ns: int | None) -> None:
+        """Bring the ledger up to date with what the witness says and with what is overdue.
+
+        read_ns: until when all that arrived has been read; None where something may still lie in a socket.
+        """
+        if self._witness is not None:
+            self._hear_witness(self._witness)
+        if read_ns is None:
+            return
+        hold_ns = 0 if self._witness is None else self._witness.hold_ns
+        declared = self.ledger.expire(read_ns, self._asking.receiver_drops, hold_ns)
+        if len(declared.slot):
+            self.history.mark_lost(declared.slot, declared.extended, declared.cause)
+
+    def _hear_witness(self, witness: Witness) -> None:
+        table = self.table
+        reports = witness.take()  # before the sessions are looked up: a session is there before its first report
+        self._foresee_sessions(witness)
+        slots = np.flatnonzero(table.witnessed[: table.high]).astype(np.int32)
+        if len(slots):
+            server_slot = table.server_slot[slots]
+            issued = witness.next_sequence[server_slot]
+            still = witness.session_id[server_slot] == table.session_id[slots]
+            self.ledger.set_sent(slots[still], issued[still])
+        corrupt, self._corrupt_later = self._corrupt_later, []
+        for report in reports:
+            slot = self._client_of_server_slot[report.session_slot]
+            known = (slot >= 0) & (table.session_id[slot] == report.session_id)
+            slot, sequence, cause = slot[known], report.sequence[known], report.cause[known]
+            damaged = cause == CORRUPT
+            corrupt.append((slot[damaged], sequence[damaged]))
+            lost = ~damaged
+            if lost.any():
+                self._lose(slot[lost], sequence[lost], cause[lost])
+        self._mark_corrupt(corrupt)
+
+    def _foresee_sessions(self, witness: Witness) -> None:
+        """Take up sessions that our own server has opened for clients that have heard nothing yet.
+
+        What the link drops before the first arrival then has an account to go to.
+        """
+        table, high = self.table, self.table.high
+        waiting = np.flatnonzero((table.session_id[:high] == 0) & (table.state[:high] == State.CONNECTING)).tolist()
+        found: list[int] = []
+        for slot in waiting:
+            client = table.clients[slot]
+            if client.falls_back:
+                continue  # not our own server's, or one that answers from elsewhere
+            server_slot = witness.slot_of_address.get(client.local)
+            session_id = 0 if server_slot is None else int(witness.session_id[server_slot])
+            if session_id:
+                table.session_id[slot] = session_id
+                found.append(slot)
+        if found:
+            self._begin_sessions(np.array(found, np.int32), self._clock.now_ns())
+
+    def _lose(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> None:
+        self.ledger.report_unsent(slot, sequence, cause)
+        self.history.mark_lost(slot, sequence, cause)
+
+    def _mark_corrupt(self, reports: list[tuple[I32Column, I64Column]]) -> None:
+        for slot, sequence in reports[-_MOST_CORRUPT_WAITING:]:
+            if len(slot):
+                later = self.ledger.report_corrupt(slot, sequence)
+                self.history.mark_corrupt(slot[~later], sequence[~later])
+                if later.any():
+                    self._corrupt_later.append((slot[later], sequence[later]))
