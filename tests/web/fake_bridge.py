@@ -379,7 +379,7 @@ class FakeBridge:
         now_ns = self.unix_ns()
         sent = sum(client.issued(now_ns) for client in self._clients.values())
         lost = sum(self._lost(client, client.issued(now_ns)) for client in self._clients.values())
-        return self._ledger(sent, sent - lost, lost)
+        return self._ledger(sent, sent - lost, lost) | {"received_plain": 0}
 
     async def get_link(self, owner_id: str) -> dict[str, Any] | None:
         self._check_owner(owner_id)

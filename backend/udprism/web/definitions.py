@@ -40,6 +40,12 @@ DEFINITIONS: Final = (
         "On a plain stream, which has no sequence numbers, every datagram counts.",
     ),
     Definition(
+        "received_plain",
+        "Received on plain streams",
+        "datagrams",
+        "Arrivals of all clients whose stream has no sequence numbers: beside the sums, which cannot hold them.",
+    ),
+    Definition(
         "lost",
         "Lost",
         "datagrams",
