@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from starlette.routing import WebSocketRoute
 
 from udprism.cli import app
 from udprism.cli.flags import variable
 from udprism.settings import Settings
+from udprism.web.app import create_app
+from web.fake_bridge import FakeBridge
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "backend" / "udprism"
@@ -84,6 +87,30 @@ def test_the_map_names_every_module_and_no_other() -> None:
         if path != PACKAGE / "__init__.py"
     }
     assert module_map() == there
+
+
+def routes() -> set[str]:
+    """Every path of the web app, parameters without their names."""
+    app = create_app(FakeBridge())  # type: ignore[arg-type]  # it has all that the app asks of a bridge
+    routers = [included.original_router for included in app.routes if hasattr(included, "original_router")]
+    websockets = {route.path for router in routers for route in router.routes if isinstance(route, WebSocketRoute)}
+    paths = set(app.openapi()["paths"]) | websockets
+    return {re.sub(r"{.*?}", "{}", path) for path in paths}
+
+
+def named_routes(text: str) -> set[str]:
+    """Paths within code marks or blocks, without queries."""
+    found = re.findall(r"/(?:api|ws|livez|readyz|metrics)\b(?:/(?:{[^}]*}|[a-z_-])+)*", text)
+    return {re.sub(r"{.*?}", "{}", path) for path in found} - {"/api", "/ws"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_route_that_is_named_exists(document: Path) -> None:
+    assert named_routes(document.read_text()) <= routes()
+
+
+def test_every_route_is_named() -> None:
+    assert routes() <= named_routes("".join(document.read_text() for document in DOCUMENTS))
 
 
 def test_decisions_are_dated_newest_first_and_say_what_would_reverse_them() -> None:
