@@ -19,13 +19,14 @@ from typing import Any, TypeVar
 from udprism.core.clients import HostedClient
 from udprism.core.link import Link
 from udprism.core.sessions import format_address
-from udprism.core.types import NS_PER_MS, Address, Mode, ModeName
+from udprism.core.types import Address, Mode, ModeName
 from udprism.core.view import Roster, Snapshot
 from udprism.core.wire import ByeReason
 from udprism.errors import RequestError, StoreError
 from udprism.settings import Settings, reachable_host
-from udprism.store import OWN_SERVER, KeptClient, Store
+from udprism.store import DEFAULT_LINK, OWN_SERVER, KeptClient, Store
 from udprism.udp.descriptors import raise_limit, require_room
+from udprism.udp.links import Links
 from udprism.udp.tap_stream import TapStream
 from udprism.udp.works import Works
 
@@ -56,13 +57,11 @@ class Bridge:
         self.instance_id = secrets.token_hex(8)
         self.started_unix_ns = time.time_ns()
         self._store = store
-        self._works = Works(settings, given_up=given_up, moved=self._client_moved)
         self._kept: dict[str, KeptClient] = {}
         self._id_of_name: dict[str, str] = {}
-        self._links: dict[str, Link] = {}
-        self._default_link: Link | None = None
-        self._links_since_unix_ns: int | None = None
-        self._client_of_address: dict[Address, str] = {}
+        self._links = Links()
+        self._works = Works(settings, given_up=given_up, moved=self._links.moved)
+        self._links.attach(self._works)
         self._changing = asyncio.Lock()
         self._taps = 0
         self._store_error: str | None = None
@@ -90,11 +89,10 @@ class Bridge:
         self._works.start()
         kept = None if self._store is None else self._store.load()
         if kept is not None:
-            self._links = {owner: Link.from_body(body) for owner, body in kept.links.items()}
-            if kept.default_link is not None:
-                self._default_link = Link.from_body(kept.default_link)
-                self._ask_server(lambda: self._works.server.put_default_link(self._default_link)).result()
-            self._mark_links()
+            self._links.restore(
+                {owner: Link.from_body(body) for owner, body in kept.links.items()},
+                None if kept.default_link is None else Link.from_body(kept.default_link),
+            )
         if kept is None or kept.first_start:
             definitions = self._define(None, OWN_SERVER, self.settings.rate_hz, 1, "auto", self.settings.clients)
             if self._store is not None:
@@ -256,7 +254,7 @@ class Bridge:
             for piece in _pieces(chosen):
                 await self._pool(partial(self._remove, piece))
             for client_id in chosen:
-                self._links.pop(client_id, None)  # last: the pool's thread looks here when it closes the socket
+                self._links.of_client.pop(client_id, None)  # last: `moved` looks here while sockets close
             return len(chosen)
 
     async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
@@ -283,7 +281,7 @@ class Bridge:
 
     async def sessions(self, limit: int = 1000) -> tuple[list[dict[str, Any]], int]:
         """The colour server's sessions, raw ones first and newest first, and how many there are."""
-        bodies, total = await self._server(lambda: self._works.session_bodies(limit, self._client_of_address))
+        bodies, total = await self._server(lambda: self._works.session_bodies(limit, self._links.client_of_address))
         return [self._complete_session(body) for body in bodies], total
 
     async def end_session(self, session_id: str) -> None:
@@ -295,22 +293,23 @@ class Bridge:
 
     async def get_link(self, owner_id: str) -> dict[str, Any] | None:
         """The link of a client or session, if it has its own. Raises: RequestError (404) for an unknown owner."""
-        link = self._links.get(owner_id) if owner_id in self._kept else await self._session_link(owner_id)
-        return None if link is None else link.to_body()
+        known = owner_id in self._kept
+        link = self._links.of_client.get(owner_id) if known else await self._links.of_session(owner_id)
+        return _link_body(link)
 
     async def put_link(self, owner_id: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Give a client or session its own link. Raises: RequestError (404, 422, 507)."""
+        """Give a client or session its own link. Raises: RequestError (404, 409, 422, 507)."""
         link = Link.from_body(body)
         await self._set_link(owner_id, link)
         return link.to_body()
 
     async def delete_link(self, owner_id: str) -> None:
-        """Take it away: the default link holds again. Raises: RequestError (404, 507)."""
+        """Take it away: the default link holds again. Raises: RequestError (404, 409, 507)."""
         await self._set_link(owner_id, None)
 
     async def get_default_link(self) -> dict[str, Any] | None:
         """The link of all who have none of their own."""
-        return None if self._default_link is None else self._default_link.to_body()
+        return _link_body(self._links.default)
 
     async def put_default_link(self, body: dict[str, Any]) -> dict[str, Any]:
         """Set it. Raises: RequestError (422, 507)."""
@@ -324,81 +323,27 @@ class Bridge:
 
     async def links(self) -> dict[str, Any]:
         """What is impaired, and since when."""
-        links = {
-            "default": _is_on(self._default_link),
-            "clients": sum(_is_on(link) for link in self._links.values()),
-            "sessions": await self._server(self._works.server.linked_sessions),
-        }
-        if not any(links.values()):
-            self._links_since_unix_ns = None
-        elif self._links_since_unix_ns is None:
-            self._links_since_unix_ns = time.time_ns()
-        since = self._links_since_unix_ns
-        return links | {"since_unix_ms": None if since is None else since // NS_PER_MS}
+        return await self._links.summary()
 
     async def delete_links(self) -> None:
         """Clear every impairment: the default, all clients', all sessions'. Raises: RequestError (507)."""
-        for client_id in list(self._links):
+        for client_id in list(self._links.of_client):
             await self._set_link(client_id, None)
         await self._set_default_link(None)
-        await self._server(self._works.server.clear_session_links)
+        await self._links.clear_sessions()
 
     async def _set_link(self, owner_id: str, link: Link | None) -> None:
         async with self._changing:
             if owner_id in self._kept:
                 await self._keep(lambda store: _keep_link(store, owner_id, link))
-                _put(self._links, owner_id, link)
-                for address, client_id in list(self._client_of_address.items()):
-                    if client_id == owner_id:
-                        await self._server(partial(self._works.server.put_link, address, link))
-                self._mark_links()
+                await self._links.put_for_client(owner_id, link)
             else:
-                await self._server(lambda: self._set_session_link(owner_id, link))
-            await self.links()  # keeps the time of the first impairment
-
-    def _set_session_link(self, session_id: str, link: Link | None) -> None:
-        """Server thread only."""
-        server = self._works.server
-        slot = server.slot_of(session_id)
-        client_id = self._client_of_address.get(server.table.sessions[slot].address)
-        if client_id is not None:
-            raise RequestError(
-                f"this session is the hosted client {client_id}'s: set its link under that id",
-                field="id",
-                status=409,
-                kind="hosted-session",
-            )
-        server.put_session_link(slot, link)
-
-    async def _session_link(self, session_id: str) -> Link | None:
-        server = self._works.server
-        return await self._server(lambda: server.table.sessions[server.slot_of(session_id)].link)
+                await self._links.put_for_session(owner_id, link)
 
     async def _set_default_link(self, link: Link | None) -> None:
         async with self._changing:
-            await self._keep(lambda store: _keep_link(store, "default", link))
-            self._default_link = link
-            await self._server(lambda: self._works.server.put_default_link(link))
-            self._mark_links()
-            await self.links()
-
-    def _mark_links(self) -> None:
-        """Tell the pool's view who has a link."""
-        default_on = _is_on(self._default_link)
-        own = {client_id: _is_on(link) for client_id, link in self._links.items()}
-        self._ask_pool(lambda: self._works.mark_linked(default_on, own))
-
-    def _client_moved(self, client: HostedClient, old: Address | None, new: Address | None) -> None:
-        """A client's socket has another address now. Pool thread only; runs before the client speaks from there."""
-        link = self._links.get(client.id)
-        if old is not None:
-            self._client_of_address.pop(old, None)
-            if link is not None:
-                self._ask_server(lambda: self._works.server.put_link(old, None))
-        if new is not None:
-            self._client_of_address[new] = client.id
-            if link is not None:
-                self._ask_server(lambda: self._works.server.put_link(new, link))
+            await self._keep(lambda store: _keep_link(store, DEFAULT_LINK, link))
+            await self._links.put_default(link)
 
     # -- the whole
 
@@ -417,7 +362,7 @@ class Bridge:
     async def status(self) -> dict[str, Any]:
         """What the page's header line shows."""
         status = await self._pool(self._works.status)
-        status["sessions"] = await self._server(lambda: self._works.session_counts(self._client_of_address))
+        status["sessions"] = await self._server(lambda: self._works.session_counts(self._links.client_of_address))
         status["links"] = await self.links()
         return status
 
@@ -510,12 +455,11 @@ class Bridge:
         ]
 
     def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        link = self._links.get(body["id"])
-        body["link"] = None if link is None else link.to_body()
+        body["link"] = _link_body(self._links.of_client.get(body["id"]))
         return body
 
     def _complete_session(self, body: dict[str, Any]) -> dict[str, Any]:
-        link = self._links.get(body["client_id"] or "")
+        link = self._links.of_client.get(body["client_id"] or "")
         if link is not None:
             body["link"] = link.to_body()
         return body
@@ -525,15 +469,8 @@ def _pieces(items: list[T]) -> list[list[T]]:
     return [items[start : start + _ADDED_AT_ONCE] for start in range(0, len(items), _ADDED_AT_ONCE)]
 
 
-def _is_on(link: Link | None) -> bool:
-    return link is not None and not link.is_off
-
-
-def _put(links: dict[str, Link], owner: str, link: Link | None) -> None:
-    if link is None:
-        links.pop(owner, None)
-    else:
-        links[owner] = link
+def _link_body(link: Link | None) -> dict[str, Any] | None:
+    return None if link is None else link.to_body()
 
 
 def _keep_link(store: Store, owner: str, link: Link | None) -> None:
