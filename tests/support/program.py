@@ -109,7 +109,7 @@ def running(*words: str, command: tuple[str, ...] = COMMAND, **environment: str)
 @contextmanager
 def serving(directory: Path, *words: str, **environment: str) -> Iterator[Program]:
     """`udprism serve` on ports of the kernel's choice, keeping its data in `directory`."""
-    with running("serve", *ANY_PORTS, "--data", str(directory), *words, **environment) as program:
+    with running("serve", *ANY_PORTS, "--data", str(directory), *words, command=COMMAND, **environment) as program:
         yield program
 
 
