@@ -25,6 +25,8 @@ _RENEWAL_NS = 10 * NS_PER_S
 MAX_REPORTS_HZ = 200
 """REPORTs a second of all hosted clients together: beyond two hundred clients each reports less often than once a
 second, so that measuring does not become the load."""
+_REPORTS_TOGETHER_NS = NS_PER_S // 8
+"""Reports leave in bunches, so that their answers come in bunches: a batch of colours with one among them is slow."""
 MAX_CONNECTS_HZ = 200
 """Attempts a second beyond loopback, of all hosted clients together."""
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
@@ -170,7 +172,7 @@ class Asking:
     def send_report(self, slot: int, now_ns: int) -> None:
         sequence = int(self.table.report_sequence[slot])
         self.table.report_sequence[slot] = sequence + 1
-        self.table.timer_ns[slot] = now_ns + self.report_ns(self.table.clients[slot])
+        self.table.timer_ns[slot] = self.report_at_ns(self.table.clients[slot], now_ns)
         figures = self.ledger.report(np.array([slot], np.int32))
         report = wire.Report(
             int(self.table.session_id[slot]),
@@ -221,10 +223,12 @@ class Asking:
             self.table.state[slot] = State.ERROR
             self.table.clients[slot].error = str(error)
 
-    def report_ns(self, client: HostedClient) -> int:
-        """How long a client waits between two reports."""
+    def report_at_ns(self, client: HostedClient, now_ns: int, part: float = 1.0) -> int:
+        """When a client reports next: after this part of the time between two of its reports."""
         fair_ns = max(_REPORT_NS, len(self.table) * NS_PER_S // MAX_REPORTS_HZ)
-        return fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
+        turn_ns = fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
+        at_ns = now_ns + int(part * turn_ns)
+        return -(-at_ns // _REPORTS_TOGETHER_NS) * _REPORTS_TOGETHER_NS
 
     def receiver_drops(self, slots: I32Column) -> I64Column:
         """The kernel's drop counters of these clients' sockets."""

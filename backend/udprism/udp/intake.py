@@ -122,18 +122,20 @@ class Intake:
         woken = np.unique(slot[(table.state[slot] != State.LIVE) & (table.state[slot] != State.PAUSED)])
         table.state[woken] = State.LIVE
         table.attempts[woken] = 0
-        spread_ns = self._rng.random(len(woken))
+        part = self._rng.random(len(woken))
+        report_at_ns = np.full(len(woken), NEVER_NS, np.int64)
         for place, one in enumerate(woken.tolist()):
             client = table.clients[one]
             client.error = None
             client.refused = False
-            spread_ns[place] *= self._asking.report_ns(client)
-            stream = Mode.MEASURED if table.session_id[one] else Mode.PLAIN
+            stream = Mode.PLAIN
+            if table.session_id[one]:
+                stream = Mode.MEASURED
+                report_at_ns[place] = self._asking.report_at_ns(client, now_ns, part[place])
             if table.stream[one] != stream:
                 table.stream[one] = stream
                 table.touch([one])
-        measured = table.session_id[woken] != 0
-        table.timer_ns[woken] = np.where(measured, now_ns + spread_ns.astype(np.int64), NEVER_NS)
+        table.timer_ns[woken] = report_at_ns
 
     def _adopt(self, slot: I32Column, session_id: U32Column, mine: BoolColumn, now_ns: int) -> BoolColumn:
         """Rows of a session that is not the client's: a new stream's first ones, or strays.
