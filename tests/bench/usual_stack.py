@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import random
@@ -76,7 +77,7 @@ def run_app(clients: int, server_port: int) -> None:
         loop = asyncio.get_running_loop()
         transports = []
         for number in range(clients):
-            made = loop.create_datagram_endpoint(lambda number=number: Client(number), local_addr=("127.0.0.1", 0))
+            made = loop.create_datagram_endpoint(functools.partial(Client, number), local_addr=("127.0.0.1", 0))
             transports.append((await made)[0])
             transports[-1].sendto(b"connect", ("127.0.0.1", server_port))
             if number % 50 == 0:

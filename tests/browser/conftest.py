@@ -59,7 +59,9 @@ def browser() -> Iterator[Browser]:
         started = launch(playwright)
         if started is None:
             advice = "no browser: set BROWSER_PATH, or install Chromium, Chrome or Edge"
-            pytest.fail(advice) if os.environ.get("CI") else pytest.skip(advice)
+            if os.environ.get("CI"):
+                pytest.fail(advice)
+            pytest.skip(advice)
         yield started
         started.close()
 
@@ -85,7 +87,12 @@ def crowd_of(clients: int) -> Iterator[str]:
     words = [sys.executable, "-m", "tests.web.fake_bridge", "--port", str(port), "--clients", str(clients)]
     path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
     process = subprocess.Popen(
-        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": path}
+        words,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
     )
     assert process.stdout is not None
     try:

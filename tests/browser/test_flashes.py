@@ -69,11 +69,11 @@ def test_without_the_clock_it_would_flash(visit: Open, product: Program) -> None
 def test_the_counter_counts_a_fade_to_white_and_back_as_one_flash() -> None:
     ramp = np.concatenate([np.arange(0, 256, 16), np.arange(255, -1, -16)]).astype(np.uint8)
     pixels = np.repeat(ramp, 3).reshape(-1, 1, 3)
-    counted = flashes.count(pixels, np.arange(len(pixels)) * 25.0)
+    counted = flashes.count(pixels, np.arange(len(pixels), dtype=np.float64) * 25.0)
     assert (counted.general, counted.red) == (1, 0)
 
 
 def test_the_counter_sees_red() -> None:
     pixels = np.zeros((60, 1, 3), np.uint8)
     pixels[::2, :, 0] = 255
-    assert flashes.count(pixels, np.arange(60) * 16.7).red > MOST_FLASHES
+    assert flashes.count(pixels, np.arange(60, dtype=np.float64) * 16.7).red > MOST_FLASHES

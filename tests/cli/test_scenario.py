@@ -106,7 +106,7 @@ def test_the_shipped_scenarios_are_valid_and_expect_something() -> None:
 
 def test_the_table_shows_those_named_first_and_at_most_ten() -> None:
     plan = Scenario.from_toml('duration_s = 1\nclients = 30\nexpect = ["lost of client-030 == 0"]')
-    row = dict.fromkeys(MEASURES, 0.0)
+    row: dict[str, float | None] = dict.fromkeys(MEASURES, 0.0)
     results = {name: {**row, "loss_ratio": place / 100} for place, name in enumerate(plan.clients)}
     results["all"] = {**row, "loss_ratio": None}
     lines = table(plan, results, evaluate(plan, results)).splitlines()

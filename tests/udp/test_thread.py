@@ -87,7 +87,11 @@ def test_a_body_that_hangs_is_replaced_and_the_old_thread_ends_when_it_wakes() -
 
 def test_a_thread_that_stood_still_because_the_whole_process_did_is_not_replaced(clock: FakeClock) -> None:
     release = threading.Event()
-    thread = SupervisedThread("test", lambda: release.wait(10) and None, lambda error: None, clock.now_ns)
+
+    def body() -> None:
+        release.wait(10)
+
+    thread = SupervisedThread("test", body, lambda error: None, clock.now_ns)
     thread.start()
     clock.advance(60)
     thread.watch()
