@@ -33,7 +33,7 @@ from udprism.udp.departures import Departures
 from udprism.udp.networks import Targets, own_networks
 from udprism.udp.pool import ClientPool
 from udprism.udp.server import ColourServer
-from udprism.udp.sockets import bind_server
+from udprism.udp.sockets import bind_server, dropped_by_kernel
 from udprism.udp.threads_engine import ThreadsEngine
 
 log = logging.getLogger(__name__)
@@ -271,6 +271,7 @@ class Works:
         return {
             "datagrams_sent_total": server.departures.sent,
             "datagrams_refused_by_kernel_total": server.departures.refused,
+            "datagrams_dropped_by_kernel_total": sum(dropped_by_kernel(sock) or 0 for sock in server.sockets),
             "datagrams_received_total": int(ledger.received[:high].sum()),
             "datagrams_lost_total": int(ledger.lost[:high].sum()),
             "server_drops_total": dict(server.drops),
