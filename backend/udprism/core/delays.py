@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from udprism.core.runs import runs_of
 from udprism.core.types import NS_PER_MS, BoolColumn, F64Column, I32Column, I64Column, U8Column
 
 _SUB_BITS = 3
@@ -146,8 +147,7 @@ class Delays:
         count = len(slot)
         order = np.argsort(slot.astype(self._sorted_as), kind="stable")
         slot, transit_ns = slot[order], transit_ns[order]
-        starts = np.flatnonzero(np.diff(slot, prepend=-1))
-        lengths = np.diff(starts, append=count)
+        starts, lengths = runs_of(slot)
         ends = starts + lengths - 1
         clients = slot[starts]
         before_ns = np.empty(count, np.int64)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udprism.core.accounts import Accounts
+from udprism.core.runs import runs_of
 from udprism.core.types import NS_PER_S, BoolColumn, Cause, I32Column, I64Column, U8Column
 from udprism.core.window import DAMAGED, HELD, LOST, OPEN, RECEIVED, Overdue, cause_of
 
@@ -192,6 +193,8 @@ class Losses:
             return NOTHING_DECLARED
         self._ask_for_drops(np.union1d(overdue.slot, unsettled), receiver_drops)
         self._settle(unsettled, hold_ns)
+        if not len(overdue.slot):
+            return NOTHING_DECLARED
         return self._declare(overdue, tails, now_ns, hold_ns)
 
     def _open_tails(self, now_ns: int, hold_ns: int) -> Collection[int]:
@@ -239,13 +242,11 @@ class Losses:
     def _declare(self, overdue: Overdue, tails: Collection[int], now_ns: int, hold_ns: int) -> Declared:
         """Give overdue numbers their causes; the oldest of a client's are the ones that its kernel dropped."""
         accounts, slot, was_open = self._accounts, overdue.slot, overdue.was_open
-        starts = np.flatnonzero(np.diff(slot, prepend=-1))
-        rank = np.arange(len(slot)) - np.repeat(starts, np.diff(starts, append=len(slot)))
         in_process = accounts.in_process[slot]
         cause = np.where(in_process, _UNEXPLAINED, _UNKNOWN)
         # it came, but as nothing that could be recognised
         cause[overdue.state == DAMAGED] = _LINK
-        dropped = (rank < self._room[slot]) & (overdue.state != DAMAGED)
+        dropped = (runs_of(slot).rank() < self._room[slot]) & (overdue.state != DAMAGED)
         cause[dropped] = _RECEIVER
         state = cause | LOST
         if hold_ns:

@@ -28,8 +28,8 @@ _TICK_BITS = 24
 
 
 def tick_of(instant_ns: int) -> int:
-    """An instant as a hole keeps it: in ticks of 16.8 ms, as a signed 16-bit whole number that wraps in 18 minutes."""
-    return (((instant_ns >> _TICK_BITS) + 0x8000) & 0xFFFF) - 0x8000
+    """An instant in ticks of 16.8 ms. A hole keeps its last 16 bits, which wrap in 18 minutes."""
+    return instant_ns >> _TICK_BITS
 
 
 def cause_of(state: int) -> int:
@@ -56,7 +56,8 @@ class Overdue(NamedTuple):
 class Window:
     """States of each client's numbers from highest - width + 1 to highest. Pool thread only.
 
-    holes, held, exceptions: int32[capacity], how many numbers are holes, HELD, and not RECEIVED.
+    holes, held, exceptions: int32[capacity], how many numbers are holes, HELD, and not RECEIVED. first_due_tick,
+    first_arrivals: int64[capacity], while there are holes no one was due earlier, or after fewer arrivals.
     """
 
     def __init__(self, capacity: int, width: int, max_arrivals: int) -> None:
@@ -66,13 +67,15 @@ class Window:
         self.holes = np.zeros(capacity, np.int32)
         self.held = np.zeros(capacity, np.int32)
         self.exceptions = np.zeros(capacity, np.int32)
+        self.first_due_tick = np.zeros(capacity, np.int64)
+        self.first_arrivals = np.zeros(capacity, np.int64)
         # Arrivals since a hole are a difference modulo the type's range, which must be well above the limit.
         arrivals_type = np.uint8 if max_arrivals < 128 else np.uint16
         self._arrivals_mask = int(np.iinfo(arrivals_type).max)
         self._max_arrivals = max_arrivals
         self._mask = width - 1
         self._state = np.zeros(capacity * width, np.uint8)
-        self._due_tick = np.zeros(capacity * width, np.int16)
+        self._due_tick = np.zeros(capacity * width, np.uint16)
         self._arrivals = np.zeros(capacity * width, arrivals_type)
         # Single values are read and written through memoryviews: three times as fast as through the arrays.
         self._state_at = self._state.data
@@ -81,11 +84,13 @@ class Window:
         self._holes_at = self.holes.data
         self._held_at = self.held.data
         self._exceptions_at = self.exceptions.data
+        self._first_due_tick_at = self.first_due_tick.data
+        self._first_arrivals_at = self.first_arrivals.data
 
     @property
     def nbytes_a_client(self) -> int:
         """Bytes of one client's ring and counts, once it is in use."""
-        return self.width * (1 + self._due_tick.itemsize + self._arrivals.itemsize) + 12
+        return self.width * (1 + self._due_tick.itemsize + self._arrivals.itemsize) + 28
 
     # -- one number
 
@@ -119,9 +124,12 @@ class Window:
 
     def open_hole(self, slot: int, number: int, due_tick: int, arrivals: int) -> int:
         """A number did not come. Answers the state that was in its place."""
+        if not self._holes_at[slot]:
+            self._first_due_tick_at[slot] = due_tick
+            self._first_arrivals_at[slot] = arrivals
         old = self.put(slot, number, OPEN)
         at = slot * self.width + (number & self._mask)
-        self._due_tick_at[at] = due_tick
+        self._due_tick_at[at] = due_tick & 0xFFFF
         self._arrivals_at[at] = arrivals & self._arrivals_mask
         return old
 
@@ -139,9 +147,11 @@ class Window:
         return pushed_out + (RECEIVED < self.put(slot, number, RECEIVED) < LOST)
 
     def advance_missing(self, slot: int, highest: int, number: int, due_ns: int) -> int:
-        """As `advance`, but `number` did not come either."""
-        pushed_out = self.advance(slot, highest, number, tick_of(due_ns), 0)
-        self.open_hole(slot, number, tick_of(due_ns), 0)
+        """As `advance`, but `number` did not come either, and all of it is due before any other hole."""
+        due_tick = tick_of(due_ns)
+        pushed_out = self.advance(slot, highest, number, due_tick, 0)
+        self.open_hole(slot, number, due_tick, 0)
+        self._first_due_tick_at[slot] = due_tick
         return pushed_out
 
     def _advance_far(self, slot: int, highest: int, number: int, due_tick: int, arrivals: int) -> int:
@@ -150,8 +160,11 @@ class Window:
         pushed_out = first - highest - 1 + _count_holes(self._state[at])
         self._state[at] = OPEN
         self._state[at[-1]] = RECEIVED
-        self._due_tick[at] = due_tick
+        self._due_tick[at] = due_tick & 0xFFFF
         self._arrivals[at] = arrivals & self._arrivals_mask
+        if not self._holes_at[slot]:
+            self._first_due_tick_at[slot] = due_tick
+            self._first_arrivals_at[slot] = arrivals
         row = self._state[slot * self.width : (slot + 1) * self.width]
         self.holes[slot] = _count_holes(row)
         self.held[slot] = np.count_nonzero(row == HELD)
@@ -176,6 +189,35 @@ class Window:
         """States in the places of many numbers: uint8[n]."""
         return self._state[slot * self.width + (number & self._mask)]
 
+    def skip(
+        self, slot: I64Column, highest: I64Column, ahead: I64Column, due_tick: int, arrivals: I64Column
+    ) -> BoolColumn:
+        """As `advance`, for many clients at once, each by `ahead` > 0 and each at most once.
+
+        Answers for which this was done, bool[n]: not for those where a hole would be pushed out.
+        """
+        starts = np.cumsum(ahead) - ahead
+        owner = np.repeat(np.arange(len(slot)), ahead)
+        offset = np.arange(len(owner)) - starts[owner]
+        at = slot[owner] * self.width + ((highest[owner] + 1 + offset) & self._mask)
+        old = self._state[at]
+        done = ~np.logical_or.reduceat((old > RECEIVED) & (old < LOST), starts)
+        keep = done[owner]
+        owner, at, old = owner[keep], at[keep], old[keep]
+        hole = offset[keep] < ahead[owner] - 1
+        owners = slot[owner]
+        np.add.at(self.exceptions, owners, hole.astype(np.int32) - (old != RECEIVED))
+        np.subtract.at(self.held, owners[old == HELD], 1)
+        self._state[at] = hole  # True is OPEN
+        self._due_tick[at] = due_tick & 0xFFFF
+        self._arrivals[at] = arrivals[owner].astype(self._arrivals.dtype)
+        slot, arrivals = slot[done], arrivals[done]
+        first = self.holes[slot] == 0
+        self.first_due_tick[slot[first]] = due_tick
+        self.first_arrivals[slot[first]] = arrivals[first]
+        self.holes[slot] += (ahead[done] - 1).astype(np.int32)
+        return done
+
     def forget_lost(self, slot: I64Column, number: I64Column, state: U8Column) -> None:
         """Overwrite numbers in lost states (as `states` answered; each place at most once) with received ones."""
         self._state[slot * self.width + (number & self._mask)] = RECEIVED
@@ -189,13 +231,22 @@ class Window:
 
         highest, received: int64[k], beside slots.
         """
+        now_tick = tick_of(now_ns)
+        worth = (self.first_due_tick[slots] < now_tick) | (self.first_arrivals[slots] + self._max_arrivals <= received)
+        worth = worth & (self.holes[slots] > 0) | (self.held[slots] > 0)
+        slots, highest, received = slots[worth], highest[worth], received[worth]
         rows = self._state.reshape(-1, self.width)[slots]
         which, place = np.nonzero((rows - np.uint8(1) < LOST - 1) | (rows == HELD))
         state = rows[which, place]
         at = slots[which] * self.width + place
-        due = np.int16(tick_of(now_ns)) - self._due_tick[at] > 0
+        overtime = (np.uint16(now_tick & 0xFFFF) - self._due_tick[at]).view(np.int16)
         later = received[which].astype(self._arrivals.dtype) - self._arrivals[at]
-        due |= (state < LOST) & (later >= self._max_arrivals)
+        due = (overtime > 0) | ((state < LOST) & (later >= self._max_arrivals))
+        self.first_due_tick[slots] = now_tick + (1 << 15)
+        self.first_arrivals[slots] = received
+        rest = ~due
+        np.minimum.at(self.first_due_tick, slots[which[rest]], now_tick - overtime[rest].astype(np.int64))
+        np.minimum.at(self.first_arrivals, slots[which[rest]], received[which[rest]] - later[rest].astype(np.int64))
         which, place, state = which[due], place[due], state[due]
         number = highest[which] - ((highest[which] - place) & self._mask)
         slot = slots[which]
@@ -207,7 +258,7 @@ class Window:
         at = overdue.slot * self.width + (overdue.number & self._mask)
         self._state[at] = state
         held = state == HELD
-        self._due_tick[at[held]] = tick_of(held_until_ns)
+        self._due_tick[at[held]] = tick_of(held_until_ns) & 0xFFFF
         was_open = overdue.was_open
         np.subtract.at(self.holes, overdue.slot[was_open], 1)
         np.subtract.at(self.held, overdue.slot[~was_open], 1)
