@@ -321,5 +321,8 @@ def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None
             assert closes(await bridge.ledger())
             assert await bridge.delete_clients() == 10_000
             assert (await bridge.list_clients())[1] == 0
+            whole = await bridge.ledger()
+            assert (whole["sent"], whole["received"], whole["lost"]) == (0, 0, 0), "clients take their ledgers along"
+            assert bridge.counters()["datagrams_received_total"] > 10_000, "a counter does not fall"
 
     asyncio.run(main())

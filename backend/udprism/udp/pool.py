@@ -68,6 +68,8 @@ class ClientPool:
         self.receiver = receiver
         self.drops: Counter[str] = Counter()
         self.batches = 0
+        self.removed_received = self.removed_lost = 0
+        """Figures of clients that are gone: a counter for /metrics must not fall."""
         self.inbox = Inbox(receiver.wake)
         self.thread = SupervisedThread("udprism-pool", self._run, given_up)
         self._clock = clock
@@ -115,11 +117,15 @@ class ClientPool:
         return slots
 
     def remove(self, slots: list[int]) -> None:
-        """Disconnect and forget clients."""
+        """Disconnect and forget clients, and their ledgers with them."""
         for slot in slots:
             self.asking.release(slot)
             self.table.remove(slot)
             self.taps.end(slot)
+        column = np.array(slots, np.int32)
+        self.removed_received += int(self.ledger.received_of(column).sum())
+        self.removed_lost += int(self.ledger.lost[column].sum())
+        self.ledger.reset(column)
 
     def pause(self, slot: int, paused: bool) -> None:
         """Disconnect, or connect again; what is still in flight is settled in its time."""
