@@ -98,7 +98,7 @@ class Settings(BaseSettings):
 
     receive_buffer_bytes: int = Field(4 << 20, ge=4096, description="SO_RCVBUF asked for by the server's socket.")
     client_buffer_bytes: int = Field(256 << 10, ge=2048, description="SO_RCVBUF asked for by each hosted client.")
-    coalesce_ms: float = Field(3.0, ge=0, le=100, description="Wait of the pool between two polls of its sockets.")
+    coalesce_ms: float = Field(6.0, ge=0, le=100, description="Wait of the pool between two polls of its sockets.")
     frame_hz: float = Field(25.0, gt=0, le=120, description="Live frames made a second, at most.")
 
     @property
