@@ -15,7 +15,7 @@ from udprism.core import commands, wire
 from udprism.core.admission import Admission, Refuse, Retry
 from udprism.core.link import Link, client_key
 from udprism.core.sessions import Grant, SessionTable
-from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column
+from udprism.core.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
 from udprism.core.wire import ByeReason
 from udprism.core.witness import Witness
 from udprism.errors import RequestError, WireError
