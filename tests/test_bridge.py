@@ -147,6 +147,22 @@ def test_what_the_link_drops_before_the_first_arrival_has_its_cause_too() -> Non
     asyncio.run(main())
 
 
+def test_delays_begin_anew_when_the_link_changes() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            (body,) = await bridge.add_clients()
+            await until(lambda: all_live(bridge, 1))
+            await bridge.put_link(body["id"], {"delay_ms": 60})
+
+            async def slow() -> bool:
+                p50 = (await bridge.get_client(body["id"]))["delay_ms"]["p50"]
+                return p50 is not None and bool(60 <= p50 < 100)
+
+            await until(slow)
+
+    asyncio.run(main())
+
+
 def test_a_foreign_server_that_answers_from_another_port_can_be_a_target() -> None:
     async def main() -> None:
         with foreign_server() as port:

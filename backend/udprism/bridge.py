@@ -50,8 +50,13 @@ class Bridge:
         store: Store | None = None,
         *,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
+        delays_over_all_links: bool = False,
     ) -> None:
-        """Binds the UDP sockets. Raises: BindError, with nothing left open."""
+        """Binds the UDP sockets. Raises: BindError, with nothing left open.
+
+        delays_over_all_links: go on with a client's delays when its link changes. Else they begin anew, so that whoever
+        moves a slider sees what it does.
+        """
         raise_limit()
         self.settings = settings
         self.instance_id = secrets.token_hex(8)
@@ -63,6 +68,7 @@ class Bridge:
         self._works = Works(settings, given_up=given_up, moved=self._links.moved)
         self._links.attach(self._works)
         self._changing = asyncio.Lock()
+        self._delays_over_all_links = delays_over_all_links
         self._taps = 0
         self._store_error: str | None = None
 
@@ -337,6 +343,7 @@ class Bridge:
             if owner_id in self._kept:
                 await self._keep(lambda store: _keep_link(store, owner_id, link))
                 await self._links.put_for_client(owner_id, link)
+                await self._restart_delays([owner_id])
             else:
                 await self._links.put_for_session(owner_id, link)
 
@@ -344,6 +351,11 @@ class Bridge:
         async with self._changing:
             await self._keep(lambda store: _keep_link(store, DEFAULT_LINK, link))
             await self._links.put_default(link)
+            await self._restart_delays([one for one in self._kept if one not in self._links.of_client])
+
+    async def _restart_delays(self, client_ids: list[str]) -> None:
+        if not self._delays_over_all_links:
+            await self._pool(lambda: self._works.restart_delays(client_ids))
 
     # -- the whole
 

@@ -68,7 +68,7 @@ def run(
         udp="127.0.0.1:0", clients=0, ephemeral=True, max_clients=len(plan.clients), max_sessions=len(plan.clients) + 16
     )
     gave_up = threading.Event()
-    bridge = Bridge(settings, given_up=lambda error: gave_up.set())
+    bridge = Bridge(settings, given_up=lambda error: gave_up.set(), delays_over_all_links=True)
     progress = Progress(plan, sys.stderr.isatty())
     try:
         bridge.start()

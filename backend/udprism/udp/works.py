@@ -224,6 +224,12 @@ class Works:
             if slot is not None:
                 self._linked[slot] = on
 
+    def restart_delays(self, client_ids: list[str]) -> None:
+        """These clients' links have changed: their delays and jitter begin anew."""
+        slot_of_id = self.pool.table.slot_of_id
+        slots = [slot_of_id[client_id] for client_id in client_ids if client_id in slot_of_id]
+        self.pool.ledger.delays.restart(np.array(slots, np.int32))
+
     # -- the server's thread
 
     def session_bodies(self, limit: int, client_of: Mapping[Address, str]) -> tuple[list[dict[str, Any]], int]:

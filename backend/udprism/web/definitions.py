@@ -156,7 +156,7 @@ DEFINITIONS: Final = (
         "One-way delay",
         "ms",
         "The receiving kernel's stamp − the sender's stamp. Minimum, median, 95 %, 99 % and maximum, since the "
-        "client was made; percentiles are right within 3.2 %.",
+        "session began or the client's link last changed; percentiles are right within 3.2 %.",
         "RFC 7679",
         _ONE_CLOCK + " Relative delays count from the smallest one seen.",
     ),
