@@ -23,6 +23,8 @@ import pytest
 SECONDS = 2.2
 ONE_WAY = Path(__file__).parents[1] / "support" / "one_way.py"
 DEADLINE_S = 60
+TOO_BUSY = 0.5
+"""Share of late ticks above which both sides, the kernel's timers too, measure the machine and not the link."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ def test_the_link_does_what_netem_does(namespaces: tuple[str, str], peer: Peer) 
     print(f"{peer.name}: netem {kernel}, ours {model}")
     lost = [1 - side["received"] / side["sent"] for side in (kernel, model)]
     assert abs(lost[0] - lost[1]) <= noise_of(lost, kernel["sent"], peer.spread)
+    busy = max(kernel["late_ticks"], model["late_ticks"])
+    if busy > TOO_BUSY:
+        pytest.skip(f"loss agrees; the machine is too busy to compare times ({busy:.0%} of the ticks were late)")
     reordered = [side["reordered"] / side["received"] for side in (kernel, model)]
     late_ticks = kernel["late_ticks"] + model["late_ticks"]
     assert abs(reordered[0] - reordered[1]) <= noise_of(reordered, kernel["sent"], 2) + late_ticks
