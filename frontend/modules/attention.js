@@ -6,6 +6,8 @@ import { ageMs } from "./state.js";
 /** @typedef {import("./messages.js").Attention} Attention */
 
 const SHOWN = 6;
+const SHOWN_NARROW = 3;
+const narrow = matchMedia("(width < 620px)");
 
 export class AttentionList {
   #root = need("attention", HTMLElement);
@@ -24,13 +26,14 @@ export class AttentionList {
 
   tick() {
     const all = this.#world.status?.attention ?? [];
-    const key = JSON.stringify(all) + all.map((one) => (one.why === "silent" ? span(ageMs(this.#world, one.slot)) : "")).join();
+    const most = narrow.matches ? SHOWN_NARROW : SHOWN;
+    const key = most + JSON.stringify(all) + all.map((one) => (one.why === "silent" ? span(ageMs(this.#world, one.slot)) : "")).join();
     if (key === this.#shown) return;
     this.#shown = key;
     this.#root.hidden = all.length === 0;
     const focused = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("data-id") : null;
-    const rows = all.slice(0, SHOWN).map((one) => element("li", {}, this.#button(one)));
-    if (all.length > SHOWN) rows.push(element("li", {}, `and ${all.length - SHOWN}${all.length === 20 ? " or more" : ""} others`));
+    const rows = all.slice(0, most).map((one) => element("li", {}, this.#button(one)));
+    if (all.length > most) rows.push(element("li", {}, `and ${all.length - most}${all.length === 20 ? " or more" : ""} others`));
     this.#list.replaceChildren(...rows);
     if (focused) /** @type {HTMLElement | null} */ (this.#list.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
   }

@@ -1,6 +1,7 @@
 """A real browser in front of the real program, and of one that pretends to have ten thousand clients.
 
-Fixtures that live long are package-scoped: Playwright's event loop, kept for a session, breaks asyncio tests that come later.
+Fixtures that live long are package-scoped: Playwright's event loop, kept for a session, breaks asyncio tests that come
+later.
 """
 
 from __future__ import annotations

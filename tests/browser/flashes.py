@@ -1,8 +1,9 @@
 """Counts flashes as WCAG 2.2 defines them ("general flash and red flash thresholds", success criterion 2.3.1).
 
-A general flash is a pair of opposing changes in relative luminance of 10 % or more of the maximum, where the darker image
-is below 0.80. A red flash is a pair of opposing transitions that involve a saturated red: R/(R+G+B) ≥ 0.8 in linear light,
-and a change of (R − G − B) × 320 by more than 20. Both count only where together they cover a quarter of any 341 × 256 px.
+A general flash is a pair of opposing changes in relative luminance of 10 % or more of the maximum, where the darker
+image is below 0.80. A red flash is a pair of opposing transitions that involve a saturated red: R/(R+G+B) ≥ 0.8 in
+linear light, and a change of (R − G − B) × 320 by more than 20. Both count only where together they cover a quarter of
+any 341 × 256 px.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def count(pixels: npt.NDArray[np.uint8], times_ms: Samples) -> Counted:
 def _opposing(
     values: Samples, least: float, *, darker_below: float = np.inf, saturated: npt.NDArray[np.bool_] | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Where each sample completes a change of at least `least` against the direction of the last; bool[frames, samples].
+    """Where a sample completes a change of at least `least` against the direction of its last; bool[frames, samples].
 
     Zigzag with hysteresis: steps that creep in one direction are one change, as the text's note says of fades.
     """

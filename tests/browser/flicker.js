@@ -52,7 +52,12 @@
         view.setUint32(at + index * 64 + 4, 256, true);
       });
       at += rows.length * 64;
-      for (let cell = 0; cell < rows.length * 256; cell++, at += 4) bytes.set([strong(), strong(), strong(), random() < 40 ? 2 : 1 | ((random() & 3) << 2)], at);
+      // The worst that a ribbon can show: black and white, changing places in every frame; some cells lost, reordered, doubled.
+      const light = this.#frame & 1 ? 255 : 0;
+      for (let cell = 0; cell < rows.length * 256; cell++, at += 4) {
+        const here = cell & 1 ? light : 255 - light;
+        bytes.set([here, here, here, random() < 20 ? 2 : 1 | ((random() < 40 ? 1 : 0) << 2)], at);
+      }
       return bytes.buffer;
     }
   }

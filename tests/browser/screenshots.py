@@ -1,6 +1,7 @@
 """Makes the pictures of the README: `python tests/browser/screenshots.py`, with the project installed in this Python.
 
-lanes.png (ten clients, one of them impaired), wall.png (ten thousand), drawer.png, phone.png: in tests/browser/pictures/.
+lanes.png (ten clients, one of them impaired), wall.png (ten thousand), drawer.png and phone.png go to
+tests/browser/pictures/.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -18,24 +20,35 @@ from support import program
 from support.program import Program
 
 PICTURES = Path(__file__).parent / "pictures"
-IMPAIRED = {"loss_ratio": 0.12, "delay_ms": 40, "jitter_ms": 25, "reorder_ratio": 0.03, "duplicate_ratio": 0.04, "seed": 7}
+IMPAIRED = {
+    "loss_ratio": 0.12,
+    "delay_ms": 40,
+    "jitter_ms": 25,
+    "reorder_ratio": 0.03,
+    "duplicate_ratio": 0.04,
+    "seed": 7,
+}
 NAMES = [f"{place}-{number:02d}" for place in ("north", "east", "south") for number in (1, 2, 3)]
 
 
 def wait_for_pictures(page: Page, seconds: float) -> None:
-    """Until so much has been seen, and then until the last tick's fade is over."""
+    """Until so much has been seen."""
     page.wait_for_function("(n) => performance.now() > n", arg=seconds * 1000)
-    page.wait_for_function("() => performance.now() % 500 > 300")
+    # No fade, so that words and colours are of one moment.
+    page.evaluate("async () => { (await import('/modules/main.js')).clock.fadeMs = 0; }")
 
 
 def take(page: Page, name: str) -> None:
     path = PICTURES / name
     page.screenshot(path=path)
-    print(f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {path.stat().st_size / 1000:.0f} kB")
+    print(
+        f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {path.stat().st_size / 1000:.0f} kB"
+    )
 
 
-def open_page(browser: Browser, address: str, width: int, height: int, theme: str = "light") -> Page:
-    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if theme == "dark" else "light")
+def open_page(browser: Browser, address: str, width: int, height: int, *, dark: bool = False) -> Page:
+    scheme: Literal["dark", "light"] = "dark" if dark else "light"
+    page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     page.goto(address)
     return page
 
@@ -46,7 +59,7 @@ def ten_clients(browser: Browser, served: Program) -> None:
     silent = served.ask("POST", "/api/clients", {"name": "west-01", "rate_hz": 10})["clients"][0]
     lossy = next(each for each in served.get("/api/clients")["clients"] if each["name"] == "north-02")
     page = open_page(browser, served.page + "/", 1280, 800)
-    phone = open_page(browser, served.page + "/", 390, 844, "dark")
+    phone = open_page(browser, served.page + "/", 390, 844, dark=True)
     wait_for_pictures(page, 10)
     served.ask("PUT", f"/api/links/{lossy['id']}", IMPAIRED)
     wait_for_pictures(page, 20)
@@ -54,14 +67,14 @@ def ten_clients(browser: Browser, served: Program) -> None:
     wait_for_pictures(page, 27)
     take(page, "lanes.png")
     take(phone, "phone.png")
-    drawer = open_page(browser, f"{served.page}/?open={lossy['id']}", 1280, 800, "dark")
+    drawer = open_page(browser, f"{served.page}/?open={lossy['id']}", 1280, 800, dark=True)
     wait_for_pictures(drawer, 25)
     take(drawer, "drawer.png")
 
 
 def ten_thousand(browser: Browser) -> None:
     with crowd_of(10_000) as address:
-        page = open_page(browser, f"{address}/?view=wall", 1280, 800, "dark")
+        page = open_page(browser, f"{address}/?view=wall", 1280, 800, dark=True)
         wait_for_pictures(page, 6)
         take(page, "wall.png")
 

@@ -103,7 +103,9 @@ def test_axe_finds_nothing_and_nothing_sticks_out(page: Page, screen: str) -> No
             page.emulate_media(color_scheme=theme)
             found = AxeResults(page.evaluate(RUN_AXE, root))
             assert not found.violations_count, f"{width} px, {theme}: {found.generate_report()}"
-        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), f"{width} px: it scrolls sideways"
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), (
+            f"{width} px: it scrolls sideways"
+        )
 
 
 def test_a_link_holds_the_view_the_filter_and_the_open_client(home: Visit, visit: Open, product: Program) -> None:

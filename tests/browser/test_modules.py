@@ -21,16 +21,34 @@ LIVE = json.loads((GOLDEN / "live.json").read_text())
 PLAIN_FRAME = """(() => {
   const f = m.parseFrame(Uint8Array.from(x.match(/../g) ?? [], (byte) => parseInt(byte, 16)).buffer);
   const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const list = (column) => Array.from(column);
+  const lists = (of) => of && Object.fromEntries(Object.entries(of).map(([k, v]) => [k, Array.from(v)]));
+  const { rgba, state, flags, ageMs } = f;
   return {
-    number: f.number, unix_ms: f.unixMs, slots: f.slots, roster_version: f.rosterVersion, rgba: hex(f.rgba), state: list(f.state),
-    flags: list(f.flags), age_ms: list(f.ageMs),
-    stats: f.stats && { rate: list(f.stats.rate), loss: list(f.stats.loss), jitter: list(f.stats.jitter), delay: list(f.stats.delay) },
-    rows: f.rows.map((row) => ({ slot: row.slot, newest: row.newest, received: row.received, lost: row.lost, sent: row.sent,
-      rate_hz: row.rateHz, loss_ratio: row.lossRatio, jitter_ms: row.jitterMs, delay_ms: row.delayMs, silence_ms: row.silenceMs,
-      cells_hex: hex(row.cells) })),
+    number: f.number, unix_ms: f.unixMs, slots: f.slots, roster_version: f.rosterVersion, rgba: hex(rgba),
+    ...lists({ state, flags, age_ms: ageMs }), stats: lists(f.stats),
+    rows: f.rows.map((row) => ({
+      slot: row.slot, newest: row.newest, received: row.received, lost: row.lost, sent: row.sent, rate_hz: row.rateHz,
+      loss_ratio: row.lossRatio, jitter_ms: row.jitterMs, delay_ms: row.delayMs, silence_ms: row.silenceMs,
+      cells_hex: hex(row.cells),
+    })),
   };
 })()"""
+INSPECT = """(() => {
+  const bytes = m.bytesOf(x);
+  const header = m.readHeader(bytes);
+  const fields = m.fieldsOf(bytes);
+  return {
+    session: header.sessionId, sequence: header.sequence, sent: String(header.sentAtUnixNs), pixels: m.readPixels(bytes),
+    covered: fields.reduce((sum, field) => sum + field.bytes.length, 0), bytes: bytes.length,
+    names: fields.map((field) => field.name),
+  };
+})()"""
+TRY_FRAMES = """x.map((hex) => {
+  try {
+    m.parseFrame(Uint8Array.from(hex.match(/../g) ?? [], (byte) => parseInt(byte, 16)).buffer);
+    return "read";
+  } catch (error) { return error.constructor.name; }
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +90,8 @@ def _flat(value: Any) -> list[int]:
 
 def test_a_frame_that_is_cut_short_is_refused(modules: Visit) -> None:
     whole = LIVE[-1]["hex"]
-    said: Any = modules.import_(
-        "messages",
-        "x.map((hex) => { try { m.parseFrame(Uint8Array.from(hex.match(/../g) ?? [], (b) => parseInt(b, 16)).buffer); return 'read'; }"
-        " catch (e) { return e.constructor.name; } })",
-        ["", "50", whole[: len(whole) // 4 * 2], "51" + whole[2:]],
-    )
+    cut = ["", "50", whole[: len(whole) // 4 * 2], "51" + whole[2:]]
+    said = modules.import_("messages", TRY_FRAMES, cut)
     assert said == ["ProtocolError"] * 4
 
 
@@ -92,13 +106,7 @@ def test_messages_that_are_none_are_refused(modules: Visit) -> None:
 
 def test_the_inspector_names_the_bytes_of_every_golden_datagram(modules: Visit) -> None:
     for vector in WIRE["colours"]:
-        read: Any = modules.import_(
-            "wire",
-            "(() => { const b = m.bytesOf(x); const h = m.readHeader(b); const f = m.fieldsOf(b); return { session: h.sessionId, sequence: h.sequence,"
-            " sent: String(h.sentAtUnixNs), pixels: m.readPixels(b), covered: f.reduce((n, p) => n + p.bytes.length, 0),"
-            " bytes: b.length, names: f.map((p) => p.name) }; })()",
-            vector["hex"],
-        )
+        read: Any = modules.import_("wire", INSPECT, vector["hex"])
         assert read["session"] == vector["session_id"]
         assert read["sequence"] == vector["sequence"]
         assert read["sent"] == vector["sent_at_unix_ns"]
@@ -152,7 +160,8 @@ def test_retries_are_spread_and_never_later_than_fifteen_seconds(modules: Visit)
 
 def test_unknown_numbers_are_dashes_and_a_small_loss_is_not_nothing(modules: Visit) -> None:
     said = modules.import_(
-        "format", "[m.percent(NaN), m.percent(null), m.percent(0), m.percent(0.0001), m.percent(0.234), m.milliseconds(0.037), m.perSecond(9.98)]"
+        "format",
+        "[NaN, null, 0, 0.0001, 0.234].map(m.percent).concat(m.milliseconds(0.037), m.perSecond(9.98))",
     )
     assert said == ["–", "–", "0.0 %", "< 0.1 %", "23 %", "37 µs", "10.0/s"]
 

@@ -167,7 +167,9 @@ def test_a_number_explains_itself(page: Page) -> None:
 
 
 def test_every_term_on_the_page_is_defined(page: Page) -> None:
-    defined = page.evaluate("async () => (await (await fetch('/api/definitions')).json()).definitions.map((each) => each.id)")
+    defined = page.evaluate(
+        "async () => (await (await fetch('/api/definitions')).json()).definitions.map((each) => each.id)"
+    )
     asked = page.evaluate("() => [...document.querySelectorAll('[data-term]')].map((each) => each.dataset.term)")
     assert set(asked) <= set(defined)
 
