@@ -33,6 +33,11 @@ def test_two_measured_tries_a_second_apart_come_before_the_bare_connect(draw: fl
     assert [one.wait_ns for one in tries[:2]] == [NS_PER_S, NS_PER_S]
 
 
+def test_a_target_that_once_sent_a_measured_stream_is_asked_for_another_kind_only_after_a_while() -> None:
+    tries = [attempt(Mode.AUTO, n, loopback=True, refused=False, draw=0.5, was_measured=True) for n in range(11)]
+    assert [one.measured for one in tries] == [True] * 8 + [False, True, False]
+
+
 @given(draws, st.integers(0, 1000), st.sampled_from([Mode.AUTO, Mode.MEASURED, Mode.PLAIN]), st.booleans())
 def test_waits_stay_between_1_and_30_seconds(draw: float, number: int, mode: Mode, refused: bool) -> None:
     one = attempt(mode, number, loopback=False, refused=refused, draw=draw)

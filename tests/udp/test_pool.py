@@ -43,6 +43,29 @@ def hosted(bridge: Bridge, server: socket.socket) -> tuple[str, Address]:
     return body["id"], address
 
 
+def test_a_measured_server_that_was_replaced_by_a_plain_one_is_heard_again(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("udprism.core.clients.UNANSWERED_BEFORE_DOUBT", 2)  # eight tries take twenty seconds
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, silent_after_s=0.1))
+    bridge.start()
+    try:
+        target = f"127.0.0.1:{server.getsockname()[1]}"
+        (body,) = asyncio.run(bridge.add_clients(target=target, rate_hz=1000))
+        _, address = server.recvfrom(2048)
+        server.sendto(wire.encode_colour(wire.Colour(SESSION, 0, 0, b"\xff\0\0")), address)
+        data = b""
+        while data != b"connect":
+            data, address = server.recvfrom(2048)
+        server.sendto(b"green", address)
+        until_s = time.monotonic() + DEADLINE_S
+        while (client := asyncio.run(bridge.get_client(body["id"])))["last_colour"]["name"] != "green":
+            assert time.monotonic() < until_s
+        assert client["stream"] == "plain"
+    finally:
+        bridge.stop()
+
+
 def heard(bridge: Bridge, client_id: str, sequence: int) -> bool:
     async def read() -> bool:
         return any(row["sequence"] == sequence for row in await bridge.datagrams(client_id, 10))

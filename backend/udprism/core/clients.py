@@ -13,6 +13,8 @@ import numpy as np
 from udprism.core.types import NEVER_NS, NS_PER_S, Address, I32Column, Mode, State
 
 UNANSWERED_BEFORE_FALLBACK = 2
+UNANSWERED_BEFORE_DOUBT = 8
+"""After so many tries, a target that once sent a measured stream may have been replaced by a server of another kind."""
 _FIRST_WAIT_NS = NS_PER_S
 _LONGEST_WAIT_NS = 30 * NS_PER_S
 _LONGEST_LOOPBACK_WAIT_NS = 4 * NS_PER_S
@@ -26,12 +28,15 @@ class Attempt(NamedTuple):
     wait_ns: int
 
 
-def attempt(mode: Mode, number: int, *, loopback: bool, refused: bool, draw: float) -> Attempt:
+def attempt(
+    mode: Mode, number: int, *, loopback: bool, refused: bool, draw: float, was_measured: bool = False
+) -> Attempt:
     """What to send as try `number` (0, 1, …), and how long to wait for an answer.
 
     draw: uniform in [0, 1). Two measured tries a second apart, then the bare `connect` and the measured one in turn,
     1 to 30 s apart with full jitter (to 4 s on loopback, where a retry costs nobody anything). A target that
-    *refuses* is there but has no server yet: that is no reason to fall back.
+    *refuses* is there but has no server yet: that is no reason to fall back. One that has sent a measured stream
+    (`was_measured`) is asked for nothing else at first: a bare `connect` would end the session that it may still serve.
     """
     tried = number if refused else max(0, number - UNANSWERED_BEFORE_FALLBACK)
     longest_ns = _LONGEST_LOOPBACK_WAIT_NS if loopback else _LONGEST_WAIT_NS
@@ -43,6 +48,8 @@ def attempt(mode: Mode, number: int, *, loopback: bool, refused: bool, draw: flo
         return Attempt(False, wait_ns)
     if number < UNANSWERED_BEFORE_FALLBACK:
         return Attempt(True, _FIRST_WAIT_NS)
+    if was_measured and number < UNANSWERED_BEFORE_DOUBT:
+        return Attempt(True, wait_ns)
     return Attempt((number - UNANSWERED_BEFORE_FALLBACK) % 2 == 1, wait_ns)
 
 
@@ -135,10 +142,14 @@ class ClientTable:
         """Begin anew to ask for a stream."""
         self.state[slot] = State.CONNECTING
         self.stream[slot] = Mode.AUTO
-        self.session_id[slot] = 0
-        self.witnessed[slot] = False
+        self.forget_session(slot)
         self.attempts[slot] = 0
         self.timer_ns[slot] = now_ns
+
+    def forget_session(self, slot: int) -> None:
+        """Whatever comes next, plain or measured, is a new stream."""
+        self.session_id[slot] = 0
+        self.witnessed[slot] = False
 
     def touch(self, slots: Iterable[int]) -> None:
         """What the roster says of these slots has changed."""

@@ -126,7 +126,16 @@ class Asking:
         number = int(self.table.attempts[slot])
         self.table.attempts[slot] = number + 1
         mode = client.mode if client.falls_back or client.mode == Mode.PLAIN else Mode.MEASURED
-        what = attempt(mode, number, loopback=client.loopback, refused=client.refused, draw=float(self._rng.random()))
+        what = attempt(
+            mode,
+            number,
+            loopback=client.loopback,
+            refused=client.refused,
+            draw=float(self._rng.random()),
+            was_measured=bool(self.table.session_id[slot]),
+        )
+        if not what.measured:
+            self.table.forget_session(slot)  # or the plain stream that it asks for would be a stray
         if not what.measured and client.connected:
             self._reopen_unconnected(slot, client)
         self.table.timer_ns[slot] = now_ns + what.wait_ns
