@@ -12,7 +12,7 @@ export function describeSession(session) {
   const joined = session.age_ms < JUST_NOW_MS ? "joined just now" : `joined ${span(session.age_ms)} ago`;
   const unsent = session.unsent.link + session.unsent.sender_kernel;
   const reported = session.reported;
-  const heard = reported ? `${count(reported.received)} received, ${count(reported.lost)} lost (client’s report, ${span(reported.age_ms)} old)`
+  const heard = reported ? `${count(reported.received)} received, ${count(reported.lost)} lost`
     : session.stream === "plain" ? "send side only" : "no report yet";
   return [joined, perSecond(session.rate_hz), count(session.sent), count(unsent), heard];
 }
@@ -21,7 +21,7 @@ class SessionRow {
   element = element("tr", {});
   #open = element("button", { type: "button", class: "plain" });
   #kind = element("span", { class: "tag" });
-  #cells = ["Joined", "Rate", "Sent", "Held back", "At the other end"].map((label) => element("td", { "data-label": label }));
+  #cells = ["Joined", "Rate", "Sent", "Held back", "Reported by the client"].map((label) => element("td", { "data-label": label }));
   #last = element("td", { class: "session-last", "data-label": "Answers" });
   #colour = element("span", { class: "dot", "aria-hidden": "true" });
 
@@ -52,7 +52,7 @@ export class ServerView {
     const body = element("tbody", {});
     const title = element("h3", {});
     const nothing = element("p", { class: "hint" });
-    const heads = ["Client", "Joined", "Rate", "Sent", "Held back", "At the other end", "Answers"];
+    const heads = ["Client", "Joined", "Rate", "Sent", "Held back", "Reported by the client", "Answers"];
     const table = element("table", { class: "sessions" }, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))), body);
     this.#body.append(element("section", { class: "session-group" }, title, nothing, table));
     return { kind, body, title, nothing, table };

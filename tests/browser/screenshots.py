@@ -41,9 +41,7 @@ def wait_for_pictures(page: Page, seconds: float) -> None:
 def take(page: Page, name: str) -> None:
     path = PICTURES / name
     page.screenshot(path=path)
-    print(
-        f"{path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}: {path.stat().st_size / 1000:.0f} kB"
-    )
+    print(f"{name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 def open_page(browser: Browser, address: str, width: int, height: int, *, dark: bool = False) -> Page:

@@ -38,7 +38,8 @@ INSPECT = """(() => {
   const header = m.readHeader(bytes);
   const fields = m.fieldsOf(bytes);
   return {
-    session: header.sessionId, sequence: header.sequence, sent: String(header.sentAtUnixNs), pixels: m.readPixels(bytes),
+    session: header.sessionId, sequence: header.sequence, sent: String(header.sentAtUnixNs),
+    pixels: m.readPixels(bytes),
     covered: fields.reduce((sum, field) => sum + field.bytes.length, 0), bytes: bytes.length,
     names: fields.map((field) => field.name),
   };
