@@ -199,6 +199,9 @@ class ColourServer:
 
     def _tick(self, now_ns: int) -> None:
         self._last_tick_ns = now_ns
+        # What was held back goes first, so that a new datagram does not overtake it by accident.
+        if self.departures.next_release_ns <= now_ns:
+            self.departures.release(now_ns)
         slot = self.table.due(now_ns)
         if len(slot):
             # A quarter of the fastest stream's period, which is due at every tick or nearly.
@@ -209,8 +212,6 @@ class ColourServer:
             self._lag_window_ns = max(self._lag_window_ns, lag_ns)
             self.lag_ns = max(self.lag_ns, lag_ns)
             self.departures.send_due(slot, now_ns)
-        if self.departures.next_release_ns <= now_ns:
-            self.departures.release(now_ns)
         for address in self.departures.take_unreachable():
             self._strike(address)
 
