@@ -25,6 +25,8 @@ class Raw:
 
     sock: socket.socket
     heard: list[tuple[int, int]] = field(default_factory=list)
+    told: bool = False
+    """Whether the server has said BYE."""
 
     @property
     def missing(self) -> int:
@@ -111,3 +113,5 @@ class Fleet:
             if len(data) >= wire.MIN_COLOUR_BYTES and data[2] == wire.Kind.COLOUR:
                 *_, sequence, sent_at_unix_ns = _HEADER.unpack_from(data)
                 raw.heard.append((sequence, sent_at_unix_ns))
+            elif data[2:3] == bytes((wire.Kind.BYE,)):
+                raw.told = True

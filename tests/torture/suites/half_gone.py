@@ -49,7 +49,8 @@ def run(scale: float, rng: Random) -> Figure:
         wait_until(lambda: metrics(served)["sessions"] == count // 2)
     return Figure(
         f"{count // 2:,} of {count:,} gone: reaped after {reaped_s * RATE_HZ:.1f} ticks; the others: "
-        f"{missing} missing, {skipped:.0f} ticks skipped, longest gap {gap:.2f} periods; a plain socket hears of {_told()} of 10 dead",
+        f"{missing} missing, {skipped:.0f} ticks skipped, longest gap {gap:.2f} periods; "
+        f"a plain socket hears of {_told()} of 10 dead",
         0 < reaped_s * RATE_HZ <= 2 + _SLACK_TICKS and missing == 0 and skipped == 0 and gap < 2,
     )
 
