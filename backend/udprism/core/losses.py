@@ -14,7 +14,7 @@ import numpy as np
 from udprism.core.accounts import Accounts
 from udprism.core.runs import runs_of
 from udprism.core.types import NS_PER_S, BoolColumn, Cause, I32Column, I64Column, U8Column
-from udprism.core.window import DAMAGED, HELD, LOST, OPEN, RECEIVED, Overdue, cause_of
+from udprism.core.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, RECEIVED, Overdue, cause_of
 
 MAX_PENDING_REPORTS = 65_536
 
@@ -240,19 +240,24 @@ class Losses:
         accounts.unsettled[slots] = 0
 
     def _declare(self, overdue: Overdue, tails: Collection[int], now_ns: int, hold_ns: int) -> Declared:
-        """Give overdue numbers their causes; the oldest of a client's are the ones that its kernel dropped."""
+        """Give overdue numbers their causes.
+
+        As many of a client's as its kernel dropped are put down to that: the oldest first, damaged ones last.
+        """
         accounts, slot, was_open = self._accounts, overdue.slot, overdue.was_open
         in_process = accounts.in_process[slot]
         cause = np.where(in_process, _UNEXPLAINED, _UNKNOWN)
-        # it came, but as nothing that could be recognised
-        cause[overdue.state == DAMAGED] = _LINK
-        dropped = (runs_of(slot).rank() < self._room[slot]) & (overdue.state != DAMAGED)
+        damaged = (overdue.state == DAMAGED) | (overdue.state == HELD_DAMAGED)
+        cause[damaged] = _LINK  # it came, but as nothing that could be recognised
+        rank = np.empty(len(slot), np.int64)
+        rank[np.lexsort((damaged, slot))] = runs_of(slot).rank()
+        dropped = rank < self._room[slot]
         cause[dropped] = _RECEIVER
         state = cause | LOST
         if hold_ns:
-            may_come = (cause == _UNEXPLAINED) & was_open & ~np.isin(slot, list(tails))
+            may_come = in_process & ~dropped & was_open & ~np.isin(slot, list(tails))
             cause[may_come] = _LINK
-            state[may_come] = HELD
+            state[may_come] = np.where(damaged[may_come], HELD_DAMAGED, HELD)
         self._window.declare(overdue, state.astype(np.uint8), now_ns + hold_ns + self._loss_after_ns)
         np.add.at(accounts.lost, slot[was_open], 1)
         np.subtract.at(accounts.lost_by_cause[_LINK], slot[~was_open], 1)

@@ -20,8 +20,9 @@ DAMAGED = 2
 LOST = 8
 """Plus a Cause: declared lost. What lies between RECEIVED and LOST is a hole."""
 _CAUSE_BITS = 7
-HELD = LOST | _CAUSE_BITS
-"""Declared lost, and counted under LINK for as long as the link model may still hold it back."""
+HELD_DAMAGED = LOST | 6
+HELD = LOST | 7
+"""Declared lost, and counted under LINK for as long as the link model may still hold it back. From HELD_DAMAGED on."""
 _FEW = 8
 """Up to here single bytes are quicker than arrays."""
 _TICK_BITS = 24
@@ -34,13 +35,13 @@ def tick_of(instant_ns: int) -> int:
 
 def cause_of(state: int) -> int:
     """The Cause under which a number in a lost state is counted."""
-    return int(Cause.LINK) if state == HELD else state & _CAUSE_BITS
+    return int(Cause.LINK) if state >= HELD_DAMAGED else state & _CAUSE_BITS
 
 
 class Overdue(NamedTuple):
     """Numbers that are due to be declared, by client, oldest first. All columns have one length.
 
-    state: uint8[n], OPEN, DAMAGED or HELD.
+    state: uint8[n], OPEN, DAMAGED, HELD_DAMAGED or HELD.
     """
 
     slot: I64Column
@@ -112,13 +113,13 @@ class Window:
                 self._exceptions_at[slot] += 1
             elif old < LOST:
                 self._holes_at[slot] -= 1
-            elif old == HELD:
+            elif old >= HELD_DAMAGED:
                 self._held_at[slot] -= 1
             if state == RECEIVED:
                 self._exceptions_at[slot] -= 1
             elif state < LOST:
                 self._holes_at[slot] += 1
-            elif state == HELD:
+            elif state >= HELD_DAMAGED:
                 self._held_at[slot] += 1
         return old
 
@@ -167,7 +168,7 @@ class Window:
             self._first_arrivals_at[slot] = arrivals
         row = self._state[slot * self.width : (slot + 1) * self.width]
         self.holes[slot] = _count_holes(row)
-        self.held[slot] = np.count_nonzero(row == HELD)
+        self.held[slot] = np.count_nonzero(row >= HELD_DAMAGED)
         self.exceptions[slot] = np.count_nonzero(row)
         return pushed_out
 
@@ -207,7 +208,7 @@ class Window:
         hole = offset[keep] < ahead[owner] - 1
         owners = slot[owner]
         np.add.at(self.exceptions, owners, hole.astype(np.int32) - (old != RECEIVED))
-        np.subtract.at(self.held, owners[old == HELD], 1)
+        np.subtract.at(self.held, owners[old >= HELD_DAMAGED], 1)
         self._state[at] = hole  # True is OPEN
         self._due_tick[at] = due_tick & 0xFFFF
         self._arrivals[at] = arrivals[owner].astype(self._arrivals.dtype)
@@ -222,7 +223,7 @@ class Window:
         """Overwrite numbers in lost states (as `states` answered; each place at most once) with received ones."""
         self._state[slot * self.width + (number & self._mask)] = RECEIVED
         np.subtract.at(self.exceptions, slot, 1)
-        held = state == HELD
+        held = state >= HELD_DAMAGED
         if held.any():
             np.subtract.at(self.held, slot[held], 1)
 
@@ -236,7 +237,7 @@ class Window:
         worth = worth & (self.holes[slots] > 0) | (self.held[slots] > 0)
         slots, highest, received = slots[worth], highest[worth], received[worth]
         rows = self._state.reshape(-1, self.width)[slots]
-        which, place = np.nonzero((rows - np.uint8(1) < LOST - 1) | (rows == HELD))
+        which, place = np.nonzero((rows - np.uint8(1) < LOST - 1) | (rows >= HELD_DAMAGED))
         state = rows[which, place]
         at = slots[which] * self.width + place
         overtime = (np.uint16(now_tick & 0xFFFF) - self._due_tick[at]).view(np.int16)
@@ -257,7 +258,7 @@ class Window:
         """Give overdue numbers their lost states: uint8[n], LOST | cause, or HELD until an instant."""
         at = overdue.slot * self.width + (overdue.number & self._mask)
         self._state[at] = state
-        held = state == HELD
+        held = state >= HELD_DAMAGED
         self._due_tick[at[held]] = tick_of(held_until_ns) & 0xFFFF
         was_open = overdue.was_open
         np.subtract.at(self.holes, overdue.slot[was_open], 1)

@@ -153,6 +153,8 @@ class Departures:
             return batch
         later = np.flatnonzero(~now)
         held = batch.take(later)
+        # at once: the receiver must know for how long to wait before it misses the first of these
+        self._witness.hold_ns = max(self._witness.hold_ns, int(verdict.release_ns[later].max()) - now_ns)
         self._hold(held, verdict.release_ns[later], verdict.dropped[later], count=True)
         left = np.flatnonzero(now)
         return batch.take(left)
