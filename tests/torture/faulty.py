@@ -1,13 +1,14 @@
 """`python faulty.py serve …`: the program as it is, with a door through which a test breaks it from inside.
 
 Datagrams to the port that it prints as `control`: `die server`, `hang pool 5` (seconds): the thread runs a callable
-that raises or sleeps. SIGUSR1 keeps the event loop's thread busy for STALL_S, without a pause. SIGUSR2 prints how many
-tasks the event loop has.
+that raises or sleeps; `tasks`: answers how many tasks the event loop has. SIGUSR1 keeps the event loop's thread busy
+for STALL_S, without a pause.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import socket
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import udprism.bridge
 
@@ -46,7 +48,12 @@ class FaultyBridge(Bridge):
 
     def _obey(self, control: socket.socket) -> None:
         while True:
-            what, which, *seconds = control.recv(100).decode().split()
+            data, asker = control.recvfrom(100)
+            if data == b"tasks":
+                _askers.append((control, asker))
+                os.kill(os.getpid(), signal.SIGUSR2)
+                continue
+            what, which, *seconds = data.decode().split()
             thread = self._works.server if which == "server" else self._works.pool
             thread.inbox.submit(_die if what == "die" else _sleeper(float(seconds[0])))
 
@@ -65,19 +72,37 @@ def _stall(number: int, frame: object) -> None:
         pass
 
 
+_askers: list[tuple[socket.socket, Any]] = []
+
+
 def _count_tasks(number: int, frame: object) -> None:
-    print(f"tasks {len(asyncio.all_tasks(asyncio.get_running_loop()))}", flush=True)
+    control, asker = _askers.pop()
+    control.sendto(str(len(asyncio.all_tasks(asyncio.get_running_loop()))).encode(), asker)
 
 
 def tell(program: Program, fault: str) -> None:
     """Break something in a program that was started with COMMAND."""
+    with _door(program) as sock:
+        sock.send(fault.encode())
+
+
+def tasks(program: Program) -> int:
+    """How many tasks its event loop has."""
+    with _door(program) as sock:
+        sock.send(b"tasks")
+        return int(sock.recv(100))
+
+
+def _door(program: Program) -> socket.socket:
     (port,) = re.findall(r"control +(\d+)", "".join(program.output))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.sendto(fault.encode(), ("127.0.0.1", int(port)))
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(60)
+    sock.connect(("127.0.0.1", int(port)))
+    return sock
 
 
 if __name__ == "__main__":
     udprism.bridge.Bridge = FaultyBridge  # type: ignore[misc]
     signal.signal(signal.SIGUSR1, _stall)
-    signal.signal(signal.SIGUSR2, _count_tasks)
+    signal.signal(signal.SIGUSR2, _count_tasks)  # only the loop's own thread may look at its tasks
     main()
