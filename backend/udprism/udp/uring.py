@@ -86,6 +86,8 @@ class UringReceiver:
         self._length = self._batch.view(np.int32)[:, _LENGTH_AT // 4]
         self._stamp_s, self._stamp_ns = self._batch.view(np.int64)[:, _STAMP_AT // 8 : _STAMP_AT // 8 + 2].T
         self._received_unix_ns = np.zeros(max_batch, np.int64)
+        self._in_use = threading.Lock()
+        """A thread that hangs may wake up in the midst of `poll`; the one that replaces it waits for that."""
         self._ring = self._open_ring()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._watch_wake()
@@ -127,6 +129,10 @@ class UringReceiver:
 
     def poll(self, timeout_s: float) -> Arrivals:
         """See `arrivals.Receiver`."""
+        with self._in_use:
+            return self._poll(timeout_s)
+
+    def _poll(self, timeout_s: float) -> Arrivals:
         self.errors = []
         if self._thread != threading.get_ident():
             self._move_here()
