@@ -162,8 +162,7 @@ class LossyPath:
         for slot, number, cause in reports:
             where = np.array([slot], np.int32), np.array([number], np.int64)
             if cause != CORRUPT:
-                self.ledger.report_unsent(*where, np.array([cause], np.uint8))
-                self.history.mark_lost(*where, np.array([cause], np.uint8))
+                self.history.mark_lost(*self.ledger.report_unsent(*where, np.array([cause], np.uint8)))
             elif self.ledger.report_corrupt(*where)[0]:
                 self.corrupt_later.append((slot, number, cause))
             else:

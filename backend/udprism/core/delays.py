@@ -4,8 +4,8 @@ Arrivals go into a buffer and are worked up together, at the latest when somebod
 rows instead of one for each batch.
 
 Jitter: RFC 3550 section 6.4.1 over arrivals, duplicates too. Histogram: HdrHistogram's idea, eight buckets to an
-octave and linear within one, so a percentile is off by at most an eighth. Delay is reception minus sending where both
-ends share a clock; otherwise it is relative to the smallest one of the session.
+octave and linear within one, so a percentile is off by at most an eighth and 1 µs. Delay is reception minus sending
+where both ends share a clock; otherwise it is relative to the smallest one of the session.
 """
 
 from __future__ import annotations

@@ -114,6 +114,7 @@ class History:
         block["received_unix_ns"] = received_unix_ns
         block["size_bytes"] = length
         block["payload"][:, :width] = rows[:, :width]
+        block["payload"][:, width:] = 0
         cell = block["cell"]
         cell[:, :3] = rgb
         # REORDERED is the cell's own bit; LATE is RECEIVED + 2
@@ -137,9 +138,9 @@ class History:
 
     def mark_lost(self, slot: I32Column, extended: I64Column, cause: U8Column) -> None:
         """These numbers were declared lost, or their cause is known now. What was received stays so."""
-        top = self._top[slot]
-        near = (extended > top - self.depth) & (extended < top + self.depth)
-        slot, extended, cause = slot[near], extended[near], cause[near]
+        np.maximum.at(self._top, slot, extended)
+        kept = extended > self._top[slot] - self.depth
+        slot, extended, cause = slot[kept], extended[kept], cause[kept]
         at = slot * np.int64(self.depth) + (extended & self._mask)
         number = extended.astype(np.uint32)
         here = self._rows[at]
@@ -149,7 +150,6 @@ class History:
         block["number"] = number
         block["cell"][:, 3] = Fate.LOST | (cause << CELL_CAUSE_SHIFT)
         self._opaque[at] = block.view(self._opaque.dtype)
-        np.maximum.at(self._top, slot, extended)
 
     def mark_corrupt(self, slot: I32Column, extended: I64Column) -> None:
         """These numbers were damaged on their way, where they have come."""

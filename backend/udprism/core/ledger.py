@@ -276,9 +276,9 @@ class Ledger(Accounts):
         """How many numbers these clients' sessions were issued so far, where the sender is in this process."""
         self.issued[slots] = np.maximum(self.issued[slots], next_sequence)
 
-    def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> None:
-        """Datagrams that never left, by extended number, and why."""
-        self._losses.report_unsent(slot, sequence, cause)
+    def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> Declared:
+        """Datagrams that never left, by extended number, and why; see `Losses.report_unsent`."""
+        return self._losses.report_unsent(slot, sequence, cause)
 
     def report_corrupt(self, slot: I32Column, sequence: I64Column) -> BoolColumn:
         """Datagrams that left damaged. Answers which have not come yet, bool[n]: ask again for these."""

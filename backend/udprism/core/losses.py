@@ -54,6 +54,7 @@ class Losses:
         self._tail_due_ns = np.zeros(capacity, np.int64)
         self._pending: dict[int, dict[int, int]] = {}
         self._pending_count = 0
+        self._reported: list[tuple[int, int, int]] = []
         self._drops_used_at = self._drops_used.data
 
     def reset(self, slots: I32Column) -> None:
@@ -78,13 +79,25 @@ class Losses:
 
     # -- what the witness reports
 
-    def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> None:
-        """Datagrams that never left. Numbers beyond the next one wait for their turn: what lies between may come."""
+    def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> Declared:
+        """Datagrams that never left.
+
+        Numbers beyond the next one wait for their turn, because what lies before them may still come. Answers which
+        are lost now; the others are in the answer of a later call or of `expire`.
+        """
         for one, number, why in zip(slot.tolist(), sequence.tolist(), cause.tolist(), strict=True):
             if not self._lose(one, number, why):
                 self._keep_pending(one, number, why)
             elif one in self._pending:
                 self._apply_pending(one)
+        return self._take_reported()
+
+    def _take_reported(self) -> Declared:
+        if not self._reported:
+            return NOTHING_DECLARED
+        slot, number, cause = zip(*self._reported, strict=True)
+        self._reported.clear()
+        return Declared(np.array(slot, np.int32), np.array(number, np.int64), np.array(cause, np.uint8))
 
     def report_corrupt(self, slot: I32Column, sequence: I64Column) -> BoolColumn:
         """Datagrams that left damaged; they count once they have come. Answers which have not yet: ask again."""
@@ -116,6 +129,7 @@ class Losses:
             self.forget_cause(slot, old)
         window.put(slot, number, LOST | cause)
         accounts.by_cause_at[cause][slot] += 1
+        self._reported.append((slot, number, cause))
         return True
 
     def forget_cause(self, slot: int, state: int) -> None:
@@ -173,7 +187,7 @@ class Losses:
     # -- what is overdue
 
     def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
-        """Declare lost what is overdue; cheap where nothing is.
+        """Declare lost what is overdue; cheap where nothing is. Answers what is lost now, or has another cause.
 
         receiver_drops: cumulative drops by the kernel of these clients' sockets, int64[k]; asked only where
         something is overdue. hold_ns: for how long a link model in this process may still hold a datagram back. A
@@ -181,6 +195,17 @@ class Losses:
         """
         for slot in list(self._pending):
             self._apply_pending(slot)
+        reported = self._take_reported()
+        declared = self._declare_overdue(now_ns, receiver_drops, hold_ns)
+        if not len(reported.slot):
+            return declared
+        return Declared(
+            np.concatenate((reported.slot, declared.slot)),
+            np.concatenate((reported.extended, declared.extended)),
+            np.concatenate((reported.cause, declared.cause)),
+        )
+
+    def _declare_overdue(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
         accounts, window = self._accounts, self._window
         tails = self._open_tails(now_ns, hold_ns)
         used = slice(0, accounts.high)

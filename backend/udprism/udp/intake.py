@@ -311,8 +311,7 @@ class Intake:
             self._begin_sessions(np.array(found, np.int32), self._clock.now_ns())
 
     def _lose(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> None:
-        self.ledger.report_unsent(slot, sequence, cause)
-        self.history.mark_lost(slot, sequence, cause)
+        self.history.mark_lost(*self.ledger.report_unsent(slot, sequence, cause))
 
     def _mark_corrupt(self, reports: list[tuple[I32Column, I64Column]]) -> None:
         for slot, sequence in reports[-_MOST_CORRUPT_WAITING:]:
