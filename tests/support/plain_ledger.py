@@ -88,7 +88,7 @@ class PlainLedger:
         return number, flags
 
     def _judge_far(self, sequence: int, number: int, now_ns: int) -> tuple[int, int]:
-        if self.suspect is not None and 0 < abs(nearest(sequence, self.suspect) - self.suspect) <= self.window // 2:
+        if self.suspect is not None and 0 < nearest(sequence, self.suspect) - self.suspect <= self.window // 2:
             first = nearest(self.suspect, self.highest)
             if first > self.highest or not self.in_process:
                 self.jumps += 1

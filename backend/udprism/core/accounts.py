@@ -200,6 +200,13 @@ class Accounts:
         sums = {"sent": sent, "received": received, "lost": lost, "in_flight": sent - received - lost}
         return sums | counts | {"lost_by_cause": causes}
 
+    def anomalies(self, slot: int) -> dict[str, int] | None:
+        """What no honest sender on a healthy path does, counted; None where there are no numbers to tell it by."""
+        if not self.measured[slot]:
+            return None
+        names = ("jumps", "beyond_window", "negative_delays")
+        return {name: int(getattr(self, name)[slot]) for name in names}
+
     def delay_body(self, slot: int) -> dict[str, float | None]:
         """One client's delays in ms, relative to the smallest where no clock is shared."""
         return self.delays.body(slot)

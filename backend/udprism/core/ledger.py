@@ -226,7 +226,7 @@ class Ledger(Accounts):
         return flags
 
     def _take_far(self, slot: int, sequence: int, extended: int, due_tick: int) -> tuple[int, int]:
-        """A number more than a window away is believed when a second one near it follows at once.
+        """A number more than a window away is believed when one shortly after it is the next to come.
 
         RFC 3550 appendix A.1 does so: one forged or damaged number must not move the highest by a million. Ahead of
         it, the gap is lost; behind it, the sender has begun to number anew (never one in our own process: there
@@ -234,7 +234,7 @@ class Ledger(Accounts):
         """
         highest = self.highest_at[slot]
         suspect = self._suspect_at[slot] - 1
-        if suspect >= 0 and 0 < abs(distance(sequence, suspect)) <= self.window.width // 2:
+        if suspect >= 0 and 0 < distance(sequence, suspect) <= self.window.width // 2:
             number = extend(suspect, highest)
             if number > highest or not self.in_process_at[slot]:
                 self._set_suspect(slot, 0)

@@ -224,6 +224,7 @@ class View:
             "loss_ratio": loss_ratio if measured and loss_ratio == loss_ratio else None,
             "jitter_ms": float(ledger.jitter_ns[slot]) / NS_PER_MS if measured else None,
             "delay_ms": ledger.delay_body(slot),
+            "anomalies": ledger.anomalies(slot),
             "delay_is_relative": not bool(ledger.shared_clock[slot]) if measured else None,
             "rtt_ms": int(table.rtt_ns[slot]) / NS_PER_MS if table.rtt_ns[slot] else None,
             "last_colour": {"name": nearest_name(rgb), "rgb": hex_of(rgb)} if last_ns else None,
