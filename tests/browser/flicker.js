@@ -1,6 +1,26 @@
-// Takes the place of the server: every client has another random colour in every frame, and every credit is answered at once.
-// Sixty changes a second where the page asks sixty times. Random, but the same each time.
+// Takes the place of the server and of time. Every client has another random colour in every frame, every credit is answered
+// before the next animation frame, and sixty of those make a second, however slow the machine: sixty changes a second where the page
+// asks sixty times. Random, but the same each time.
 (() => {
+  const STEP_MS = 1000 / 60;
+  let nowMs = 1000;
+  let callbacks = [];
+  let answers = [];
+  let recording = false;
+  performance.now = () => nowMs;
+  const soon = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (callback) => callbacks.push(callback);
+  const advance = () => {
+    for (const answer of answers.splice(0)) answer();
+    nowMs += STEP_MS;
+    for (const callback of callbacks.splice(0)) callback(nowMs);
+  };
+  const pump = () => {
+    if (!recording) advance();
+    soon(pump);
+  };
+  soon(pump);
+
   const CLIENTS = 600;
   let seed = 1;
   const random = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) >>> 24;
@@ -23,7 +43,7 @@
     send(text) {
       const asked = JSON.parse(text);
       if (asked.type === "watch") this.#rows = asked.rows;
-      else setTimeout(() => this.#answer(asked.rows));
+      else answers.push(() => this.#answer(asked.rows));
     }
     #answer(rows) {
       if (this.#frame === 0) {
@@ -52,30 +72,31 @@
         view.setUint32(at + index * 64 + 4, 256, true);
       });
       at += rows.length * 64;
-      // The worst that a ribbon can show: black and white, changing places in every frame; some cells lost, reordered, doubled.
-      const light = this.#frame & 1 ? 255 : 0;
+      // The worst that a ribbon can show: black and white, changing places at random; some cells lost, some reordered.
+      const light = strong();
       for (let cell = 0; cell < rows.length * 256; cell++, at += 4) {
-        const here = cell & 1 ? light : 255 - light;
-        bytes.set([here, here, here, random() < 20 ? 2 : 1 | ((random() < 40 ? 1 : 0) << 2)], at);
+        bytes.set([light, light, light, random() < 20 ? 2 : 1 | ((random() < 40 ? 1 : 0) << 2)], at);
       }
       return bytes.buffer;
     }
   }
   window.WebSocket = Flicker;
 
-  // What the eye gets: every canvas inside a region, drawn as the page shows it, after each animation frame.
-  window.record = (region, lengthMs, step) => new Promise((resolve) => {
+  // What the eye gets: every canvas inside a region, drawn as the page shows it, after each of so many animation frames.
+  window.record = (region, frames, step) => {
     const eye = document.createElement("canvas");
     eye.width = Math.ceil(region.width / step);
     eye.height = Math.ceil(region.height / step);
     const context = eye.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingEnabled = false;
-    const ground = getComputedStyle(document.body.parentElement).backgroundColor;
-    const times = [];
-    const pictures = [];
+    const ground = getComputedStyle(document.documentElement).backgroundColor;
     const canvases = [...document.querySelectorAll("canvas")].filter((canvas) => canvas.offsetParent && !canvas.closest(".key"));
     const places = canvases.map((canvas) => canvas.getBoundingClientRect());
-    const look = (now) => {
+    const times = [];
+    const pictures = [];
+    recording = true;
+    while (times.length < frames) {
+      advance();
       context.fillStyle = ground;
       context.fillRect(0, 0, eye.width, eye.height);
       canvases.forEach((canvas, index) => {
@@ -83,17 +104,11 @@
         context.drawImage(canvas, (at.left - region.left) / step, (at.top - region.top) / step, at.width / step, at.height / step);
       });
       const seen = context.getImageData(0, 0, eye.width, eye.height).data;
-      const colours = new Uint8Array(eye.width * eye.height * 3);
-      for (let from = 0, to = 0; from < seen.length; from += 4) {
-        colours[to++] = seen[from];
-        colours[to++] = seen[from + 1];
-        colours[to++] = seen[from + 2];
-      }
-      pictures.push(colours);
-      times.push(now);
-      if (now - times[0] < lengthMs) requestAnimationFrame(look);
-      else resolve({ times, pixels: pictures.map((picture) => btoa(String.fromCharCode(...picture))) });
-    };
-    requestAnimationFrame(look);
-  });
+      const colours = seen.filter((_, index) => index % 4 < 3);
+      pictures.push(btoa(String.fromCharCode(...colours)));
+      times.push(nowMs);
+    }
+    recording = false;
+    return { times, pixels: pictures };
+  };
 })();

@@ -16,8 +16,8 @@ from support.program import Program
 
 FLICKER = (Path(__file__).parent / "flicker.js").read_text()
 MOST_FLASHES = 3
-LENGTH_MS = 1300
-"""Every second within it is looked at."""
+FRAMES = 90
+"""A second and a half: every second within it is looked at."""
 STEP_PX = 6
 FIELD = {"width": 341, "height": 256}
 """The text's "any 341 by 256 pixel rectangle"."""
@@ -34,7 +34,7 @@ def look_at(one: Visit, selector: str) -> flashes.Counted:
     corner = one.page.eval_on_selector(
         selector, "e => ({left: e.getBoundingClientRect().left, top: e.getBoundingClientRect().top})"
     )
-    recorded: Any = one.page.evaluate("x => record(...x)", [corner | FIELD, LENGTH_MS, STEP_PX])
+    recorded: Any = one.page.evaluate("x => record(...x)", [corner | FIELD, FRAMES, STEP_PX])
     pixels = np.array([np.frombuffer(base64.b64decode(picture), np.uint8) for picture in recorded["pixels"]])
     assert len(np.unique(pixels)) > 2, "nothing was drawn"
     return flashes.count(pixels.reshape(len(pixels), -1, 3), np.array(recorded["times"]))
