@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from udprism.bridge import Bridge
 from udprism.errors import RequestError
@@ -36,7 +36,7 @@ class Model(RuleBasedStateMachine):
         self.thread.start()
         self.model: dict[str, dict[str, Any]] = {}
         self.default_loss: float | None = None
-        self.bridge: Bridge | None = None
+        self.bridge = self.started()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
@@ -44,17 +44,16 @@ class Model(RuleBasedStateMachine):
     def some(self, data: st.DataObject) -> str:
         return data.draw(st.sampled_from(sorted(self.model)))
 
-    @initialize()
-    def starts(self) -> None:
-        store = Store.open(Path(self.directory.name))
-
-        self.bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=MAX_CLIENTS, max_sessions=100), store)
-        self.bridge.start()
+    def started(self) -> Bridge:
+        bounds = Settings(udp="127.0.0.1:0", clients=0, max_clients=MAX_CLIENTS, max_sessions=100)
+        bridge = Bridge(bounds, Store.open(Path(self.directory.name)))
+        bridge.start()
+        return bridge
 
     @rule()
     def restarts(self) -> None:
         self.bridge.stop()
-        self.starts()
+        self.bridge = self.started()
 
     @rule(name=NAMES, rate_hz=RATES, colours=st.sampled_from([1, 480]))
     def adds_one(self, name: str, rate_hz: float, colours: int) -> None:
@@ -149,8 +148,6 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def both_say_the_same(self) -> None:
-        if self.bridge is None:
-            return
         bodies, total = self.do(self.bridge.list_clients())
         assert total == len(bodies)
         found = {
@@ -176,8 +173,7 @@ class Model(RuleBasedStateMachine):
         return any(one["name"] == name for client_id, one in self.model.items() if client_id != but_for)
 
     def teardown(self) -> None:
-        if self.bridge is not None:
-            self.bridge.stop()
+        self.bridge.stop()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()

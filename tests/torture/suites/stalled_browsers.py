@@ -29,8 +29,7 @@ _ASK_S = 0.5
 def run(scale: float, rng: Random) -> Figure:
     """Frames carry 256 lanes, a quarter of a megabyte, so that no kernel hides who does not read."""
     count = round(BROWSERS * scale)
-    room = {"UDPRISM_MAX_VIEWERS": str(count + 10)}
-    with program.ephemeral("--clients", str(CLIENTS), **room) as served:
+    with program.ephemeral("--clients", str(CLIENTS), UDPRISM_MAX_VIEWERS=str(count + 10)) as served:
         pid = served.process.pid
         wait_until(lambda: metrics(served).get('clients{state="live"}') == CLIENTS)
         with Viewer(served.page + "/") as fast:
