@@ -185,10 +185,7 @@ def test_link_values_survive_their_sliders(modules: Visit) -> None:
 
 
 def test_the_code_on_the_page_is_the_code_that_tests_start(home: Visit) -> None:
-    clients = ROOT / "tests" / "end_to_end" / "clients"
     for shown in (ROOT / "frontend" / "examples").iterdir():
-        copied = clients / shown.name
-        assert not copied.exists() or copied.read_text() == shown.read_text()
         served: Any = home.page.evaluate("async (x) => await (await fetch(x)).text()", f"/examples/{shown.name}")
         assert served == shown.read_text()
 

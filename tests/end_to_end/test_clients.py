@@ -14,7 +14,7 @@ from support.dialogue import ScriptedServer, next_line, scripted_server, started
 from support.program import running
 from udprism.core.palette import INDONESIAN
 
-CLIENTS = Path(__file__).parent / "clients"
+CLIENTS = Path(__file__).parents[2] / "frontend" / "examples"
 
 
 def hears_colours(server: ScriptedServer, *words: str) -> None:

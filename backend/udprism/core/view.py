@@ -109,6 +109,7 @@ class View:
         table, high = self._table, self._table.high
         self._frame += 1
         measured = self._ledger.measured[:high]
+        timed = ~np.isnan(self._ledger.delays.p50_ns[:high])  # no delay yet is no jitter yet, not a jitter of zero
         rows = np.array([slot for slot in watch if slot in table.clients], np.int32)
         return Snapshot(
             frame=self._frame,
@@ -120,7 +121,7 @@ class View:
             age_ms=self._age_ms(high, now_ns),
             rate_hz=self._rates.rate_hz[:high].astype(np.float32),
             loss_ratio=self._rates.loss_recent[:high].astype(np.float32),
-            jitter_ms=self._ms_or_nan(self._ledger.jitter_ns[:high], measured),
+            jitter_ms=self._ms_or_nan(self._ledger.jitter_ns[:high], measured & timed),
             delay_ms=self._ms_or_nan(self._ledger.delays.p50_ns[:high], measured),
             version=self._latest.version[:high].astype(np.uint32),
             roster_version=table.roster_version,
@@ -155,7 +156,7 @@ class View:
             ("lost", ledger.lost[rows]),
             ("sent", ledger.sent[rows]),
             ("loss_ratio", ledger.loss_ratio(rows)),
-            ("jitter_ms", ledger.jitter_ns[rows] / NS_PER_MS),
+            ("jitter_ms", np.where(np.isnan(ledger.delays.p50_ns[rows]), np.nan, ledger.jitter_ns[rows]) / NS_PER_MS),
             ("delay_ms", ledger.delays.p50_ns[rows] / NS_PER_MS),
         ):
             stats[name] = np.where(measured, column, np.nan)
@@ -204,6 +205,8 @@ class View:
         session_id = int(table.session_id[slot])
         column = np.array([slot], np.int32)
         loss_ratio = float(ledger.loss_ratio(column)[0])
+        delay_ms = ledger.delay_body(slot)
+        timed = measured and delay_ms["p50"] is not None
         return {
             "id": client.id,
             "slot": slot,
@@ -222,8 +225,8 @@ class View:
             "ledger": ledger.body(slot) | self._relayed(slot),
             "path": "in-process" if ledger.in_process[slot] else "unknown" if measured else None,
             "loss_ratio": loss_ratio if measured and loss_ratio == loss_ratio else None,
-            "jitter_ms": float(ledger.jitter_ns[slot]) / NS_PER_MS if measured else None,
-            "delay_ms": ledger.delay_body(slot),
+            "jitter_ms": float(ledger.jitter_ns[slot]) / NS_PER_MS if timed else None,
+            "delay_ms": delay_ms,
             "anomalies": ledger.anomalies(slot),
             "delay_is_relative": not bool(ledger.shared_clock[slot]) if measured else None,
             "rtt_ms": int(table.rtt_ns[slot]) / NS_PER_MS if table.rtt_ns[slot] else None,
