@@ -149,14 +149,16 @@ DEFINITIONS: Final = (
         "J ← J + (|D| − J) ÷ 16, where D is the difference between the spacing of two datagrams at the receiver and at "
         "the sender.",
         "RFC 3550 section 6.4.1 and appendix A.8",
-        "A smoothed mean deviation, not the largest one. Arrival is the kernel's stamp: our polling is not in it.",
+        "A smoothed mean deviation, not the largest one; duplicates take part. Arrival is the kernel's stamp: our "
+        "polling is not in it.",
     ),
     Definition(
         "delay_ms",
         "One-way delay",
         "ms",
         "The receiving kernel's stamp − the sender's stamp. Minimum, median, 95 %, 99 % and maximum, since the "
-        "session began or the client's link last changed; percentiles are right within 3.2 %.",
+        "session began or the client's link last changed; percentiles are right within an eighth, the extremes "
+        "exactly.",
         "RFC 7679",
         _ONE_CLOCK + " Relative delays count from the smallest one seen.",
     ),
@@ -169,6 +171,47 @@ DEFINITIONS: Final = (
         "Includes the time until the server's thread takes the report up.",
     ),
     Definition("age_ms", "Age", "ms", "Now − the last arrival: how old the newest value is."),
+    Definition(
+        "anomalies.jumps",
+        "Jumps",
+        "times",
+        "How often a sender skipped, or went back by, more numbers than the ledger's window is wide, and went on from "
+        "there.",
+        "RFC 3550 appendix A.1",
+        "A single far number is not believed: it must be followed by one shortly after it.",
+    ),
+    Definition(
+        "anomalies.beyond_window",
+        "Beyond the window",
+        "datagrams",
+        "Arrivals whose number is too far from the highest one to tell late from duplicate. They are not in "
+        "`received`.",
+        "RFC 3550 appendix A.1",
+    ),
+    Definition(
+        "anomalies.negative_delays",
+        "Stamps from the future",
+        "datagrams",
+        "Arrivals stamped by the sender with a later time than that of their arrival, though both read one clock.",
+        None,
+        "A clock that was set back meanwhile does this as well.",
+    ),
+    Definition(
+        "schedule.lag_ms",
+        "Schedule lag",
+        "ms",
+        "How much later than planned the server's thread sent what was due: the worst of late, halved every quarter "
+        "second.",
+        None,
+        "A lag is delay at the sender, before the stamp: it is not in the one-way delay.",
+    ),
+    Definition(
+        "schedule.skipped_ticks",
+        "Skipped ticks",
+        "datagrams",
+        "Datagrams that were never made because the server's thread came too late for their turn. They are not in "
+        "`sent`.",
+    ),
     Definition(
         "relayed",
         "Relayed",
