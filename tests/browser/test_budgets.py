@@ -64,7 +64,7 @@ def test_ten_thousand_clients_stay_within_the_budget(visit: Open, crowd: str, mo
     assert after["JSEventListeners"] <= before["JSEventListeners"]
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_the_heap_is_flat_over_three_minutes(visit: Open, crowd: str) -> None:
     one = visit(crowd + "/?view=wall", script="localStorage.setItem('udprism', '{\"motion\":\"softened\"}');")
     one.page.wait_for_function(PAINTED)
