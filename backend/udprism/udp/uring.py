@@ -44,7 +44,7 @@ _IP_AT = {4: slice(_NAME_AT + 4, _NAME_AT + 8), 16: slice(_NAME_AT + 8, _NAME_AT
 
 # A completion of generation 0 is no socket's; then its slot says what it is.
 _WAKE, _CANCELLED = 0, 1
-_NO_NEWS = {errno.ENOBUFS, errno.EAGAIN, errno.EINTR, errno.ENOMEM}
+_NO_NEWS = (errno.ENOBUFS, errno.EAGAIN, errno.EINTR, errno.ENOMEM)
 _NEVER_AGAIN = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT, errno.EOPNOTSUPP}
 
 
@@ -77,7 +77,9 @@ class UringReceiver:
         self._generation = np.ones(capacity, np.int32)
         self._descriptor = np.full(capacity, -1, np.int32)
         self._unconnected: dict[int, tuple[socket.socket, bytes]] = {}
-        self._to_arm: dict[int, None] = {}  # slots of which the kernel has no request; a set that keeps its order
+        self._unarmed = np.zeros(capacity, np.bool_)
+        """Sockets for which the kernel has no request."""
+        self._some_unarmed = False
         self._header = _MessageHeader(name_bytes=_NAME_BYTES, control_bytes=_CONTROL_BYTES)
         self._buffer_bytes = (_PAYLOAD_AT + width + 7) // 8 * 8
         self._buffers = min(max_buffers, 1 << (_POOL_BYTES_MAX // self._buffer_bytes).bit_length() - 1)
@@ -102,7 +104,8 @@ class UringReceiver:
         self._ring = self._open_ring()
         self._watch_wake()
         self._generation += 1
-        self._to_arm = dict.fromkeys(np.flatnonzero(self._descriptor >= 0).tolist())
+        self._unarmed = self._descriptor >= 0
+        self._some_unarmed = True
 
     def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
         """See `arrivals.Receiver`."""
@@ -110,14 +113,14 @@ class UringReceiver:
         # For a socket with O_NONBLOCK the ring answers EAGAIN instead of waiting for its next datagram.
         sock.setblocking(True)
         self._descriptor[slot] = sock.fileno()
-        self._to_arm[slot] = None
+        self._unarmed[slot] = self._some_unarmed = True
         if source_ip is not None:
             self._unconnected[slot] = sock, ip_address(source_ip.partition("%")[0]).packed
 
     def remove(self, sock: socket.socket, slot: int) -> None:
         """See `arrivals.Receiver`. The kernel lets go of the socket at the latest in the next poll."""
-        if slot in self._to_arm:
-            del self._to_arm[slot]
+        if self._unarmed[slot]:
+            self._unarmed[slot] = False
         else:
             for _, entries in self._ring.submissions_for(1):
                 entries["opcode"], entries["fd"], entries["slot"] = _OP_ASYNC_CANCEL, -1, _CANCELLED
@@ -136,17 +139,18 @@ class UringReceiver:
         self.errors = []
         if self._thread != threading.get_ident():
             self._move_here()
-        if self._to_arm:
-            self._arm(np.fromiter(self._to_arm, np.int64, len(self._to_arm)))
-            self._to_arm.clear()
-        self._ring.enter(self._max_batch, timeout_s, min(self._coalesce_s, timeout_s))
+        if not self._ring.ready():
+            # Not sooner: what the last call brought must leave its buffers before more is asked of the kernel.
+            if self._some_unarmed:
+                self._arm()
+            self._ring.enter(self._max_batch, timeout_s, min(self._coalesce_s, timeout_s))
         completed = self._ring.completed(self._max_batch)
         slot, generation, _, flags = completed.T
         usual = (flags & _USUAL == _USUAL) & (self._generation[slot] == generation)
         arrivals = self._collect(completed if usual.all() else self._sort_out(completed))
         self._ring.pop(len(completed))
         # A request that has ended, for want of a buffer perhaps, leaves its socket unread until it is armed again.
-        self.behind = len(completed) == self._max_batch or self._ring.ready() > 0 or bool(self._to_arm)
+        self.behind = len(completed) == self._max_batch or self._ring.ready() > 0 or self._some_unarmed
         return self._from_right_source(arrivals) if self._unconnected else arrivals
 
     def wake(self) -> None:
@@ -163,7 +167,9 @@ class UringReceiver:
             entries["opcode"], entries["fd"], entries["len"] = _OP_POLL_ADD, self._wake_fd, _POLL_ADD_MULTI
             entries["op_flags"], entries["slot"] = select.POLLIN, _WAKE
 
-    def _arm(self, slots: I64Column) -> None:
+    def _arm(self) -> None:
+        slots = np.flatnonzero(self._unarmed)
+        self._unarmed[slots] = self._some_unarmed = False
         for done, entries in self._ring.submissions_for(len(slots)):
             some = slots[done : done + len(entries)]
             entries["opcode"], entries["ioprio"], entries["flags"] = _OP_RECVMSG, _RECV_MULTISHOT, _SUBMIT_BUFFER_SELECT
@@ -179,16 +185,18 @@ class UringReceiver:
         ours = self._generation[slot] == generation
         self._ring.give_back(_buffer_ids(flags[with_buffer & ~ours]))
         ended = ours & (flags & _COMPLETED_MORE_TO_COME == 0)
-        failed = ended & (result < 0)
-        for one, code in zip(slot[failed].tolist(), (-result[failed]).tolist(), strict=True):
-            if code not in _NO_NEWS:
-                self.errors.append((one, code))
-                if one in self._unconnected:
-                    drain_error_queue(self._unconnected[one][0])
-            if code in _NEVER_AGAIN:
+        code = -result
+        failed = ended & (code > 0) & ~np.isin(code, _NO_NEWS)
+        for one, its_code in zip(slot[failed].tolist(), code[failed].tolist(), strict=True):
+            self.errors.append((one, its_code))
+            if one in self._unconnected:
+                drain_error_queue(self._unconnected[one][0])
+            if its_code in _NEVER_AGAIN:
                 self._descriptor[one] = -1
         # Each refused datagram, each datagram without bytes and each shortage of buffers ends a request.
-        self._to_arm.update((one, None) for one in slot[ended].tolist() if self._descriptor[one] >= 0)
+        again = slot[ended & (self._descriptor[slot] >= 0)]
+        self._unarmed[again] = True
+        self._some_unarmed |= len(again) > 0
         woken = (generation == 0) & (slot == _WAKE)
         if woken.any():
             with contextlib.suppress(BlockingIOError):

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 _WATCH_S = 0.5
 _ROW_BYTES = 64
 """Bytes read of each datagram: enough for the history and for a report; its true length is known all the same."""
-_MAX_BATCH = 8192
+_MAX_BATCH = 2048
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
