@@ -172,11 +172,24 @@ class Accounts:
 
     def body(self, slot: int) -> dict[str, Any]:
         """One client's ledger; null where it cannot be known."""
-        if not self.measured[slot]:
-            unknown = dict.fromkeys(("sent", "received", "lost", "in_flight", *_COUNTED))
-            causes = dict.fromkeys((*CAUSE_WORDS, "unknown_path"))
-            return unknown | {"received": int(self.plain[slot]), "lost_by_cause": causes}
-        return self._body(np.array([slot], np.int32))
+        return self.bodies(np.array([slot]))[0]
+
+    def bodies(self, slots: I32Column | I64Column) -> list[dict[str, Any]]:
+        """Each client's ledger; null where it cannot be known."""
+        columns = {name: column.tolist() for name, column in self._sums(slots).items()}
+        causes = {word: column.tolist() for word, column in self._causes(slots).items()}
+        measured, told = self.measured[slots].tolist(), self.in_process[slots].tolist()
+        bodies = []
+        for row, slot in enumerate(slots.tolist()):
+            sums = {name: column[row] for name, column in columns.items()}
+            by_cause = {word: column[row] for word, column in causes.items()}
+            if not measured[row]:
+                sums = dict.fromkeys(sums) | {"received": int(self.plain[slot])}
+                by_cause = dict.fromkeys(by_cause)
+            elif not told[row]:
+                sums, by_cause = _untold(sums, by_cause)
+            bodies.append(sums | {"lost_by_cause": by_cause})
+        return bodies
 
     def totals(self, high: int) -> dict[str, Any]:
         """The ledger of all measured clients in slots 0 … high - 1. `received_plain` stands beside the sums: what
@@ -186,19 +199,20 @@ class Accounts:
         return whole | {"received_plain": int(self.plain[:high][~measured].sum())}
 
     def _body(self, slots: I32Column | I64Column) -> dict[str, Any]:
-        sent, received = int(self.sent_of(slots).sum()), int(self.received_of(slots).sum())
-        lost = int(self.lost[slots].sum())
-        counts: dict[str, int | None] = {name: int(getattr(self, name)[slots].sum()) for name in _COUNTED}
-        causes: dict[str, int | None] = {
-            word: int(self.lost_by_cause[cause, slots].sum()) for word, cause in CAUSE_WORDS.items()
-        }
+        sums: dict[str, int | None] = {name: int(column.sum()) for name, column in self._sums(slots).items()}
+        causes: dict[str, int | None] = {word: int(column.sum()) for word, column in self._causes(slots).items()}
         if len(slots) and not self.in_process[slots].any():
-            # nobody tells what was done to them, so 0 would be an invention; our own kernel does tell
-            counts["corrupt"] = None
-            causes = {word: count if count or word == "receiver_kernel" else None for word, count in causes.items()}
-        causes["unknown_path"] = int(self.lost_by_cause[Cause.UNKNOWN_PATH, slots].sum())
-        sums = {"sent": sent, "received": received, "lost": lost, "in_flight": sent - received - lost}
-        return sums | counts | {"lost_by_cause": causes}
+            sums, causes = _untold(sums, causes)
+        return sums | {"lost_by_cause": causes}
+
+    def _sums(self, slots: Index) -> dict[str, I64Column]:
+        sent, received, lost = self.sent_of(slots), self.received_of(slots), self.lost[slots]
+        counts = {name: getattr(self, name)[slots] for name in _COUNTED}
+        return {"sent": sent, "received": received, "lost": lost, "in_flight": sent - received - lost} | counts
+
+    def _causes(self, slots: Index) -> dict[str, I64Column]:
+        causes = CAUSE_WORDS | {"unknown_path": Cause.UNKNOWN_PATH}
+        return {word: self.lost_by_cause[cause, slots] for word, cause in causes.items()}
 
     def anomalies(self, slot: int) -> dict[str, int] | None:
         """What no honest sender on a healthy path does, counted; None where there are no numbers to tell it by."""
@@ -207,6 +221,18 @@ class Accounts:
         names = ("jumps", "beyond_window", "negative_delays")
         return {name: int(getattr(self, name)[slot]) for name in names}
 
+    def delay_bodies(self, slots: I32Column | I64Column) -> list[dict[str, float | None]]:
+        """Each client's delays in ms, relative to the smallest where no clock is shared."""
+        return self.delays.bodies(slots)
+
     def delay_body(self, slot: int) -> dict[str, float | None]:
         """One client's delays in ms, relative to the smallest where no clock is shared."""
         return self.delays.body(slot)
+
+
+def _untold(
+    sums: dict[str, int | None], causes: dict[str, int | None]
+) -> tuple[dict[str, int | None], dict[str, int | None]]:
+    """Where nobody tells what was done to the datagrams 0 would be an invention; our own kernel does tell."""
+    told = ("receiver_kernel", "unknown_path")
+    return sums | {"corrupt": None}, {word: count if count or word in told else None for word, count in causes.items()}

@@ -196,8 +196,12 @@ class Delays:
 
     def body(self, slot: int) -> dict[str, float | None]:
         """One client's delays in ms, null where nothing was measured."""
-        values_ns = self.percentiles(np.array([slot], np.int32), tuple(_SHOWN.values()))[0].tolist()
-        return {
-            name: None if np.isnan(value_ns) else value_ns / NS_PER_MS
-            for name, value_ns in zip(_SHOWN, values_ns, strict=True)
-        }
+        return self.bodies(np.array([slot]))[0]
+
+    def bodies(self, slots: I32Column | I64Column) -> list[dict[str, float | None]]:
+        """Each client's delays in ms."""
+        values_ms = (self.percentiles(slots, tuple(_SHOWN.values())) / NS_PER_MS).tolist()
+        return [
+            {name: None if value_ms != value_ms else value_ms for name, value_ms in zip(_SHOWN, row, strict=True)}
+            for row in values_ms
+        ]

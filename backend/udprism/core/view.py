@@ -193,8 +193,22 @@ class View:
             client.local_address,
         ]
 
-    def client(self, slot: int, now_ns: int) -> dict[str, Any]:
-        """One client's body; `link` is the bridge's to fill in."""
+    def clients(self, slots: list[int], now_ns: int) -> list[dict[str, Any]]:
+        """Clients' bodies; `link` is the bridge's to fill in."""
+        column = np.array(slots, np.int64)
+        ledger_bodies, delay_bodies = self._ledger.bodies(column), self._ledger.delay_bodies(column)
+        loss_ratios = self._ledger.loss_ratio(column).tolist()
+        rows = zip(slots, ledger_bodies, delay_bodies, loss_ratios, strict=True)
+        return [self._client(slot, now_ns, *row) for slot, *row in rows]
+
+    def _client(
+        self,
+        slot: int,
+        now_ns: int,
+        ledger_body: dict[str, Any],
+        delay_ms: dict[str, float | None],
+        loss_ratio: float,
+    ) -> dict[str, Any]:
         table, ledger = self._table, self._ledger
         client = table.clients[slot]
         stream = int(table.stream[slot])
@@ -203,9 +217,6 @@ class View:
         rgba = self._latest.rgba[slot]
         rgb = (int(rgba[0]), int(rgba[1]), int(rgba[2]))
         session_id = int(table.session_id[slot])
-        column = np.array([slot], np.int32)
-        loss_ratio = float(ledger.loss_ratio(column)[0])
-        delay_ms = ledger.delay_body(slot)
         timed = measured and delay_ms["p50"] is not None
         return {
             "id": client.id,
@@ -222,7 +233,7 @@ class View:
             "colours": client.colours,
             "local_address": client.local_address,
             "session_id": f"s-{session_id:08x}" if session_id else None,
-            "ledger": ledger.body(slot) | self._relayed(slot),
+            "ledger": ledger_body | self._relayed(slot),
             "path": "in-process" if ledger.in_process[slot] else "unknown" if measured else None,
             "loss_ratio": loss_ratio if measured and loss_ratio == loss_ratio else None,
             "jitter_ms": float(ledger.jitter_ns[slot]) / NS_PER_MS if timed else None,

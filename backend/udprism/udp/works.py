@@ -167,7 +167,7 @@ class Works:
         """These clients' bodies, of one moment."""
         now_ns = self._clock.now_ns()
         self.pool.settle(now_ns)
-        return [self.view.client(slot, now_ns) for slot in slots]
+        return self.view.clients(slots, now_ns)
 
     def matching(self, state: str | None, query: str | None) -> list[int]:
         """Slots of the clients in this state whose name, id or target has this text, by name."""
