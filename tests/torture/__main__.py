@@ -35,7 +35,11 @@ def main() -> int:
         return 0 if _run(asked.only, asked.scale, asked.seed) else 1
     print(f"seed {asked.seed}, scale {asked.scale:g}", flush=True)
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return max(pool.map(lambda name: _start(name, asked.scale, asked.seed), SUITES))
+        codes = list(pool.map(lambda name: _start(name, asked.scale, asked.seed), SUITES))
+    broken = [name for name, code in zip(SUITES, codes, strict=True) if code]
+    if broken:
+        print("once more, each alone: two at a time share the machine, and a promise in time is not both's fault")
+    return max((_start(name, asked.scale, asked.seed) for name in broken), default=0)
 
 
 def _start(name: str, scale: float, seed: int) -> int:
