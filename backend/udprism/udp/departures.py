@@ -117,7 +117,9 @@ class Departures:
             part = slot[start : start + MAX_BATCH]
             batch = self._encode(shape, part, self._table.issue(part, now_ns))
             if self.link.active:
-                batch = self._impair(batch, now_ns)
+                # The time anew, after sent_at was written: a thread that had to wait for a CPU in between would
+                # otherwise let datagrams go before their delay is over.
+                batch = self._impair(batch, self._clock.now_ns())
             if len(batch.slot):
                 self._depart(shape.socket_index, batch, stamp=shape.measured)
 
