@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -49,7 +49,7 @@ def run(scale: float, rng: Random) -> Figure:
     count, turns = round(CLIENTS * scale), max(1, round(STOPS * scale / 2))
     refused, silent = _Seen(), _Seen()
     with program.ephemeral("--clients", "0") as served:
-        port = _free_port()
+        port = _free_port(rng)
         served.ask("POST", "/api/clients", {"count": count, "target": f"127.0.0.1:{port}", "rate_hz": RATE_HZ})
         for _ in range(turns):
             _watch(served, "refused", count, refused)
@@ -80,8 +80,10 @@ def _server(port: int) -> AbstractContextManager[Program]:
     return program.running("server", "--udp", f"127.0.0.1:{port}")
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+def _free_port(rng: Random) -> int:
+    """A port that the kernel gives to nobody by itself: ten thousand clients would soon have any other."""
+    while True:
+        port = rng.randrange(20_000, 30_000)
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", port))
+            return port
