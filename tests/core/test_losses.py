@@ -169,6 +169,35 @@ def test_what_a_link_may_hold_back_is_lost_to_the_link_until_it_comes() -> None:
     assert counts_agree(ledger)
 
 
+def test_what_was_not_sent_yet_is_not_lost_for_good() -> None:
+    """A link that damages headers makes a number of one that is far ahead: what lies between has not been sent."""
+    ledger = ledger_of(in_process=True)
+    take(ledger, 0, 20)
+    ledger.set_sent(SLOT, np.array([2]))
+    now_ns = LATER_NS
+    declared(ledger, now_ns)
+    assert causes(ledger) == {"link": 18, "unexplained": 1}  # number 1 was sent
+    assert ledger.report_corrupt(SLOT, np.array([2])).tolist() == [False]
+    for sent in range(4, 21):
+        ledger.set_sent(SLOT, np.array([sent]))
+        take(ledger, sent - 1, now_ns=now_ns)
+        now_ns += 2 * NS_PER_S
+        declared(ledger, now_ns)
+        assert causes(ledger)["unexplained"] == 1
+    assert ledger.late[0] == 17
+    assert causes(ledger) == {"link": 1, "unexplained": 1}  # number 2 came as something else
+    assert counts_agree(ledger)
+
+
+def test_damage_that_is_heard_of_after_the_declaration_is_still_the_links_doing() -> None:
+    ledger = ledger_of(in_process=True)
+    take(ledger, 0, 2)
+    declared(ledger, LATER_NS)
+    assert causes(ledger) == {"unexplained": 1}
+    assert ledger.report_corrupt(SLOT, np.array([1])).tolist() == [False]
+    assert causes(ledger) == {"link": 1}
+
+
 def test_a_sender_elsewhere_has_no_link_that_we_know_of() -> None:
     ledger = ledger_of(in_process=False)
     take(ledger, 0, 2)

@@ -38,13 +38,15 @@ class LossyPath:
         self.ticks = 0
         self.next_sequence = np.zeros(clients, np.int64)
         self.truth: dict[tuple[int, int], Cause] = {}
-        self.arrived: dict[tuple[int, int], int] = {}
+        self.arrived: set[tuple[int, int]] = set()
+        self.received = [0] * clients
         self.drops = np.zeros(clients, np.int64)
         self.reports: list[Report] = []
         self.line = DelayLine(4096, 32)
         self.model = LinkModel(clients)
         self.overflow_ratio = overflow_ratio
         self.refused_ratio = refused_ratio
+        self.beyond = 0
         self.corrupt_later: list[Report] = []
         self.socket: list[tuple[int, int, bytes]] = []
         self.ledger = Ledger(clients, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
@@ -151,8 +153,10 @@ class LossyPath:
         self.history.record(slot, outcome.extended, received, length, rows, decoded.rgb[mine], outcome.flags)
         for one, number, flags in zip(slot.tolist(), *(column.tolist() for column in outcome), strict=True):
             if flags & NEW:
-                self.arrived[one, number] = self.arrived.get((one, number), 0) + 1
-            assert flags != BEYOND
+                assert (one, number) not in self.arrived
+                self.arrived.add((one, number))
+                self.received[one] += 1
+            self.beyond += flags == BEYOND
 
     def settle(self) -> None:
         """The receiver hears what the sender has to say, and then declares what is overdue."""

@@ -62,7 +62,7 @@ class PlainLedger:
         if self.highest < 0 and sequence > self.window:
             self.base, self.highest = sequence, sequence - 1
         number = nearest(sequence, self.highest)
-        if abs(number - self.highest) >= self.window and number - self.highest != self.window:
+        if not -self.window < number - self.highest <= self.window:
             return self._judge_far(sequence, number, now_ns)
         if number < self.base:
             self.beyond += 1

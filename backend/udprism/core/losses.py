@@ -14,7 +14,7 @@ import numpy as np
 from udprism.core.accounts import Accounts
 from udprism.core.runs import runs_of
 from udprism.core.types import NS_PER_S, BoolColumn, Cause, I32Column, I64Column, U8Column
-from udprism.core.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, RECEIVED, Overdue, cause_of
+from udprism.core.window import DAMAGED, HELD, HELD_DAMAGED, HELD_UNSENT, LOST, OPEN, RECEIVED, Overdue, cause_of
 
 MAX_PENDING_REPORTS = 65_536
 
@@ -161,6 +161,10 @@ class Losses:
             accounts.corrupt[slot] += 1
         elif state < LOST:
             window.put(slot, number, DAMAGED)
+        elif state in (HELD, HELD_UNSENT):
+            window.put(slot, number, HELD_DAMAGED)
+        elif cause_of(state) == _UNEXPLAINED:
+            self._lose(slot, number, _LINK)
         return RECEIVED < state < LOST
 
     def _keep_pending(self, slot: int, number: int, cause: int) -> None:
@@ -279,10 +283,15 @@ class Losses:
         dropped = rank < self._room[slot]
         cause[dropped] = _RECEIVER
         state = cause | LOST
+        issued = accounts.issued[slot]
+        unsent = in_process & (issued > 0) & (overdue.number >= issued)
+        may_come = unsent | (overdue.state == HELD_UNSENT)
         if hold_ns:
-            may_come = in_process & ~dropped & was_open & ~np.isin(slot, list(tails))
-            cause[may_come] = _LINK
-            state[may_come] = np.where(damaged[may_come], HELD_DAMAGED, HELD)
+            may_come |= was_open & in_process & ~np.isin(slot, list(tails))
+        may_come &= ~dropped
+        cause[may_come] = _LINK
+        state[may_come] = np.where(damaged[may_come], HELD_DAMAGED, HELD)
+        state[unsent & may_come] = HELD_UNSENT
         self._window.declare(overdue, state.astype(np.uint8), now_ns + hold_ns + self._loss_after_ns)
         np.add.at(accounts.lost, slot[was_open], 1)
         np.subtract.at(accounts.lost_by_cause[_LINK], slot[~was_open], 1)

@@ -150,11 +150,7 @@ class Intake:
             new = int(session_id[row])
             if new == table.session_id[one]:
                 mine[row] = True
-            elif table.state[one] in (State.PAUSED, State.FREE) or (
-                table.session_id[one]
-                and now_ns - self._session_changed_ns[one] < _SESSION_CHANGES_WITHIN_NS
-                and not self._vouched_for(new)
-            ):
+            elif table.state[one] in (State.PAUSED, State.FREE) or not self._may_adopt(one, new, now_ns):
                 self.drops["other-session"] += 1
             else:
                 # The batch's rows of an earlier session are not told apart from now on: they are dropped as strays.
@@ -166,8 +162,17 @@ class Intake:
             mine &= session_id == table.session_id[slot]
         return mine
 
-    def _vouched_for(self, session_id: int) -> bool:
-        return self._witness is not None and session_id in self._witness.slot_of_id
+    def _may_adopt(self, slot: int, session_id: int, now_ns: int) -> bool:
+        """Our own server's word is enough; and where it is the one that was asked, nobody else's is.
+
+        A link that damages headers damages session ids too.
+        """
+        if self._witness is not None and session_id in self._witness.slot_of_id:
+            return True
+        if not self.table.clients[slot].falls_back:
+            return False
+        long_ago = now_ns - self._session_changed_ns[slot] >= _SESSION_CHANGES_WITHIN_NS
+        return bool(long_ago or not self.table.session_id[slot])
 
     def _begin_sessions(self, slot: I32Column, now_ns: int) -> None:
         """These clients have a new session each."""
