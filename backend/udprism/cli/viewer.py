@@ -7,6 +7,7 @@ that shows it first has come out of the viewer's socket. Both clocks are this ma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 import threading
@@ -72,6 +73,8 @@ class Viewer:
         looking = asyncio.ensure_future(look(self._url, self._take))
         await asyncio.wait([stopped, looking], return_when=asyncio.FIRST_COMPLETED)
         looking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await looking
 
     def _take(self, message: str | bytes) -> None:
         if isinstance(message, str):

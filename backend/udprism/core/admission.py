@@ -11,6 +11,7 @@ from array import array
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2s
 from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -204,6 +205,7 @@ class Admission:
         return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
 
 
+@lru_cache(maxsize=1024)
 def parse_ip(host: str) -> _IP:
     """The address as one object for one host: an IPv4 address that came in on an IPv6 socket is an IPv4 address."""
     ip = ip_address(host)

@@ -1,0 +1,77 @@
+"""Costs as ratios of one run, with wide margins: another program on this machine must not make them fail."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.dom import minidom
+
+import pytest
+
+from bench import curve
+from udprism.cli import bench
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processor time is counted in /proc")
+
+Figures = dict[str, Any]
+TOTAL_PER_S = 20_000
+MANY, FEW = 4000, 100
+
+
+def at(clients: int, per_s: float) -> Figures:
+    return bench.measure("batch", clients, per_s / clients, 1.0, 1)
+
+
+@pytest.fixture(scope="module")
+def of_few() -> Figures:
+    return at(FEW, TOTAL_PER_S)
+
+
+@pytest.fixture(scope="module")
+def of_many() -> Figures:
+    return at(MANY, TOTAL_PER_S)
+
+
+def test_a_datagram_costs_about_the_same_among_many_clients_and_few(of_few: Figures, of_many: Figures) -> None:
+    assert of_many["cpu_us_per_datagram"] < 3 * of_few["cpu_us_per_datagram"]
+
+
+def test_a_load_that_the_machine_can_carry_loses_nothing(of_few: Figures, of_many: Figures) -> None:
+    for figures in (of_few, of_many):
+        assert (figures["lost"], figures["unexplained"]) == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def too_much() -> Figures:
+    return at(MANY, 400_000)
+
+
+def test_more_than_the_machine_can_carry_is_skipped_and_counted_but_not_lost_unexplained(too_much: Figures) -> None:
+    assert too_much["skipped_ticks"] > 0
+    assert too_much["unexplained"] == 0
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_whole_product_carries_a_good_part_of_what_the_kernel_can(too_much: Figures, tmp_path: Path) -> None:
+    program = tmp_path / "kernel_limit"
+    source = Path(__file__).with_name("kernel_limit.c")
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, source], check=True)
+    ran = subprocess.run([program, str(MANY), "1", "23"], capture_output=True, check=True)
+    limit: Figures = json.loads(ran.stdout)
+    assert too_much["delivered_per_s"] > 0.15 * limit["delivered_per_s"]
+
+
+def test_the_curve_has_a_line_for_each_rate_and_a_dot_for_each_number_of_clients() -> None:
+    points = [
+        {"clients": clients, "rate_hz": rate_hz, "viewers": 1, "delivered_per_s": clients * rate_hz}
+        | {"cpu_us_per_datagram": 3 + 500 / (clients * rate_hz)}
+        for clients, rate_hz, viewers in curve.grid()
+        if viewers == 1
+    ]
+    drawing = minidom.parseString(curve.draw(points))
+    assert len(drawing.getElementsByTagName("polyline")) == len(curve.RATES_HZ)
+    assert len(drawing.getElementsByTagName("circle")) == len(curve.RATES_HZ) * len(curve.CLIENTS)
