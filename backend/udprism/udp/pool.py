@@ -179,7 +179,7 @@ class ClientPool:
                 self.asking.on_timer(slot, now_ns)
             if now_ns >= self._next_sweep_ns:
                 self._sweep(now_ns)
-                self._next_sweep_ns = now_ns + _SWEEP_NS
+                self._next_sweep_ns = (now_ns // _SWEEP_NS + 1) * _SWEEP_NS  # the reports' instants: one wake for both
         for slot in self.asking.sockets:
             if self.table.state[slot] == State.LIVE:
                 self.asking.send(slot, commands.encode_disconnect())

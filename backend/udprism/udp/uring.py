@@ -88,6 +88,7 @@ class UringReceiver:
         self._length = self._batch.view(np.int32)[:, _LENGTH_AT // 4]
         self._stamp_s, self._stamp_ns = self._batch.view(np.int64)[:, _STAMP_AT // 8 : _STAMP_AT // 8 + 2].T
         self._received_unix_ns = np.zeros(max_batch, np.int64)
+        self._none = np.zeros(0, np.int32)
         self._in_use = threading.Lock()
         """A thread that hangs may wake up in the midst of `poll`; the one that replaces it waits for that."""
         self._ring = self._open_ring()
@@ -145,6 +146,9 @@ class UringReceiver:
                 self._arm()
             self._ring.enter(self._max_batch, timeout_s, min(self._coalesce_s, timeout_s))
         completed = self._ring.completed(self._max_batch)
+        if not len(completed):
+            self.behind = self._some_unarmed
+            return self._collect(completed)
         slot, generation, _, flags = completed.T
         usual = (flags & _USUAL == _USUAL) & (self._generation[slot] == generation)
         arrivals = self._collect(completed if usual.all() else self._sort_out(completed))
@@ -209,6 +213,8 @@ class UringReceiver:
     def _collect(self, completed: Completions) -> Arrivals:
         """Copies datagrams out of the pool and gives their buffers back."""
         n = len(completed)
+        if not n:
+            return Arrivals(self._none, self._received_unix_ns[:0], self._length[:0], self._rows[:0])
         ids = _buffer_ids(completed[:, 3])
         self._ring.pool.take(ids, axis=0, out=self._batch[:n], mode="clip")
         self._ring.give_back(ids)
