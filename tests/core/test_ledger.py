@@ -298,12 +298,29 @@ def test_in_our_own_process_no_sender_numbers_anew() -> None:
     assert flags_of(take(ledger, 0, 1, 2, 200)) == [BEYOND, BEYOND, BEYOND, NEW]
 
 
-def test_in_our_own_process_a_jump_is_believed_that_the_sender_has_told_of() -> None:
+def test_in_our_own_process_a_number_is_believed_that_was_sent() -> None:
     ledger = ledger_of(in_process=True)
-    take(ledger, 0)
-    ledger.set_sent(np.zeros(1, np.int32), np.array([5_000]))
-    assert flags_of(take(ledger, 4_000, 3_999)) == [NEW, NEW | REORDERED]
-    assert ledger.beyond_window[0] == 0
+    asked: list[int] = []
+
+    def ask(slot: int) -> int:
+        asked.append(slot)
+        return 5_000
+
+    ledger.ask_sender = ask
+    take(ledger, 0, 1, 5)  # so near that nobody asks
+    assert asked == []
+    assert flags_of(take(ledger, 4_000, 3_999, 1_000_000, 5_000)) == [NEW, NEW | REORDERED, BEYOND, BEYOND]
+    assert set(asked) == {0}
+    assert (ledger.highest[0], ledger.beyond_window[0], ledger.sent[0]) == (4_000, 2, 5_000)
+    assert closes(ledger)
+
+
+def test_in_our_own_process_a_stream_is_followed_from_its_beginning() -> None:
+    ledger = ledger_of(in_process=True)
+    ledger.ask_sender = lambda slot: 1_001
+    take(ledger, 1_000)
+    assert (ledger.sent[0], ledger.received[0]) == (1_001, 1)
+    assert closes(ledger)
 
 
 def test_one_number_for_ever_is_one_datagram_and_many_duplicates() -> None:

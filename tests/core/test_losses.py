@@ -158,12 +158,15 @@ def test_a_straggler_of_a_lost_end_is_late_and_not_reordered() -> None:
 def test_what_a_link_may_hold_back_is_lost_to_the_link_until_it_comes() -> None:
     ledger = ledger_of(in_process=True)
     take(ledger, 0, 3)
-    assert [cause for *_, cause in declared(ledger, LATER_NS, NS_PER_S)] == [Cause.LINK, Cause.LINK]
+    ledger.set_sent(SLOT, np.array([4]))
+    assert declared(ledger, START_NS, NS_PER_S) == []
+    overdue_ns = START_NS + NS_PER_S * 11 // 10
+    assert [cause for *_, cause in declared(ledger, overdue_ns, NS_PER_S)] == [Cause.LINK, Cause.LINK]
     take(ledger, 1)
     assert causes(ledger) == {"link": 1}
-    assert declared(ledger, LATER_NS + NS_PER_S, 0) == []
+    assert declared(ledger, LATER_NS, 0) == []
     # it can come no more, and nobody said why
-    assert declared(ledger, LATER_NS + 3 * NS_PER_S, 0) == [(0, 2, Cause.UNEXPLAINED)]
+    assert declared(ledger, LATER_NS + 2 * NS_PER_S, 0) == [(0, 2, Cause.UNEXPLAINED)]
     assert causes(ledger) == {"unexplained": 1}
     assert ledger.lost[0] == 1
     assert counts_agree(ledger)
@@ -175,6 +178,7 @@ def test_what_was_not_sent_yet_is_not_lost_for_good() -> None:
     take(ledger, 0, 20)
     ledger.set_sent(SLOT, np.array([2]))
     now_ns = LATER_NS
+    declared(ledger, START_NS)
     declared(ledger, now_ns)
     assert causes(ledger) == {"link": 18, "unexplained": 1}  # number 1 was sent
     assert ledger.report_corrupt(SLOT, np.array([2])).tolist() == [False]

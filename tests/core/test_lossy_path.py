@@ -43,7 +43,6 @@ def assert_closes(path: LossyPath) -> None:
         assert body["lost"] == sum(causes.values())
         assert body["in_flight"] >= 0
         assert causes["unexplained"] == 0
-        assert body["received"] == path.received[slot]
 
 
 def fall_silent(path: LossyPath) -> None:
@@ -77,6 +76,7 @@ def test_the_sums_close_at_every_step_and_end_at_the_truth(seed: int) -> None:
         body = path.ledger.body(slot)
         assert body["in_flight"] == 0
         assert body["sent"] == path.next_sequence[slot]
+        assert body["received"] == path.received[slot]
         truth = path.lost_in_truth(slot)
         assert body["lost"] == truth.total()
         assert {cause: int(path.ledger.lost_by_cause[cause, slot]) for cause in Cause if cause} == {
@@ -88,7 +88,7 @@ def test_the_sums_close_at_every_step_and_end_at_the_truth(seed: int) -> None:
 
 
 @given(SEEDS)
-@settings(max_examples=8)
+@settings(max_examples=10)
 def test_a_link_that_damages_headers_leaves_nothing_unexplained(seed: int) -> None:
     """Damaged numbers are other numbers, far ahead or long received; damaged session ids are nobody's."""
     rng = Random(seed)

@@ -50,6 +50,7 @@ class LossyPath:
         self.corrupt_later: list[Report] = []
         self.socket: list[tuple[int, int, bytes]] = []
         self.ledger = Ledger(clients, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
+        self.ledger.ask_sender = lambda slot: int(self.next_sequence[slot])
         self.history = History(clients)
         slots = self.slots
         self.ledger.reset(slots)

@@ -59,12 +59,13 @@ class PlainLedger:
         return number, flags
 
     def _judge(self, sequence: int, now_ns: int) -> tuple[int, int]:
-        if self.highest < 0 and sequence > self.window:
+        if self.highest < 0 and sequence > self.window and not self.in_process:
             self.base, self.highest = sequence, sequence - 1
         number = nearest(sequence, self.highest)
-        if not -self.window < number - self.highest <= self.window:
+        ahead = number - self.highest
+        if not self.in_process and not -self.window < ahead <= self.window:
             return self._judge_far(sequence, number, now_ns)
-        if number < self.base:
+        if ahead <= -self.window or number < self.base:
             self.beyond += 1
             return number, BEYOND
         self.suspect = None
@@ -90,21 +91,20 @@ class PlainLedger:
     def _judge_far(self, sequence: int, number: int, now_ns: int) -> tuple[int, int]:
         if self.suspect is not None and 0 < nearest(sequence, self.suspect) - self.suspect <= self.window // 2:
             first = nearest(self.suspect, self.highest)
-            if first > self.highest or not self.in_process:
-                self.jumps += 1
-                self.beyond -= 1
-                if first > self.highest:
-                    self._raise_to(first, now_ns)
-                else:
-                    self.pushed_out += len(self.holes)
-                    self.holes.clear()
-                    self.settled.update(self.lost.values())
-                    self.lost.clear()
-                    self.arrived.clear()
-                    self.base = self.highest = self.suspect
-                self._receive(self.highest)
-                self.suspect = None
-                return self._judge(sequence, now_ns)
+            self.jumps += 1
+            self.beyond -= 1
+            if first > self.highest:
+                self._raise_to(first, now_ns)
+            else:
+                self.pushed_out += len(self.holes)
+                self.holes.clear()
+                self.settled.update(self.lost.values())
+                self.lost.clear()
+                self.arrived.clear()
+                self.base = self.highest = self.suspect
+            self._receive(self.highest)
+            self.suspect = None
+            return self._judge(sequence, now_ns)
         self.suspect = sequence
         self.beyond += 1
         return number, BEYOND

@@ -51,6 +51,8 @@ class Ledger(Accounts):
         super().__init__(capacity, Window(capacity, window, loss_after_arrivals))
         self._losses = Losses(self, loss_after_ns)
         self._loss_after_ns = loss_after_ns
+        self.ask_sender: Callable[[int], int] | None = None
+        """How many numbers a sender in our own process has issued to a slot's session by now; None to believe it."""
         self._suspect = np.zeros(capacity, np.int64)  # a far number's sequence + 1; 0 none
         self._suspect_at = self._suspect.data
         self._row_of = np.zeros(capacity, np.int32)
@@ -178,13 +180,16 @@ class Ledger(Accounts):
     def _take(self, slot: int, sequence: int, due_tick: int) -> tuple[int, int]:
         """One arrival: its number, extended, and its flags."""
         width = self.window.width
-        if self.highest_at[slot] < 0 and sequence > width:
+        if self.highest_at[slot] < 0 and sequence > width and not self.in_process_at[slot]:
             self._join(slot, sequence)
         highest = self.highest_at[slot]
         extended = extend(sequence, highest)
         ahead = extended - highest
-        issued = self.in_process_at[slot] and extended < self.issued_at[slot]
-        if (ahead > width and not issued) or ahead <= -width:
+        if self.in_process_at[slot]:
+            if ahead <= -width or (ahead > _FEW and not self._was_sent(slot, extended)):
+                self.beyond_window[slot] += 1
+                return extended, BEYOND
+        elif not -width < ahead <= width:
             return self._take_far(slot, sequence, extended, due_tick)
         if extended < self.base_at[slot]:
             self.beyond_window[slot] += 1
@@ -195,6 +200,13 @@ class Ledger(Accounts):
             self._advance(slot, highest, extended, due_tick)
             return extended, NEW
         return extended, self._take_behind(slot, extended, highest)
+
+    def _was_sent(self, slot: int, extended: int) -> bool:
+        """Whether a sender in our own process has sent this number: the link may have damaged it on its way."""
+        if self.ask_sender is None or extended < self.issued_at[slot]:
+            return True
+        self.issued_at[slot] = max(self.issued_at[slot], self.ask_sender(slot))
+        return extended < self.issued_at[slot]
 
     def _join(self, slot: int, sequence: int) -> None:
         """The first that we hear of a session is far from its beginning: count from there."""
@@ -228,23 +240,21 @@ class Ledger(Accounts):
     def _take_far(self, slot: int, sequence: int, extended: int, due_tick: int) -> tuple[int, int]:
         """A number more than a window away is believed when one shortly after it is the next to come.
 
-        RFC 3550 appendix A.1 does so: one forged or damaged number must not move the highest by a million. Ahead of
-        it, the gap is lost; behind it, the sender has begun to number anew (never one in our own process: there
-        that is a new session).
+        RFC 3550 appendix A.1 does so: one forged number must not move the highest by a million. Ahead of it, the gap
+        is lost; behind it, the sender has begun to number anew.
         """
         highest = self.highest_at[slot]
         suspect = self._suspect_at[slot] - 1
         if suspect >= 0 and 0 < distance(sequence, suspect) <= self.window.width // 2:
             number = extend(suspect, highest)
-            if number > highest or not self.in_process_at[slot]:
-                self._set_suspect(slot, 0)
-                self.jumps[slot] += 1
-                self.beyond_window[slot] -= 1
-                if number > highest:
-                    self._advance(slot, highest, number, due_tick)
-                else:
-                    self._number_anew(slot, highest, suspect)
-                return self._take(slot, sequence, due_tick)
+            self._set_suspect(slot, 0)
+            self.jumps[slot] += 1
+            self.beyond_window[slot] -= 1
+            if number > highest:
+                self._advance(slot, highest, number, due_tick)
+            else:
+                self._number_anew(slot, highest, suspect)
+            return self._take(slot, sequence, due_tick)
         self._set_suspect(slot, sequence + 1)
         self.beyond_window[slot] += 1
         return extended, BEYOND

@@ -6,7 +6,7 @@ to say before it sent the datagrams that made the hole show.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from udprism.core.accounts import Accounts
 from udprism.core.runs import runs_of
 from udprism.core.types import NS_PER_S, BoolColumn, Cause, I32Column, I64Column, U8Column
-from udprism.core.window import DAMAGED, HELD, HELD_DAMAGED, HELD_UNSENT, LOST, OPEN, RECEIVED, Overdue, cause_of
+from udprism.core.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, RECEIVED, Overdue, cause_of
 
 MAX_PENDING_REPORTS = 65_536
 
@@ -50,8 +50,9 @@ class Losses:
         self._loss_after_ns = loss_after_ns
         self._drops_used = np.zeros(capacity, np.int64)  # drops by the kernel that explain a loss already
         self._room = np.zeros(capacity, np.int64)  # those that explain none yet; filled in by each `expire`
-        self._tail = np.zeros(capacity, np.int64)  # numbers below it are overdue at _tail_due_ns; 0 none
-        self._tail_due_ns = np.zeros(capacity, np.int64)
+        self._aged = np.zeros(capacity, np.int64)  # numbers below it were issued so long ago that none can come still
+        self._ageing = np.zeros(capacity, np.int64)  # numbers below it will be so at _aged_ns
+        self._aged_ns = 0
         self._pending: dict[int, dict[int, int]] = {}
         self._pending_count = 0
         self._reported: list[tuple[int, int, int]] = []
@@ -59,8 +60,7 @@ class Losses:
 
     def reset(self, slots: I32Column) -> None:
         """New clients, with new sockets."""
-        self._drops_used[slots] = 0
-        self._tail[slots] = 0
+        self._drops_used[slots] = self._aged[slots] = self._ageing[slots] = 0
         for slot in slots.tolist():
             self._window.clear(slot)
             self._forget_pending(slot)
@@ -75,7 +75,7 @@ class Losses:
         for cause in self._pending.get(slot, {}).values():
             self._lose_unsettled(slot, cause)
         self._forget_pending(slot)
-        self._tail[slot] = 0
+        self._aged[slot] = self._ageing[slot] = 0
 
     # -- what the witness reports
 
@@ -161,7 +161,7 @@ class Losses:
             accounts.corrupt[slot] += 1
         elif state < LOST:
             window.put(slot, number, DAMAGED)
-        elif state in (HELD, HELD_UNSENT):
+        elif state == HELD:
             window.put(slot, number, HELD_DAMAGED)
         elif cause_of(state) == _UNEXPLAINED:
             self._lose(slot, number, _LINK)
@@ -211,7 +211,8 @@ class Losses:
 
     def _declare_overdue(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
         accounts, window = self._accounts, self._window
-        tails = self._open_tails(now_ns, hold_ns)
+        self._age(now_ns, hold_ns)
+        self._open_tails(now_ns)
         used = slice(0, accounts.high)
         busy = np.flatnonzero(window.holes[used] + window.held[used] + accounts.unsettled[used])
         if not len(busy):
@@ -224,29 +225,25 @@ class Losses:
         self._settle(unsettled, hold_ns)
         if not len(overdue.slot):
             return NOTHING_DECLARED
-        return self._declare(overdue, tails, now_ns, hold_ns)
+        return self._declare(overdue, now_ns, hold_ns)
 
-    def _open_tails(self, now_ns: int, hold_ns: int) -> Collection[int]:
-        """Make overdue holes of numbers that were issued long ago and after which nothing came; answers whose.
+    def _age(self, now_ns: int, hold_ns: int) -> None:
+        """Move the mark below which numbers can come no more, once the link has let go what was issued by the last."""
+        if now_ns < self._aged_ns:
+            return
+        used = slice(0, self._accounts.high)
+        self._aged[used] = self._ageing[used]
+        self._ageing[used] = self._accounts.issued[used]
+        self._aged_ns = now_ns + self._loss_after_ns + hold_ns
 
-        Each client has one mark at a time: numbers below it are overdue once the link cannot hold them any longer.
-        """
+    def _open_tails(self, now_ns: int) -> None:
+        """Make overdue holes of numbers that can come no more and after which nothing came."""
         accounts = self._accounts
         used = slice(0, accounts.high)
-        known, issued, tail = accounts.highest[used] + 1, accounts.issued[used], self._tail[used]
-        missing = issued > known
-        if not missing.any():
-            return ()
-        marked = missing & (tail > known)
-        over = np.flatnonzero(marked & (self._tail_due_ns[used] <= now_ns)).tolist()
-        for slot in over:
-            highest, last = accounts.highest_at[slot], int(tail[slot]) - 1
+        for slot in np.flatnonzero(self._aged[used] > accounts.highest[used] + 1).tolist():
+            highest, last = accounts.highest_at[slot], int(self._aged[slot]) - 1
             accounts.unsettled_at[slot] += self._window.advance_missing(slot, highest, last, now_ns - NS_PER_S)
             accounts.highest_at[slot] = last
-        fresh = np.flatnonzero(missing & ~marked)
-        self._tail[fresh] = issued[fresh]
-        self._tail_due_ns[fresh] = now_ns + self._loss_after_ns + hold_ns
-        return over
 
     def _ask_for_drops(self, slots: I64Column, receiver_drops: Callable[[I32Column], I64Column]) -> None:
         drops = receiver_drops(slots.astype(np.int32))
@@ -268,7 +265,7 @@ class Losses:
         accounts.lost[slots] += count
         accounts.unsettled[slots] = 0
 
-    def _declare(self, overdue: Overdue, tails: Collection[int], now_ns: int, hold_ns: int) -> Declared:
+    def _declare(self, overdue: Overdue, now_ns: int, hold_ns: int) -> Declared:
         """Give overdue numbers their causes.
 
         As many of a client's as its kernel dropped are put down to that: the oldest first, damaged ones last.
@@ -283,15 +280,10 @@ class Losses:
         dropped = rank < self._room[slot]
         cause[dropped] = _RECEIVER
         state = cause | LOST
-        issued = accounts.issued[slot]
-        unsent = in_process & (issued > 0) & (overdue.number >= issued)
-        may_come = unsent | (overdue.state == HELD_UNSENT)
-        if hold_ns:
-            may_come |= was_open & in_process & ~np.isin(slot, list(tails))
-        may_come &= ~dropped
+        # a damaged number can make holes of what is not even sent yet
+        may_come = in_process & ~dropped & (accounts.issued[slot] > 0) & (overdue.number >= self._aged[slot])
         cause[may_come] = _LINK
         state[may_come] = np.where(damaged[may_come], HELD_DAMAGED, HELD)
-        state[unsent & may_come] = HELD_UNSENT
         self._window.declare(overdue, state.astype(np.uint8), now_ns + hold_ns + self._loss_after_ns)
         np.add.at(accounts.lost, slot[was_open], 1)
         np.subtract.at(accounts.lost_by_cause[_LINK], slot[~was_open], 1)

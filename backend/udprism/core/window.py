@@ -22,9 +22,7 @@ LOST = 8
 _CAUSE_BITS = 7
 HELD_DAMAGED = LOST | 6
 HELD = LOST | 7
-"""Declared lost, and counted under LINK for as long as the link model may still hold it back. From HELD_DAMAGED on."""
-HELD_UNSENT = 16
-"""HELD, and not even sent yet: a damaged number claimed that there were so many."""
+"""Declared lost, but it may still come: counted under LINK until then. From HELD_DAMAGED on."""
 _FEW = 8
 """Up to here single bytes are quicker than arrays."""
 _TICK_BITS = 24
@@ -43,7 +41,7 @@ def cause_of(state: int) -> int:
 class Overdue(NamedTuple):
     """Numbers that are due to be declared, by client, oldest first. All columns have one length.
 
-    state: uint8[n], OPEN, DAMAGED, or from HELD_DAMAGED on.
+    state: uint8[n], OPEN, DAMAGED, HELD_DAMAGED or HELD.
     """
 
     slot: I64Column

@@ -67,6 +67,7 @@ class Intake:
         self._corrupt_later: list[tuple[I32Column, I64Column]] = []
         self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
         self._session_changed_ns = np.zeros(table.max_clients, np.int64)
+        ledger.ask_sender = self._issued_to
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
         """Account for one batch."""
@@ -294,6 +295,14 @@ class Intake:
             if lost.any():
                 self._lose(slot[lost], sequence[lost], cause[lost])
         self._mark_corrupt(corrupt)
+
+    def _issued_to(self, slot: int) -> int:
+        """How many numbers our own server has used for this client's session by now."""
+        table, witness = self.table, self._witness
+        at = table.server_slot[slot]
+        if witness is None or witness.session_id[at] != table.session_id[slot]:
+            return int(self.ledger.issued[slot])  # the session is over: what its last moments brought is not known
+        return int(witness.next_sequence[at])
 
     def _foresee_sessions(self, witness: Witness) -> None:
         """Take up sessions that our own server has opened for clients that have heard nothing yet.
