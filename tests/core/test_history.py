@@ -110,6 +110,15 @@ def test_a_lost_number_that_comes_after_all_is_late_and_a_cause_can_change() -> 
     assert rows[2]["cause"] == "sender_kernel"
 
 
+def test_a_loss_from_before_the_history_changes_nothing_of_it() -> None:
+    history = History(1, depth=64)
+    record(history, list(range(100)))
+    mark_lost(history, [0, 35])
+    assert [fate for _, fate in fates(history, 100)] == ["received"] * 64
+    mark_lost(history, list(range(100, 300)))  # more at once than there are places
+    assert fates(history, 300) == [(number, "lost") for number in range(236, 300)]
+
+
 def test_duplicates_are_counted_in_the_row_of_the_first_copy() -> None:
     history = History(1)
     record(history, [0, 1, 1, 1, 0, 7, 300], [NEW, NEW, DUPLICATE, DUPLICATE, DUPLICATE, NEW, BEYOND])
@@ -221,8 +230,8 @@ def test_rows_and_cells_agree_with_a_dictionary(events: list[tuple[int, int, str
             mark_lost(history, [number], slot=slot)
             known.setdefault((slot, number), ("lost", 0))
         elif what == "again":
-            record(history, [number], [DUPLICATE], slot=slot)
-            if (slot, number) in known and known[slot, number][0] == "received":
+            if (slot, number) in known and known[slot, number][0] == "received":  # the ledger calls no other so
+                record(history, [number], [DUPLICATE], slot=slot)
                 known[slot, number] = ("received", known[slot, number][1] + 1)
             continue
         elif known.get((slot, number), ("lost", 0))[0] == "lost":
