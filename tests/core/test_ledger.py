@@ -279,6 +279,24 @@ def test_one_wild_number_is_not_believed_and_two_in_a_row_are() -> None:
     assert ledger.lost[0] == 2_000_000 - 3
 
 
+def test_a_datagram_in_order_clears_its_sender_of_suspicion() -> None:
+    ledger = ledger_of()
+    take(ledger, 0)
+    take(ledger, 1_000_000)
+    take(ledger, 1)
+    assert flags_of(take(ledger, 1_000_001)) == [BEYOND]
+    assert ledger.jumps[0] == 0
+
+
+def test_a_batch_that_is_longer_than_the_window_clears_each_place_once() -> None:
+    ledger = ledger_of()
+    take(ledger, 0, 2)
+    declared(ledger, START_NS + 2 * NS_PER_S)
+    take(ledger, *range(3, 3 + 3 * WINDOW))
+    assert counts_agree(ledger)
+    assert ledger.received[0] == 2 + 3 * WINDOW
+
+
 def test_a_sender_that_numbers_anew_is_followed_and_the_sums_still_close() -> None:
     ledger = ledger_of()
     take(ledger, *range(200))

@@ -172,6 +172,25 @@ def test_what_a_link_may_hold_back_is_lost_to_the_link_until_it_comes() -> None:
     assert counts_agree(ledger)
 
 
+@pytest.mark.parametrize("step", [1, 2, 20])
+def test_what_is_held_back_beyond_the_window_stays_the_links(step: int) -> None:
+    """Overwritten in order, by small gaps of many clients at once, and by large ones."""
+    clients = 20
+    ledger = ledger_of(clients, in_process=True, loss_after_arrivals=1)
+    for slot in range(clients):
+        take(ledger, 0, 3, slot=slot)
+    ledger.set_sent(np.arange(clients, dtype=np.int32), np.full(clients, 1_000))
+    assert len(declared(ledger, START_NS, 60 * NS_PER_S)) == 2 * clients
+    for number in range(3 + step, 200, step):
+        stamps = np.full(clients, START_NS)
+        slots = np.arange(clients, dtype=np.int32)
+        ledger.update(slots, np.full(clients, number, np.uint32), stamps, stamps, START_NS)
+        declared(ledger, START_NS, 60 * NS_PER_S)
+        assert counts_agree(ledger)
+    assert causes(ledger)["link"] >= 2
+    assert closes(ledger)
+
+
 def test_what_was_not_sent_yet_is_not_lost_for_good() -> None:
     """A link that damages headers makes a number of one that is far ahead: what lies between has not been sent."""
     ledger = ledger_of(in_process=True)
@@ -318,6 +337,15 @@ def test_the_end_of_an_earlier_session_is_settled_by_its_reports_and_its_kernel(
     assert causes(ledger) == {"link": 1, "receiver_kernel": 5}
     assert ledger.body(0)["in_flight"] == 0
     assert closes(ledger)
+
+
+def test_a_report_that_waits_ends_with_its_session() -> None:
+    ledger = ledger_of(in_process=True)
+    report(ledger, 7)
+    ledger.begin_session(SLOT, np.array([True]), np.array([True]))
+    take(ledger, *range(7), 8)
+    assert declared(ledger, START_NS) == []
+    assert ledger.lost[0] == 0
 
 
 def test_expire_asks_for_nothing_where_nothing_is_open() -> None:

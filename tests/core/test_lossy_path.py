@@ -7,6 +7,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.ledgers import counts_agree
 from support.lossy_path import SETTLE_TICKS, TICK_NS, LossyPath
 from udprism.core.link import Burst, Link
 from udprism.core.types import NS_PER_MS, NS_PER_S, Cause
@@ -71,6 +72,7 @@ def test_the_sums_close_at_every_step_and_end_at_the_truth(seed: int) -> None:
         path.put_link(rng.choice([None, any_link(rng)]))
     fall_silent(path)
     assert_closes(path)
+    assert counts_agree(path.ledger)
     assert path.beyond == 0
     for slot in range(path.clients):
         body = path.ledger.body(slot)

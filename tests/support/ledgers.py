@@ -6,7 +6,7 @@ import numpy as np
 
 from udprism.core.ledger import Ledger, Outcome
 from udprism.core.types import NS_PER_MS, NS_PER_S, I32Column, I64Column
-from udprism.core.window import LOST, RECEIVED
+from udprism.core.window import HELD_DAMAGED, LOST, RECEIVED
 
 WINDOW = 64
 START_NS = 1_000 * NS_PER_S
@@ -69,6 +69,8 @@ def counts_agree(ledger: Ledger) -> bool:
     for slot in range(len(ledger.highest)):
         states = window.states(np.full(window.width, slot), every)
         holes = np.count_nonzero((states > RECEIVED) & (states < LOST))
-        if (window.exceptions[slot] & 0xFFFF, window.holes[slot]) != (np.count_nonzero(states), holes):
+        held = np.count_nonzero(states >= HELD_DAMAGED)
+        counts = window.exceptions[slot] & 0xFFFF, window.holes[slot], window.held[slot]
+        if counts != (np.count_nonzero(states), holes, held):
             return False
     return True

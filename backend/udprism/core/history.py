@@ -130,10 +130,10 @@ class History:
             row["cell"][3] |= CELL_DUPLICATE
 
     def _places(self, slot: I32Column, extended: I64Column) -> I64Column:
-        """Where the numbers are that have a row already."""
+        """Where the numbers are that were received, as far as they are still kept."""
         at = slot * np.int64(self.depth) + (extended & self._mask)
         rows = self._rows[at]
-        known: I64Column = at[(rows["number"] == extended.astype(np.uint32)) & (rows["cell"][:, 3] != 0)]
+        known: I64Column = at[(rows["number"] == extended.astype(np.uint32)) & ((rows["cell"][:, 3] & 1) != 0)]
         return known
 
     def mark_lost(self, slot: I32Column, extended: I64Column, cause: U8Column) -> None:
@@ -154,8 +154,7 @@ class History:
     def mark_corrupt(self, slot: I32Column, extended: I64Column) -> None:
         """These numbers were damaged on their way, where they have come."""
         at = self._places(slot, extended)
-        came = at[(self._cells[at, 3] & 1) != 0]
-        self._cells[came, 3] |= CELL_CORRUPT
+        self._cells[at, 3] |= CELL_CORRUPT
 
     # -- reading
 
