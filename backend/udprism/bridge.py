@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -431,7 +432,7 @@ class Bridge:
         return HostedClient(
             id=definition.id,
             name=definition.name,
-            target=definition.target or format_address(self.own_target),
+            target=definition.target or sys.intern(format_address(self.own_target)),
             address=address or ("", 0),
             loopback=address is not None and (address[0].startswith("127.") or address[0] == "::1"),
             mode=mode,

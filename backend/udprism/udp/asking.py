@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable
 
@@ -109,7 +110,7 @@ class Asking:
             sock = open_client(None, family, self._client_buffer_bytes, local=local)
             report_errors(sock)
         name = sock.getsockname()
-        client.local = name[0], name[1]
+        client.local = sys.intern(name[0]), name[1]
         client.local_address = format_address(client.local)
         return sock
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import selectors
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -226,7 +227,7 @@ class ColourServer:
                 return
             except OSError:
                 continue  # an earlier send's ICMP error, reported on the next call whatever that is
-            address = (source[0], source[1])
+            address = (sys.intern(source[0]), source[1])  # one text for all sessions of a host
             try:
                 self._receive(data, address, index)
             except WireError as error:
