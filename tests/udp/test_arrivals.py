@@ -34,11 +34,11 @@ def make_uring(capacity=64, width=WIDTH, max_batch=BATCH, coalesce_s=0.0, max_bu
 def make_stamped(capacity=64, width=WIDTH, max_batch=BATCH, coalesce_s=0.0, max_buffers=None) -> Receiver:
     if sys.platform != "linux":
         pytest.skip("no kernel stamps here")
-    return PollReceiver(width, max_batch, coalesce_s, stamps=True)
+    return PollReceiver(width, max_batch, coalesce_s, linux=True)
 
 
 def make_plain(capacity=64, width=WIDTH, max_batch=BATCH, coalesce_s=0.0, max_buffers=None) -> Receiver:
-    return PollReceiver(width, max_batch, coalesce_s, stamps=False)
+    return PollReceiver(width, max_batch, coalesce_s, linux=False)
 
 
 @pytest.fixture(params=[make_uring, make_stamped, make_plain])
