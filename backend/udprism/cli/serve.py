@@ -6,6 +6,7 @@ start would go to them.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import threading
@@ -69,6 +70,7 @@ def serve(
         log_json=log_json,
     )
     logs.set_up(settings.log_json)
+    _collect_rarely()
     gave_up = threading.Event()
     with _ended_by_a_signal(), ExitStack() as stack:
         listening = web.listen(settings)
@@ -110,6 +112,7 @@ def server(
         log_json=log_json,
     )
     logs.set_up(settings.log_json)
+    _collect_rarely()
     gave_up = threading.Event()
     with _ended_by_a_signal(), ExitStack() as stack:
         _say_udp(_start_bridge(settings, None, gave_up, stack))
@@ -117,6 +120,15 @@ def server(
         while not gave_up.wait(_SIGNAL_CHECK_S):
             pass
     _exit_if(gave_up)
+
+
+def _collect_rarely() -> None:
+    """Let the garbage collector leave what was imported alone, and look at all the rest a hundred times less often.
+
+    It stops every thread: with 9,000 clients each full collection took 70 ms. Hardly anything here is a cycle.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @contextmanager
