@@ -79,19 +79,23 @@ def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, vi
 
 
 def rates(steps: list[Figures], clients: int, first_per_s: float) -> Iterator[float]:
-    """Datagrams a second to try next: raised until one is too much, then halved towards the limit."""
+    """Datagrams a second to try next: raised until two in a row are too much, then halfway back towards the limit.
+
+    Two, because another program's moment may spoil one, and because beyond the limit what is delivered may still grow.
+    """
     most = min(_MOST_PER_S, clients * _MOST_RATE_HZ)
-    good, per_s = 0.0, min(first_per_s, most)
-    while True:
+    good, bad = 0.0, math.inf
+    per_s, misses = min(first_per_s, most), 0
+    while misses < 2:
         yield per_s
-        if not steps[-1]["keeps_up"]:
-            break
-        good = per_s
+        if steps[-1]["keeps_up"]:
+            good, bad, misses = per_s, math.inf, 0
+        else:
+            bad, misses = min(bad, per_s), misses + 1
         if per_s >= most:
-            return
+            break
         per_s = min(per_s * _STEP_RATIO, most)
-    bad = per_s
-    for _ in range(_HALVINGS):
+    for _ in range(_HALVINGS if bad < math.inf else 0):
         per_s = (good + bad) / 2
         yield per_s
         good, bad = (per_s, bad) if steps[-1]["keeps_up"] else (good, per_s)
