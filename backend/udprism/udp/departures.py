@@ -20,7 +20,7 @@ from udprism.core.witness import CORRUPT, FateReport, Witness
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
 MAX_BATCH = 1024
-STAMP_CHUNK = 64
+STAMP_CHUNK = 32
 """Datagrams that share one sent_at: stamped just before their system call, so that the wait for the ones ahead does
 not show up as delay."""
 _TRIES = 3
