@@ -16,7 +16,7 @@ from typing import Any
 
 CLIENTS, RATES_HZ, VIEWERS = [10, 100, 1000, 10_000], [1, 10, 60], [1, 10, 200]
 SECONDS = 4
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 360, 64, 24, 48, 56
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 360, 64, 40, 48, 56
 INK, GRID = "#555", "#ccc"
 # Told apart without colour as well: each line has its own dashes and its name at its end.
 STYLES = {1: ("#0072b2", ""), 10: ("#d55e00", "7 4"), 60: ("#009e73", "2 3")}
