@@ -35,6 +35,15 @@ def test_a_taken_udp_port_fails_and_names_the_port(free: Settings) -> None:
     assert doctor.check_udp_port(free).verdict is Verdict.OK
 
 
+def test_a_slower_receiver_is_noted_with_its_reason_and_what_mends_it(free: Settings) -> None:
+    finding = doctor.judge_receiver("epoll (io_uring: Operation not permitted)")
+    assert finding.verdict is Verdict.NOTE
+    assert "Operation not permitted" in finding.saw
+    assert "io_uring_disabled" in finding.mend
+    assert doctor.judge_receiver("io_uring").verdict is Verdict.OK
+    assert doctor.check_receiver(free).saw.startswith("datagrams are received through")
+
+
 def test_a_taken_http_port_fails_and_names_the_port(free: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -22,6 +22,7 @@ from udprism.cli.flags import flag, read_settings
 from udprism.core.types import NS_PER_MS, NS_PER_S, NS_PER_US
 from udprism.errors import BindError
 from udprism.settings import Settings, reachable_host
+from udprism.udp.arrivals import best_receiver
 from udprism.udp.sockets import bind_server
 
 MAX_DATAGRAM_BYTES = 20 + 3 * 480
@@ -175,6 +176,26 @@ def check_receive_buffer(settings: Settings) -> Finding:
     return Finding(Verdict.OK, f"a receive buffer of {wanted} bytes is granted")
 
 
+def check_receiver(settings: Settings) -> Finding:
+    """How hosted clients' datagrams would be received."""
+    receiver = best_receiver(1, MAX_DATAGRAM_BYTES, 64, settings.coalesce_ms / 1000)
+    receiver.close()
+    return judge_receiver(receiver.description)
+
+
+def judge_receiver(description: str) -> Finding:
+    """What a receiver's description means for whoever hosts thousands of clients."""
+    saw = f"datagrams are received through {description}"
+    if description == "io_uring":
+        return Finding(Verdict.OK, saw)
+    return Finding(
+        Verdict.NOTE,
+        saw,
+        "about a quarter of what io_uring would carry, which matters from 50,000 datagrams/s",
+        "Linux 6.12, sysctl -w kernel.io_uring_disabled=0, or docker run --security-opt seccomp=unconfined …",
+    )
+
+
 def check_ipv6(settings: Settings) -> Finding:
     """Whether ::1 can be used beside 127.0.0.1."""
     try:
@@ -320,7 +341,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if running is not None:
         yield running
         first = [check_stream]
-    rest: list[Check] = [check_descriptors, check_receive_buffer, check_ipv6, check_container]
+    rest: list[Check] = [check_descriptors, check_receive_buffer, check_receiver, check_ipv6, check_container]
     rest += [check_clock, check_clock_jumps, check_mtu, check_round_trips]
     for check in (*first, *rest):
         yield check(settings)
