@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from udprism.bridge import Bridge
 from udprism.core import wire
-from udprism.core.types import Address
+from udprism.core.types import Address, Arrivals
 from udprism.settings import Settings
+from udprism.udp.arrivals import Receiver
+from udprism.udp.thread import HANGS_AFTER_NS
 
 SESSION = 7
 DEADLINE_S = 20.0
@@ -88,3 +92,58 @@ def test_an_echo_of_a_report_from_any_year_is_survived(
     body = asyncio.run(bridge.get_client(client_id))
     assert body["state"] == "live"
     assert body["rtt_ms"] is None or 0 < body["rtt_ms"] <= 60_000
+
+
+class HangingReceiver:
+    """A receiver that, once told to, does not come back with its next datagrams before it may."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.may_return = threading.Event()
+        self.hung = threading.Event()
+        self.hanging: threading.Thread | None = None
+        self.is_to_hang = False
+        self._receiver = receiver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._receiver, name)
+
+    def poll(self, timeout_s: float) -> Arrivals:
+        arrivals = self._receiver.poll(timeout_s)
+        if self.is_to_hang and len(arrivals):
+            self.is_to_hang = False
+            self.hanging = threading.current_thread()
+            self.hung.set()
+            self.may_return.wait(DEADLINE_S)
+        return arrivals
+
+
+def test_thread_that_hung_in_a_poll_takes_nothing_beside_the_one_that_replaced_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=1, rate_hz=100))
+    pool = bridge._works.pool
+    receiver = HangingReceiver(pool.receiver)
+    monkeypatch.setattr(pool, "receiver", receiver)
+    take, taken_by, taken = pool.intake.take, [], threading.Event()
+
+    def note_and_take(arrivals: Arrivals, now_ns: int) -> None:
+        taken_by.append(threading.current_thread())
+        taken.set()
+        take(arrivals, now_ns)
+
+    monkeypatch.setattr(pool.intake, "take", note_and_take)
+    bridge.start()
+    try:
+        receiver.is_to_hang = True
+        assert receiver.hung.wait(DEADLINE_S)
+        taken_by.clear()
+        taken.clear()
+        pool.thread._beat_ns -= 2 * HANGS_AFTER_NS
+        pool.thread.watch()
+        assert taken.wait(DEADLINE_S)
+        receiver.may_return.set()
+        receiver.hanging.join(DEADLINE_S)
+        assert not receiver.hanging.is_alive()
+        assert receiver.hanging not in taken_by
+    finally:
+        bridge.stop()

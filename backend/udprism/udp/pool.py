@@ -166,6 +166,7 @@ class ClientPool:
             now_ns = self._clock.now_ns()
             wake_ns = min(self._next_sweep_ns, self.table.next_timer_ns())
             arrivals = self.receiver.poll(max(0.0, (wake_ns - now_ns) / NS_PER_S))
+            self.thread.beat()  # here and below: one that hung and was replaced must not touch the tables any more
             self._polled_ns = now_ns = self._clock.now_ns()
             if len(arrivals):
                 self.batches += 1
@@ -173,7 +174,7 @@ class ClientPool:
             for slot, error in self.receiver.errors:
                 self.asking.on_error(slot, error, now_ns)
             self.inbox.run()
-            self.thread.beat()  # one that hung in there and was replaced must not touch the tables any more
+            self.thread.beat()
             due = self.table.due(now_ns)
             for slot in due.tolist():
                 self.asking.on_timer(slot, now_ns)
