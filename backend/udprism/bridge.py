@@ -286,9 +286,10 @@ class Bridge:
 
     # -- sessions
 
-    async def sessions(self, limit: int = 1000) -> tuple[list[dict[str, Any]], int]:
-        """The colour server's sessions, raw ones first and newest first, and how many there are."""
-        bodies, total = await self._server(lambda: self._works.session_bodies(limit, self._links.client_of_address))
+    async def sessions(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
+        """The colour server's sessions, raw ones first and newest first, and how many match."""
+        client_of = self._links.client_of_address
+        bodies, total = await self._server(lambda: self._works.session_bodies(limit, query, client_of))
         return [self._complete_session(body) for body in bodies], total
 
     async def end_session(self, session_id: str) -> None:

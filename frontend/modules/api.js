@@ -44,13 +44,17 @@ export const api = {
   changeClient: (id, changes) => ask("PATCH", `/api/clients/${encodeURIComponent(id)}`, changes),
   /** @param {string} id */
   removeClient: (id) => ask("DELETE", `/api/clients/${encodeURIComponent(id)}`),
-  /** @param {string[]} ids */
+  /** @param {string[]} ids @returns {Promise<number>} how many there were */
   removeClients: async (ids) => {
+    let removed = 0;
     // An address has a greatest length; a hundred ids fit any.
     for (let at = 0; at < ids.length; at += 100) {
-      await ask("DELETE", `/api/clients?${ids.slice(at, at + 100).map((id) => `id=${encodeURIComponent(id)}`).join("&")}`);
+      removed += (await ask("DELETE", `/api/clients?${ids.slice(at, at + 100).map((id) => `id=${encodeURIComponent(id)}`).join("&")}`)).removed;
     }
+    return removed;
   },
+  /** @returns {Promise<number>} how many there were */
+  removeAllClients: async () => (await ask("DELETE", "/api/clients")).removed,
   /** @param {string} id @param {number} limit */
   datagrams: async (id, limit) => (await ask("GET", `/api/clients/${encodeURIComponent(id)}/datagrams?limit=${limit}`)).datagrams,
   /** @param {string} id */

@@ -1,6 +1,7 @@
 /** The drawer: everything about one client or one session, beside the view that stays usable. */
 import { api } from "./api.js";
 import { TABS } from "./address.js";
+import { ChangeDialog } from "./change.js";
 import { CodePanel } from "./code.js";
 import { need, setAttribute, setIcon, setText, within } from "./dom.js";
 import { count, perSecond, plural, span } from "./format.js";
@@ -17,6 +18,7 @@ export class Drawer {
   #title = need("drawer-title", HTMLElement);
   #way = need("drawer-way", HTMLElement);
   #pause = need("drawer-pause", HTMLButtonElement);
+  #change = need("drawer-change", HTMLButtonElement);
   #remove = need("drawer-remove", HTMLButtonElement);
   #gone = need("drawer-gone", HTMLElement);
   #body = need("drawer-body", HTMLElement);
@@ -27,6 +29,7 @@ export class Drawer {
   #inspector = new Inspector();
   #link = new LinkEditor();
   #code = new CodePanel();
+  #changeDialog = new ChangeDialog();
   /** @type {Element | null} what had the focus before */ #before = null;
   /** @type {Place | null} */ #place = null;
   #world;
@@ -41,6 +44,9 @@ export class Drawer {
     need("panel-link", HTMLElement).append(this.#link.element);
     need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
     this.#pause.addEventListener("click", () => void this.#togglePause());
+    this.#change.addEventListener("click", () => {
+      if (world.client) this.#changeDialog.open(world.client);
+    });
     this.#remove.addEventListener("click", () => void this.#removeSubject());
     for (const { tab, button } of this.#tabs) button.addEventListener("click", () => actions.tab(tab));
     within(this.#root, "[role=tablist]", HTMLElement).addEventListener("keydown", (event) => this.#tabKey(event));
@@ -123,7 +129,7 @@ export class Drawer {
     this.#showGone(gone, "This client is no longer there.");
     this.#overview.open(id, this.slot);
     this.#overview.tick(client);
-    this.#pause.hidden = gone;
+    this.#pause.hidden = this.#change.hidden = gone;
     setText(within(this.#remove, "span", HTMLElement), "Remove");
     const entry = this.#world.byId.get(id);
     this.#inspector.tick(entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "");
@@ -144,7 +150,7 @@ export class Drawer {
   #tickSession(id) {
     const session = this.#world.session?.id === id ? this.#world.session : null;
     this.#showGone(this.#world.sessionGone === id, "This session has ended.");
-    this.#pause.hidden = true;
+    this.#pause.hidden = this.#change.hidden = true;
     setText(within(this.#remove, "span", HTMLElement), "End session");
     if (!session) {
       setText(this.#title, id);

@@ -15,7 +15,7 @@ const WATCH_EVERY_MS = 100;
 
 /** connecting: the first attempt or a new one; live: open and answering; waiting: until the next attempt; refused: no use in trying.
  * @typedef {"connecting" | "live" | "waiting" | "refused"} FeedState */
-/** @typedef {{rows: number[], client: string | null, sessions: boolean, session: string | null}} Watch */
+/** @typedef {{rows: number[], client: string | null, sessions: boolean, find: string, session: string | null}} Watch */
 /** @typedef {{message: (message: import("./messages.js").Message) => void, frame: (frame: import("./messages.js").Frame) => void,
  *   changed: () => void}} Listener */
 
@@ -36,7 +36,7 @@ export class Feed {
   #attempt = 0;
   #outstanding = 0;
   #askedAtMs = 0;
-  /** @type {Watch} */ #watch = { rows: [], client: null, sessions: false, session: null };
+  /** @type {Watch} */ #watch = { rows: [], client: null, sessions: false, find: "", session: null };
   #watchText = "";
   #watchSentAtMs = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;

@@ -1,5 +1,5 @@
 /** Puts the page together: the world, the clock, the feed, and the parts that look at them. */
-import { AddDialog, removeWithUndo } from "./add.js";
+import { AddDialog } from "./add.js";
 import { Address, LENSES, VIEWS } from "./address.js";
 import { AttentionList } from "./attention.js";
 import { Banner, conditionOf } from "./banner.js";
@@ -9,6 +9,7 @@ import { element, need, setAttribute, setText, within } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { followTerms } from "./explain.js";
 import { Feed } from "./feed.js";
+import { count } from "./format.js";
 import { showLanesKey, showWallKey } from "./key.js";
 import { followKeys, KEYS } from "./keys.js";
 import { Lanes } from "./lanes.js";
@@ -16,6 +17,7 @@ import { LinkDialog } from "./linkdialog.js";
 import { learnNames } from "./names.js";
 import { announce } from "./notices.js";
 import { keepPreferences, readPreferences } from "./preferences.js";
+import { RemoveDialog, removeWithUndo } from "./remove.js";
 import { isMoving, select } from "./selection.js";
 import { ServerView } from "./server.js";
 import { applyFrame, applyMessage, emptyWorld, keepRows } from "./state.js";
@@ -53,6 +55,7 @@ export const feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}:/
 const isSoftened = () => preferences.motion === "softened";
 const addDialog = new AddDialog();
 const linkDialog = new LinkDialog(world);
+const removeDialog = new RemoveDialog(world);
 const open = (/** @type {string} */ id) => address.go({ open: id, session: "" });
 const openSession = (/** @type {string} */ id) => address.go({ open: "", session: id });
 const close = () => address.go({ open: "", session: "", tab: "overview" });
@@ -77,6 +80,7 @@ const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(fa
 
 // --- what is shown, and in what order -------------------------------------------------------------------------------------------------
 
+/** @type {number[]} */ let chosen = [];
 let chosenAtMs = -Infinity;
 let chosenFor = "";
 
@@ -91,13 +95,17 @@ function choose() {
   if (question === chosenFor && !stale) return;
   chosenFor = question;
   chosenAtMs = nowMs;
-  const slots = select(world, find, order);
+  const slots = chosen = select(world, find, order);
   const empty = told && world.roster.size === 0;
   need("empty", HTMLElement).hidden = !empty || address.place.view === "server";
   for (const view of ["lanes", "wall"]) {
     need(view, HTMLElement).hidden = empty || address.place.view !== view;
     need(`${view}-nothing`, HTMLElement).hidden = slots.length > 0 || !told;
   }
+  const removal = need("remove-open", HTMLButtonElement);
+  removal.disabled = slots.length === 0;
+  removal.hidden = empty || address.place.view === "server";
+  setText(within(removal, "span", HTMLElement), find.trim() === "" ? "Remove all…" : `Remove ${count(slots.length)} found…`);
   lanes.setOrder(slots);
   wall.setOrder(slots);
 }
@@ -134,7 +142,9 @@ function painted() {
   const rows = wanted.length > 0 && nowMs - rowsAskedAtMs >= Math.min(ROWS_ASK_MS, clock.tickMs / 2);
   if (rows) rowsAskedAtMs = nowMs;
   keepRows(world, new Set(wanted));
-  feed.watch({ rows: wanted, client: address.place.open || null, sessions: address.place.view === "server", session: address.place.session || null });
+  const { view, find: words, open: client, session } = address.place;
+  const sessions = view === "server";
+  feed.watch({ rows: wanted, client: client || null, sessions, find: sessions ? words.trim() : "", session: session || null });
   feed.more(rows);
 }
 
@@ -208,6 +218,7 @@ for (const button of document.querySelectorAll("button.copy")) {
   button.addEventListener("click", () => copy(button.parentElement?.querySelector("code")?.textContent ?? ""));
 }
 need("link-open", HTMLButtonElement).addEventListener("click", () => linkDialog.open());
+need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDialog.open(chosen, address.place.find));
 
 const help = need("help", HTMLDialogElement);
 const shortcuts = need("shortcuts", HTMLInputElement);
@@ -262,7 +273,6 @@ followMotion();
 followKeys({
   enabled: () => preferences.shortcuts,
   find: () => {
-    if (address.place.view === "server") address.go({ view: "lanes" });
     find.focus();
     find.select();
   },

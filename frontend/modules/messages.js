@@ -59,7 +59,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
  *   reported: null | {highest: number, received: number, lost: number, reordered: number, duplicates: number, late: number,
  *     jitter_ms: number, age_ms: number, rtt_ms: number | null},
  *   link: Partial<LinkBody> | null, last_colour: string | null}} SessionBody */
-/** @typedef {{type: "sessions", sessions: SessionBody[], total: number}} Sessions */
+/** @typedef {{type: "sessions", find: string, sessions: SessionBody[], total: number}} Sessions */
 /** @typedef {{type: "session", id: string, session: SessionBody | null}} Session */
 /** @typedef {Hello | Roster | Status | Client | Sessions | Session} Message */
 

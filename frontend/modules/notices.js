@@ -52,3 +52,13 @@ export function saidBy(error) {
   if (error instanceof Error && "status" in error) return error.message;
   throw error;
 }
+
+/** Does something, and says that it is done or what the server had against it. @param {() => Promise<unknown>} action @param {string} done */
+export async function attempt(action, done) {
+  try {
+    await action();
+    notify(done);
+  } catch (error) {
+    notify(saidBy(error));
+  }
+}

@@ -47,6 +47,7 @@ class SessionRow {
 export class ServerView {
   #body = need("server-body", HTMLElement);
   #total = need("server-total", HTMLElement);
+  #nothing = need("server-nothing", HTMLElement);
   /** @type {Map<string, SessionRow>} */ #rows = new Map();
   #groups = ["raw", "hosted"].map((kind) => {
     const body = element("tbody", {});
@@ -54,8 +55,9 @@ export class ServerView {
     const nothing = element("p", { class: "hint" });
     const heads = ["Client", "Joined", "Rate", "Sent", "Held back", "Reported by the client", "Answers"];
     const table = element("table", { class: "sessions" }, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))), body);
-    this.#body.append(element("section", { class: "session-group" }, title, nothing, table));
-    return { kind, body, title, nothing, table };
+    const section = element("section", { class: "session-group" }, title, nothing, table);
+    this.#body.append(section);
+    return { kind, body, title, nothing, table, section };
   });
   #world;
 
@@ -75,15 +77,20 @@ export class ServerView {
   }
 
   tick() {
-    if (this.hidden || !this.#world.sessionsSeen) return;
-    const { sessions, sessionsTotal, status } = this.#world;
-    setText(this.#total, count(sessionsTotal));
+    const { sessions, sessionsTotal, sessionsFind, status } = this.#world;
+    if (this.hidden || sessionsFind === null) return;
+    setText(this.#total, count(status?.sessions.total ?? sessionsTotal));
+    this.#nothing.hidden = sessionsTotal > 0 || sessionsFind === "";
+    // Raw ones come first: where fewer are listed than asked for, all of them are.
+    const raw = sessionsFind === "" ? status?.sessions.raw ?? 0 : sessions.filter((session) => session.kind === "raw").length;
     const kept = new Set();
     for (const group of this.#groups) {
       const all = sessions.filter((session) => session.kind === group.kind);
       const shown = group.kind === "hosted" ? all.slice(0, HOSTED_SHOWN) : all;
-      const total = group.kind === "raw" ? status?.sessions.raw ?? all.length : sessionsTotal - (status?.sessions.raw ?? 0);
-      setText(group.title, group.kind === "raw" ? `Raw clients: ${count(total)}` : `Hosted by this program: ${count(total)}`);
+      const total = group.kind === "raw" ? Math.max(raw, all.length) : sessionsTotal - raw;
+      const found = sessionsFind === "" ? "" : " found";
+      group.section.hidden = sessionsFind !== "" && total === 0;
+      setText(group.title, `${group.kind === "raw" ? "Raw clients" : "Hosted by this program"}: ${count(total)}${found}`);
       setText(group.nothing, note(group.kind, shown.length, total));
       group.nothing.hidden = group.nothing.textContent === "";
       group.table.hidden = shown.length === 0;

@@ -12,11 +12,12 @@ import { State, STATES } from "./messages.js";
  * @typedef {{slot: number, id: string, name: string, target: string, mode: string, stream: string | null, rateHz: number | null,
  *   colours: number, localAddress: string | null, words: string}} Entry */
 
-/** @typedef {{hello: import("./messages.js").Hello | null, status: import("./messages.js").Status | null,
+/** `sessions` are those that have the words of `sessionsFind` (null before any came), `sessionsTotal` how many these are, listed or not.
+ * @typedef {{hello: import("./messages.js").Hello | null, status: import("./messages.js").Status | null,
  *   frame: Frame | null, stats: import("./messages.js").Stats | null, rows: Map<number, import("./messages.js").Row>,
  *   roster: Map<number, Entry>, byId: Map<string, Entry>, rosterVersion: number, rosterChanges: number,
  *   client: import("./messages.js").ClientBody | null, clientGone: string | null,
- *   sessions: import("./messages.js").SessionBody[], sessionsTotal: number, sessionsSeen: boolean,
+ *   sessions: import("./messages.js").SessionBody[], sessionsTotal: number, sessionsFind: string | null,
  *   session: import("./messages.js").SessionBody | null, sessionGone: string | null,
  *   frames: number, framesMissed: number}} World */
 
@@ -24,7 +25,7 @@ import { State, STATES } from "./messages.js";
 export function emptyWorld() {
   return {
     hello: null, status: null, frame: null, stats: null, rows: new Map(), roster: new Map(), byId: new Map(),
-    rosterVersion: 0, rosterChanges: 0, client: null, clientGone: null, sessions: [], sessionsTotal: 0, sessionsSeen: false,
+    rosterVersion: 0, rosterChanges: 0, client: null, clientGone: null, sessions: [], sessionsTotal: 0, sessionsFind: null,
     session: null, sessionGone: null, frames: 0, framesMissed: 0,
   };
 }
@@ -56,7 +57,7 @@ export function applyMessage(world, message) {
     case "sessions":
       world.sessions = message.sessions;
       world.sessionsTotal = message.total;
-      world.sessionsSeen = true;
+      world.sessionsFind = message.find;
       break;
   }
 }

@@ -33,6 +33,7 @@ def page(browser: Browser, product: Program) -> Iterator[Page]:
 def leave(page: Page) -> None:
     for dialog in page.query_selector_all("dialog[open] .close"):
         dialog.click()
+    page.fill("#find", "")
     if page.is_visible("#drawer"):
         page.click("#drawer-close")
 
@@ -76,6 +77,20 @@ def dialog(opener: str) -> Callable[[Page], None]:
     return show
 
 
+def change(page: Page) -> None:
+    drawer("overview")(page)
+    page.click("#drawer-change")
+    page.fill("#change [name=rate_hz]", "5000")
+    page.click("#change [type=submit]")
+    page.wait_for_selector("#change [aria-invalid=true]")
+
+
+def find_sessions(page: Page) -> None:
+    server(page)
+    page.fill("#find", "client-003")
+    page.wait_for_selector("text=Hosted by this program: 1 found")
+
+
 SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     # What the screen adds to one that is looked at whole is looked at by itself.
     "lanes": (lanes, None),
@@ -88,6 +103,9 @@ SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     "add": (dialog("#add-open"), "#add"),
     "link for everybody": (dialog("#link-open"), "#link-dialog"),
     "help": (dialog("#help-open"), "#help"),
+    "change": (change, "#change"),
+    "remove": (dialog("#remove-open"), "#remove"),
+    "find": (find_sessions, None),
 }
 
 

@@ -55,6 +55,23 @@ def test_asking_for_the_other_stream_starts_a_new_session() -> None:
     assert len(table) == 1
 
 
+def test_sessions_are_found_by_words_that_are_all_there() -> None:
+    table = make()
+    named = Connect(measured=True, name="North-1")
+    mine, plain = connect(table, ("127.0.0.1", 5000), named), connect(table, ("127.0.0.1", 5001), Connect())
+    hosted = {("127.0.0.1", 5000)}
+
+    def found(query: str) -> list[int]:
+        return list(table.matching(query, hosted))
+
+    assert found("") == found(" ") == [mine, plain]
+    assert found("north") == found("NORTH measured") == found("hosted") == found(":5000") == [mine]
+    assert found("raw plain") == [plain]
+    assert found("raw north") == []
+    assert found(f"s-{int(table.session_id[plain]):08x}") == [plain]
+    assert found("s-ffffffff") == []
+
+
 def test_missed_ticks_are_skipped_and_never_made_up() -> None:
     table = make(rate_hz=10)
     slot = connect(table, ("127.0.0.1", 5000))

@@ -338,10 +338,12 @@ class FakeBridge:
 
     # sessions, links, totals
 
-    async def sessions(self, limit: int = 1000) -> tuple[list[dict[str, Any]], int]:
+    async def sessions(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
+        words = (query or "").split()
         raw = [self._session(address, None) for address in self._raw]
         hosted = [self._session(f"127.0.0.1:{50_000 + one.slot}", one) for one in self._clients.values()]
-        return (raw + hosted)[:limit], len(raw) + len(hosted)
+        found = [one for one in raw + hosted if all(word in " ".join(map(str, one.values())) for word in words)]
+        return found[:limit], len(found)
 
     def _session(self, address: str, client: _Client | None) -> dict[str, Any]:
         age_ms = (self.unix_ns() - self.started_unix_ns) / NS_PER_MS

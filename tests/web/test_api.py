@@ -319,6 +319,7 @@ def test_sessions_are_listed_and_one_can_be_ended(api: httpx.Client) -> None:
     raw = [one["id"] for one in listed["sessions"] if one["kind"] == "raw"]
     assert listed["total"] == len(listed["sessions"])
     assert len(api.get("/api/sessions", params={"limit": 1}).json()["sessions"]) == 1
+    assert [one["id"] for one in api.get("/api/sessions", params={"query": raw[0]}).json()["sessions"]] == raw[:1]
     assert api.delete(f"/api/sessions/{raw[-1]}").status_code == 204
     assert raw[-1] not in [one["id"] for one in api.get("/api/sessions").json()["sessions"]]
 

@@ -216,6 +216,13 @@ def test_watched_sessions_come_raw_ones_first(viewer: ClientConnection) -> None:
     assert listed["total"] == 10
 
 
+def test_sessions_are_found_by_words(viewer: ClientConnection) -> None:
+    say(viewer, type="watch", sessions=True, find="40002 raw")
+    found = slow_message(viewer, "sessions")
+    assert (found["find"], found["total"]) == ("40002 raw", 1)
+    assert [one["address"] for one in found["sessions"]] == ["127.0.0.1:40002"]
+
+
 def test_open_session_drawer_gets_its_session(viewer: ClientConnection) -> None:
     say(viewer, type="watch", session="raw-40001")
     assert slow_message(viewer, "session")["session"]["address"] == "127.0.0.1:40001"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from udprism.core.wire import Report
 SOCKADDR_BYTES = 28
 STRIKES_TO_END = 2
 """Port-unreachable errors in a row, without a word from the client, that end its session."""
+_ID = re.compile("s-[0-9a-f]{8}")
 _GOLDEN = 0.6180339887498949  # fractional part of the golden ratio: slot × it mod 1 spreads any run of slots evenly
 _FIRST_WITHIN_NS = NS_PER_S
 
@@ -274,6 +276,25 @@ class SessionTable:
         """Slots whose lease has ended."""
         return np.flatnonzero(self.lease_deadline_ns[: self.high] <= now_ns).astype(np.int32)
 
+    def matching(self, query: str, hosted: Container[Address]) -> Iterable[int]:
+        """Slots of the sessions that have each word of the query in name, id, address, stream, source or kind."""
+        words = query.casefold().split()
+        if not words:
+            return self.sessions
+        if _ID.fullmatch(query):  # an open drawer asks four times a second
+            slot = self.slot_of_id.get(int(query[2:], 16))
+            return [] if slot is None else [slot]
+        return [slot for slot in self.sessions if _has(self._words(slot, hosted), words)]
+
+    def _words(self, slot: int, hosted: Container[Address]) -> str:
+        """What a find box looks through."""
+        session = self.sessions[slot]
+        stream = "measured" if session.shape.measured else "plain"
+        kind = "hosted" if session.address in hosted else "raw"
+        address = format_address(session.address)
+        texts = (session.name or "", f"s-{int(self.session_id[slot]):08x}", address, stream, session.grant.source, kind)
+        return " ".join(texts).casefold()
+
     def body(self, slot: int, now_ns: int) -> dict[str, object]:
         """A session as the REST API and the page show it; what only the bridge knows is left None."""
         session = self.sessions[slot]
@@ -310,6 +331,10 @@ class SessionTable:
             "link": None if session.link is None else session.link.to_body(),
             "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
         }
+
+
+def _has(text: str, words: Iterable[str]) -> bool:
+    return all(word in text for word in words)
 
 
 def _reported(session: Session, now_ns: int) -> dict[str, object] | None:

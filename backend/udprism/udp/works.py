@@ -232,11 +232,13 @@ class Works:
 
     # -- the server's thread
 
-    def session_bodies(self, limit: int, client_of: Mapping[Address, str]) -> tuple[list[dict[str, Any]], int]:
-        """Raw sessions first, newest first."""
+    def session_bodies(
+        self, limit: int, query: str | None, client_of: Mapping[Address, str]
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Raw sessions first, newest first: those that match, and how many these are."""
         table, now_ns = self.server.table, self._clock.now_ns()
         order = sorted(
-            table.sessions,
+            table.matching(query or "", client_of),
             key=lambda slot: (table.sessions[slot].address in client_of, -table.sessions[slot].started_ns),
         )
         bodies = []

@@ -118,7 +118,7 @@ class Api:
 
     async def list_sessions(self, query: Annotated[bodies.SessionsQuery, Query()]) -> Response:
         """Whom the colour server serves, raw clients first."""
-        sessions, total = await self._bridge.sessions(query.limit)
+        sessions, total = await self._bridge.sessions(query.limit, query.query)
         return answer({"sessions": sessions, "total": total})
 
     async def end_session(self, session_id: str) -> Response:

@@ -32,6 +32,7 @@ Colours = Annotated[int, Field(ge=COLOURS[0], le=COLOURS[1])]
 Target = Annotated[str, Field(min_length=1, max_length=255, description="HOST:PORT of a colour server")]
 StateName = Literal["connecting", "live", "silent", "refused", "error", "paused"]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
+Find = Annotated[str, Field(max_length=200, description="words that are all in name, id, address, stream or kind")]
 Slot = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
@@ -82,6 +83,7 @@ class SessionsQuery(Query):
     """`GET /api/sessions`."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LISTED)] = MAX_LISTED
+    query: Find | None = None
 
 
 class RemoveQuery(Query):
@@ -104,6 +106,7 @@ class Watch(Body):
     rows: Annotated[list[Slot], Field(max_length=WATCHED_ROWS)] = []
     client: Id | None = None
     sessions: bool = False
+    find: Find = ""
     session: Id | None = None
 
 

@@ -29,10 +29,12 @@ SLOW_S: Final = 0.25
 """Stats columns, and status, client and sessions messages, go to a viewer at most this often."""
 TAKE_TIMEOUT_S: Final = 2.0
 LISTED_SESSIONS: Final = 500
+FIND_S: Final = 1.0
+"""Sessions are looked through at most this often: that takes the server's thread some 20 ms where there are 10,000."""
 _HALF: Final = 1 << 31
 
 Wish: TypeAlias = tuple[str, str]
-"""A slow message: ("status", ""), ("client", id), ("session", id) or ("sessions", "")."""
+"""A slow message: ("status", ""), ("client", id), ("session", id) or ("sessions", words to find)."""
 STATUS: Final[Wish] = ("status", "")
 
 
@@ -146,13 +148,19 @@ class Viewer:
         return due
 
 
+def _age_s(wish: Wish) -> float:
+    """How old its message may become before it is made anew."""
+    kind, words = wish
+    return FIND_S if kind == "sessions" and words else SLOW_S
+
+
 def _wishes(watch: bodies.Watch) -> Iterable[Wish]:
     if watch.client is not None:
         yield "client", watch.client
     if watch.session is not None:
         yield "session", watch.session
     if watch.sessions:
-        yield "sessions", ""
+        yield "sessions", watch.find
 
 
 class Hub:
@@ -273,12 +281,12 @@ class SlowMessages:
         """All that is wanted, none of it older than SLOW_S."""
         now_s = time.monotonic()
         wanted = {STATUS, *(wish for viewer in viewers for wish in viewer.wishes)}
-        due = [wish for wish in wanted if now_s - self._fetched_s.get(wish, -SLOW_S) >= SLOW_S]
+        due = [wish for wish in wanted if now_s - self._fetched_s.get(wish, -FIND_S) >= _age_s(wish)]
         fetches = [self._client(client_id) for kind, client_id in due if kind == "client"]
         if STATUS in due:
             fetches.append(self._status(len(viewers)))
-        if listed := [wish for wish in due if wish[0] in ("session", "sessions")]:
-            fetches.append(self._sessions(listed))
+        fetches += [self._session(session_id) for kind, session_id in due if kind == "session"]
+        fetches += [self._sessions(find) for kind, find in due if kind == "sessions"]
         texts = {wish: text for wish, text in self._texts.items() if wish in wanted}
         for fetched in await asyncio.gather(*fetches):
             texts |= fetched
@@ -298,15 +306,13 @@ class SlowMessages:
                 raise
         return {("client", client_id): messages.client(client_id, body)}
 
-    async def _sessions(self, wishes: list[Wish]) -> dict[Wish, str]:
-        listed, total = await self._bridge.sessions(LISTED_SESSIONS)
-        by_id = {body["id"]: body for body in listed}
-        return {
-            (kind, session_id): messages.sessions(listed, total)
-            if kind == "sessions"
-            else messages.session(session_id, by_id.get(session_id))
-            for kind, session_id in wishes
-        }
+    async def _sessions(self, find: str) -> dict[Wish, str]:
+        return {("sessions", find): messages.sessions(find, *await self._bridge.sessions(LISTED_SESSIONS, find))}
+
+    async def _session(self, session_id: str) -> dict[Wish, str]:
+        listed, _ = await self._bridge.sessions(LISTED_SESSIONS, session_id)
+        body = next((body for body in listed if body["id"] == session_id), None)
+        return {("session", session_id): messages.session(session_id, body)}
 
 
 def _parsed(text: str) -> bodies.Watch | bodies.More:

@@ -1,0 +1,38 @@
+/** What a dialog's form says, and what the server refused, beside the field at fault. */
+
+/** @typedef {Record<string, string | number | null>} Values */
+
+/**
+ * The fields by name: texts without spaces around them; numbers, or null where there is none.
+ * @param {HTMLFormElement} form
+ * @returns {Values}
+ */
+export function valuesOf(form) {
+  /** @type {Values} */
+  const values = {};
+  for (const field of form.elements) {
+    if (!(field instanceof HTMLInputElement || field instanceof HTMLSelectElement)) continue;
+    const text = field.value.trim();
+    values[field.name] = field.type !== "number" ? text : text === "" ? null : Number(text);
+  }
+  return values;
+}
+
+/**
+ * The field at fault gets the focus and the text beside it; what is no field's fault is said at the top. "" takes all of it away.
+ * @param {HTMLFormElement} form @param {string} field @param {string} text
+ */
+export function showError(form, field, text) {
+  const places = [...form.querySelectorAll("[data-error]")];
+  const beside = places.find((place) => text && place.getAttribute("data-error") === field) ?? places[0];
+  for (const place of places) place.textContent = place === beside ? text : "";
+  for (const input of form.querySelectorAll("input, select")) {
+    const wrong = text !== "" && input.getAttribute("name") === field;
+    if (!wrong) {
+      input.removeAttribute("aria-invalid");
+      continue;
+    }
+    input.setAttribute("aria-invalid", "true");
+    /** @type {HTMLElement} */ (input).focus();
+  }
+}
