@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udprism.core.types import NEVER_NS, NS_PER_S, Address, I32Column, Mode, State
+from udprism.core.types import NEVER_NS, NS_PER_S, Address, BoolColumn, I32Column, Mode, State
 
 UNANSWERED_BEFORE_FALLBACK = 2
 UNANSWERED_BEFORE_DOUBT = 8
@@ -19,6 +19,10 @@ _FIRST_WAIT_NS = NS_PER_S
 _LONGEST_WAIT_NS = 30 * NS_PER_S
 _LONGEST_LOOPBACK_WAIT_NS = 4 * NS_PER_S
 MAX_REMOVALS_KEPT = 4096
+MAX_PROBERS = 32
+"""Clients that go on asking a target at their own pace when it answers nobody; those beyond wait for word from them."""
+_WITHOUT_STREAM = np.isin(np.arange(len(State)), (State.CONNECTING, State.SILENT, State.REFUSED, State.ERROR))
+"""By state."""
 
 
 class Attempt(NamedTuple):
@@ -72,7 +76,6 @@ class HostedClient:
     local_address: str = ""
     token: str | None = None
     error: str | None = None
-    refused: bool = False
 
 
 class ClientTable:
@@ -89,6 +92,10 @@ class ClientTable:
         self.last_arrival_ns = np.zeros(max_clients, np.int64)
         self.silent_after_ns = np.zeros(max_clients, np.int64)
         self.attempts = np.zeros(max_clients, np.int32)
+        self.refused = np.zeros(max_clients, np.bool_)
+        """Whether the target's host has said that nobody listens there, after the client's last try."""
+        self.target = np.zeros(max_clients, np.int64)
+        """int64: the same number for the same address."""
         self.report_sequence = np.zeros(max_clients, np.int64)
         self.rtt_ns = np.zeros(max_clients, np.int64)
         self.high = 0
@@ -116,6 +123,7 @@ class ClientTable:
         self.clients[slot] = client
         self.slot_of_id[client.id] = slot
         self.slot_of_name[client.name] = slot
+        self.target[slot] = hash(client.address)
         self.silent_after_ns[slot] = silent_after_ns
         self.last_arrival_ns[slot] = 0
         self.report_sequence[slot] = 0
@@ -144,6 +152,7 @@ class ClientTable:
         self.stream[slot] = Mode.AUTO
         self.forget_session(slot)
         self.attempts[slot] = 0
+        self.refused[slot] = False
         self.timer_ns[slot] = now_ns
 
     def forget_session(self, slot: int) -> None:
@@ -177,3 +186,33 @@ class ClientTable:
         quiet_ns = now_ns - self.last_arrival_ns[:high]
         silent = (self.state[:high] == State.LIVE) & (quiet_ns > self.silent_after_ns[:high])
         return np.flatnonzero(silent).astype(np.int32)
+
+    def waiting(self, slots: I32Column) -> I32Column:
+        """All clients without a stream that ask the same targets as `slots`, these among them: int32[n]."""
+        high = self.high
+        waiting = self._is_waiting() & np.isin(self.target[:high], np.unique(self.target[slots]))
+        return np.flatnonzero(waiting).astype(np.int32)
+
+    def held_back(self, slots: I32Column, now_ns: int) -> BoolColumn:
+        """Which of these should leave it to others to find out whether their target is back: bool[n].
+
+        A target that answers nobody is asked by MAX_PROBERS clients; all others would only ask the same thing again.
+        The first two tries of a client are its own.
+        """
+        held = np.zeros(self.high, np.bool_)
+        if len(self) <= MAX_PROBERS or not _WITHOUT_STREAM[self.state[slots]].any():
+            return held[slots]
+        state, target, is_waiting = self.state[: self.high], self.target[: self.high], self._is_waiting()
+        is_waiting &= (state != State.CONNECTING) | (self.attempts[: self.high] >= UNANSWERED_BEFORE_FALLBACK)
+        quiet_ns = now_ns - self.last_arrival_ns[: self.high]
+        # Half of it: where a target falls silent for thousands, they do not all notice in the same moment.
+        is_heard = (state == State.LIVE) & (quiet_ns < self.silent_after_ns[: self.high] // 2)
+        waiting = np.flatnonzero(is_waiting & ~np.isin(target, np.unique(target[is_heard])))
+        waiting = waiting[np.argsort(target[waiting], kind="stable")]
+        first = np.searchsorted(target[waiting], target[waiting])
+        held[waiting[np.arange(len(waiting)) - first >= MAX_PROBERS]] = True
+        return held[slots]
+
+    def _is_waiting(self) -> BoolColumn:
+        waiting: BoolColumn = _WITHOUT_STREAM[self.state[: self.high]]
+        return waiting & (self.timer_ns[: self.high] < NEVER_NS)

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,10 +27,15 @@ _RENEWAL_NS = 10 * NS_PER_S
 MAX_REPORTS_HZ = 200
 """REPORTs a second of all hosted clients together: beyond two hundred clients each reports less often than once a
 second, so that measuring does not become the load."""
-_REPORTS_TOGETHER_NS = NS_PER_S // 8
-"""Reports leave in bunches, so that their answers come in bunches: a batch of colours with one among them is slow."""
+_BUNCH_NS = NS_PER_S // 8
+"""Reports and tries leave in bunches, so that their answers come in bunches: a batch of colours with one among them is
+slow."""
 MAX_CONNECTS_HZ = 200
 """Attempts a second beyond loopback, of all hosted clients together."""
+_MAX_TRIES_HZ = 5000
+"""On loopback, of the clients of one target that is back."""
+_HELD_BACK_NS = 60 * NS_PER_S
+"""A client that waits for others to find its target tries by itself as well, in case theirs is another trouble."""
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 """For every send: the receiver may keep sockets in blocking mode."""
 
@@ -116,31 +122,60 @@ class Asking:
 
     # -- words
 
-    def on_timer(self, slot: int, now_ns: int) -> None:
-        if self.table.state[slot] == State.LIVE:
-            self.send_report(slot, now_ns)
-            return
-        client = self.table.clients[slot]
+    def on_timers(self, slots: I32Column, now_ns: int) -> None:
+        """The timers of these clients have run out."""
+        held = self.table.held_back(slots, now_ns)
+        for slot, is_held in zip(slots.tolist(), held.tolist(), strict=True):
+            if self.table.state[slot] == State.LIVE:
+                self.send_report(slot, now_ns)
+            else:
+                self._try(slot, is_held, now_ns)
+
+    def _try(self, slot: int, is_held: bool, now_ns: int) -> None:
+        table, client = self.table, self.table.clients[slot]
         if not client.loopback and not self._may_connect(now_ns):
-            self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
+            table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
             return
-        number = int(self.table.attempts[slot])
-        self.table.attempts[slot] = number + 1
+        refused = bool(table.refused[slot])
+        if table.state[slot] == State.REFUSED and not refused:
+            table.state[slot] = State.CONNECTING  # it refuses no more, and does not answer either
+            table.attempts[slot] = 0
+        table.refused[slot] = False
+        number = int(table.attempts[slot])
+        table.attempts[slot] = number + 1
         mode = client.mode if client.falls_back or client.mode == Mode.PLAIN else Mode.MEASURED
         what = attempt(
             mode,
             number,
             loopback=client.loopback,
-            refused=client.refused,
+            refused=refused,
             draw=float(self._rng.random()),
-            was_measured=bool(self.table.session_id[slot]),
+            was_measured=bool(table.session_id[slot]),
         )
         if not what.measured:
-            self.table.forget_session(slot)  # or the plain stream that it asks for would be a stray
+            table.forget_session(slot)  # or the plain stream that it asks for would be a stray
         if not what.measured and client.connected:
             self._reopen_unconnected(slot, client)
-        self.table.timer_ns[slot] = now_ns + what.wait_ns
+        wait_ns = int(self._rng.uniform(0.5, 1.0) * _HELD_BACK_NS) if is_held else what.wait_ns
+        table.timer_ns[slot] = _bunched(now_ns + wait_ns)
         self.send_connect(slot, measured=what.measured)
+
+    def fell_silent(self, slots: I32Column, now_ns: int) -> None:
+        """These clients' streams have stopped: ask anew, one sooner, another one later."""
+        self.table.state[slots] = State.SILENT
+        self.table.attempts[slots] = 0
+        within_ns = np.where(self.table.held_back(slots, now_ns), _HELD_BACK_NS, NS_PER_S)
+        self.table.timer_ns[slots] = now_ns + (self._rng.random(len(slots)) * within_ns).astype(np.int64)
+
+    def answered(self, slots: I32Column, now_ns: int) -> None:
+        """These clients' targets answer again: all others that wait for them ask soon."""
+        waiting = self.table.waiting(slots)
+        if len(waiting):
+            is_near = self.table.clients[int(slots[0])].loopback
+            within_ns = len(waiting) * NS_PER_S // (_MAX_TRIES_HZ if is_near else MAX_CONNECTS_HZ)
+            later = waiting[self.table.timer_ns[waiting] > now_ns + within_ns + _BUNCH_NS]
+            soon_ns = now_ns + (self._rng.random(len(later)) * within_ns).astype(np.int64)
+            self.table.timer_ns[later] = _bunched(soon_ns)
 
     def _may_connect(self, now_ns: int) -> bool:
         if now_ns - self._connects_since_ns >= NS_PER_S:
@@ -220,13 +255,14 @@ class Asking:
             self._fail(slot, OSError(error, os.strerror(error)))
 
     def _refuse(self, slot: int) -> None:
-        client = self.table.clients[slot]
-        if self.table.state[slot] == State.PAUSED:
+        """Nobody listens at the client's target: so it is for all who wait for the same one."""
+        table = self.table
+        if table.state[slot] == State.PAUSED:
             return
-        if not client.refused:
-            self.table.attempts[slot] = 0
-        client.refused = True
-        self.table.state[slot] = State.REFUSED
+        refused = np.append(table.waiting(np.array([slot], np.int32)), slot)
+        table.attempts[refused[table.state[refused] != State.REFUSED]] = 0
+        table.state[refused] = State.REFUSED
+        table.refused[refused] = True
 
     def _fail(self, slot: int, error: OSError) -> None:
         if self.table.state[slot] != State.PAUSED:
@@ -237,8 +273,7 @@ class Asking:
         """When a client reports next: after this part of the time between two of its reports."""
         fair_ns = max(_REPORT_NS, len(self.table) * NS_PER_S // MAX_REPORTS_HZ)
         turn_ns = fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
-        at_ns = now_ns + int(part * turn_ns)
-        return -(-at_ns // _REPORTS_TOGETHER_NS) * _REPORTS_TOGETHER_NS
+        return _bunched(now_ns + int(part * turn_ns))
 
     def receiver_drops(self, slots: I32Column) -> I64Column:
         """The kernel's drop counters of these clients' sockets."""
@@ -251,3 +286,11 @@ def _source_address(target: Address, family: socket.AddressFamily) -> str:
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(target)
         return str(probe.getsockname()[0])
+
+
+_Instants = TypeVar("_Instants", int, I64Column)
+
+
+def _bunched(at_ns: _Instants) -> _Instants:
+    """The next instant at which many act together."""
+    return -(-at_ns // _BUNCH_NS) * _BUNCH_NS

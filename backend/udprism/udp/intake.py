@@ -123,12 +123,12 @@ class Intake:
         woken = np.unique(slot[(table.state[slot] != State.LIVE) & (table.state[slot] != State.PAUSED)])
         table.state[woken] = State.LIVE
         table.attempts[woken] = 0
+        table.refused[woken] = False
         part = self._rng.random(len(woken))
         report_at_ns = np.full(len(woken), NEVER_NS, np.int64)
         for place, one in enumerate(woken.tolist()):
             client = table.clients[one]
             client.error = None
-            client.refused = False
             stream = Mode.PLAIN
             if table.session_id[one]:
                 stream = Mode.MEASURED
@@ -137,6 +137,7 @@ class Intake:
                 table.stream[one] = stream
                 table.touch([one])
         table.timer_ns[woken] = report_at_ns
+        self._asking.answered(woken, now_ns)
 
     def _adopt(self, slot: I32Column, session_id: U32Column, mine: BoolColumn, now_ns: int) -> BoolColumn:
         """Rows of a session that is not the client's: a new stream's first ones, or strays.

@@ -73,7 +73,6 @@ class ClientPool:
         self.inbox = Inbox(receiver.wake)
         self.thread = SupervisedThread("udprism-pool", self._run, given_up)
         self._clock = clock
-        self._rng = rng
         self._silent_after_ns = silent_after_ns
         self._next_sweep_ns = 0
         self._polled_ns = 0
@@ -176,8 +175,8 @@ class ClientPool:
             self.inbox.run()
             self.thread.beat()
             due = self.table.due(now_ns)
-            for slot in due.tolist():
-                self.asking.on_timer(slot, now_ns)
+            if len(due):
+                self.asking.on_timers(due, now_ns)
             if now_ns >= self._next_sweep_ns:
                 self._sweep(now_ns)
                 self._next_sweep_ns = (now_ns // _SWEEP_NS + 1) * _SWEEP_NS  # the reports' instants: one wake for both
@@ -193,9 +192,7 @@ class ClientPool:
         self.settle(now_ns)
         silent = self.table.fell_silent(now_ns)
         if len(silent) and not self.receiver.behind:
-            self.table.state[silent] = State.SILENT
-            self.table.attempts[silent] = 0
-            self.table.timer_ns[silent] = now_ns + (self._rng.random(len(silent)) * NS_PER_S).astype(np.int64)
+            self.asking.fell_silent(silent, now_ns)
         self._sweeps += 1
         if self._sweeps % _SWEEPS_A_SAMPLE == 0:
             self.rates.sample(now_ns, self.ledger, self.table.high)

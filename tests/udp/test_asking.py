@@ -1,0 +1,180 @@
+"""When hosted clients ask, how many of them at once, and what one hears for all. Real sockets, a clock of our own."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from support.clock import FakeClock
+from udprism.core.clients import MAX_PROBERS, ClientTable, HostedClient
+from udprism.core.ledger import Ledger
+from udprism.core.types import NS_PER_S, Address, Arrivals, I32Column, Mode, State
+from udprism.udp.asking import Asking
+
+CLIENTS = MAX_PROBERS + 30
+SILENT_AFTER_NS = 2 * NS_PER_S
+
+
+class DeafReceiver:
+    description = "deaf"
+    behind = False
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[int, int]] = []
+
+    def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
+        sock.setblocking(False)
+
+    def remove(self, sock: socket.socket, slot: int) -> None:
+        pass
+
+    def poll(self, timeout_s: float) -> Arrivals:
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Rig:
+    """Clients of one target, which hears what they say and answers nothing."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.table = ClientTable(2 * CLIENTS)
+        ledger = Ledger(2 * CLIENTS, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
+        rng = np.random.default_rng(7)
+        self.asking = Asking(
+            self.table, ledger, DeafReceiver(), Counter(), clock, rng, 4096, lambda client, old, new: None
+        )
+        self.target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.target.bind(("127.0.0.1", 0))
+        self.target.setblocking(False)
+
+    def add(self, count: int, address: Address | None = None) -> I32Column:
+        host, port = address or self.target.getsockname()
+        slots = []
+        for _ in range(count):
+            number = len(self.table)
+            client = HostedClient(
+                f"c-{number}", f"client-{number}", f"{host}:{port}", (host, port), True, Mode.AUTO, 10, 1, True
+            )
+            slot = self.table.add(client, SILENT_AFTER_NS, self.clock.now_ns())
+            (sock,) = self.asking.open_sockets([client])
+            assert sock is not None
+            self.asking.adopt(slot, sock)
+            slots.append(slot)
+        return np.array(slots, np.int32)
+
+    def asked(self, seconds: float) -> dict[Address, list[bytes]]:
+        """What the target hears in so many seconds, by who says it."""
+        heard: dict[Address, list[bytes]] = {}
+        end_ns = self.clock.now_ns() + round(seconds * NS_PER_S)
+        while (wake_ns := self.table.next_timer_ns()) <= end_ns:
+            self.clock.advance_ns(max(0, wake_ns - self.clock.now_ns()))
+            self.asking.on_timers(self.table.due(self.clock.now_ns()), self.clock.now_ns())
+            self._hear(heard)
+        self.clock.advance_ns(end_ns - self.clock.now_ns())
+        return heard
+
+    def _hear(self, heard: dict[Address, list[bytes]]) -> None:
+        while True:
+            try:
+                data, source = self.target.recvfrom(2048)
+            except BlockingIOError:
+                return
+            heard.setdefault(source, []).append(data)
+
+    def go_live(self, slots: I32Column) -> None:
+        self.table.state[slots] = State.LIVE
+        self.table.last_arrival_ns[slots] = self.clock.now_ns()
+
+
+@pytest.fixture
+def rig(clock: FakeClock) -> Iterator[Rig]:
+    rig = Rig(clock)
+    yield rig
+    rig.asking.close()
+    rig.target.close()
+
+
+def test_target_that_answers_nobody_is_soon_asked_by_a_few_only(rig: Rig) -> None:
+    rig.add(CLIENTS)
+    assert len(rig.asked(1.9)) == CLIENTS
+    rig.asked(5)
+    assert len(rig.asked(20)) == MAX_PROBERS
+
+
+def test_few_clients_all_go_on_asking(rig: Rig) -> None:
+    rig.add(MAX_PROBERS)
+    rig.asked(7)
+    assert len(rig.asked(5)) == MAX_PROBERS
+
+
+def test_whoever_is_held_back_asks_once_a_minute_all_the_same(rig: Rig) -> None:
+    rig.add(CLIENTS)
+    rig.asked(7)
+    assert len(rig.asked(60)) == CLIENTS
+
+
+def test_all_ask_within_a_moment_once_one_of_them_is_answered(rig: Rig) -> None:
+    slots = rig.add(CLIENTS)
+    rig.asked(7)
+    rig.go_live(slots[:1])
+    rig.asking.answered(slots[:1], rig.clock.now_ns())
+    assert len(rig.asked(0.3)) >= CLIENTS - 1
+
+
+def test_target_that_answers_some_is_asked_by_all_others_at_their_own_pace(rig: Rig) -> None:
+    slots = rig.add(CLIENTS)
+    rig.asked(0.1)
+    later: set[Address] = set()
+    for turn in range(24):
+        rig.go_live(slots[:1])
+        heard = rig.asked(0.5)
+        if turn >= 12:
+            later |= heard.keys()
+    assert len(later) >= CLIENTS - 1
+
+
+def test_what_one_client_is_told_holds_for_all_of_its_target_and_for_nobody_else(rig: Rig) -> None:
+    slots = rig.add(CLIENTS)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        elsewhere = rig.add(3, other.getsockname())
+        live = rig.add(2)
+        rig.go_live(live)
+        rig.asked(1.5)
+        rig.go_live(live)
+        rig.asking.on_error(int(slots[5]), errno.ECONNREFUSED, rig.clock.now_ns())
+    assert set(rig.table.state[slots]) == {State.REFUSED}
+    assert set(rig.table.state[elsewhere]) == {State.CONNECTING}
+    assert set(rig.table.state[live]) == {State.LIVE}
+
+
+def test_thousands_that_fall_silent_are_held_back_before_their_first_try(rig: Rig) -> None:
+    slots = rig.add(CLIENTS)
+    rig.asked(0.1)
+    rig.go_live(slots)
+    rig.clock.advance_ns(SILENT_AFTER_NS + 1)
+    rig.asking.fell_silent(slots, rig.clock.now_ns())
+    assert MAX_PROBERS <= len(rig.asked(1)) < MAX_PROBERS + 10
+
+
+def test_client_whose_target_refuses_no_more_says_so_and_falls_back_after_two_more_tries(rig: Rig) -> None:
+    (slot,) = rig.add(1).tolist()
+    for _ in range(5):
+        heard = rig.asked((rig.table.next_timer_ns() - rig.clock.now_ns()) / NS_PER_S)
+        assert all(data.startswith(b"connect v=1") for said in heard.values() for data in said)
+        rig.asking.on_error(slot, errno.ECONNREFUSED, rig.clock.now_ns())
+        assert rig.table.state[slot] == State.REFUSED
+    said = [data for heard in rig.asked(20).values() for data in heard]
+    assert rig.table.state[slot] == State.CONNECTING
+    assert [data == b"connect" for data in said[:4]] == [False, False, False, True]
