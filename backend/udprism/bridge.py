@@ -92,8 +92,11 @@ class Bridge:
         return reachable_host(host), port
 
     def start(self) -> None:
-        """Start both threads and bring back what was kept; the first start makes `settings.clients` clients."""
-        self._works.start()
+        """Start both threads and bring back what was kept; the first start makes `settings.clients` clients.
+
+        Clients are there when this returns, and begin to ask for their streams.
+        """
+        self._works.start_server()
         kept = None if self._store is None else self._store.load()
         if kept is not None:
             self._links.restore(
@@ -107,17 +110,19 @@ class Bridge:
         else:
             definitions = kept.clients
         for piece in _pieces(definitions):
-            clients = [self._restored(definition) for definition in piece]
-            sockets = self._works.pool.asking.open_sockets(clients)
-            self._ask_pool(partial(self._works.pool.add, clients, sockets)).result()
-            for definition in piece:
-                self._remember(definition)
-                if definition.paused:
-                    self._ask_pool(partial(self._pause, definition.id)).result()
+            self._bring_back(piece)
+            self._ask_server(lambda: None).result()  # its inbox is bounded, and these clients' links went there
+        self._works.start_pool()
 
-    def _pause(self, client_id: str) -> None:
-        """Pool thread only."""
-        self._works.pool.pause(self._slot(client_id), True)
+    def _bring_back(self, definitions: list[KeptClient]) -> None:
+        """On this thread, because the pool's does not run yet: two that take turns need three times as long."""
+        pool = self._works.pool
+        clients = [self._restored(definition) for definition in definitions]
+        slots = pool.add(clients, pool.asking.open_sockets(clients))
+        for slot, definition in zip(slots, definitions, strict=True):
+            self._remember(definition)
+            if definition.paused:
+                pool.pause(slot, True)
 
     def _restored(self, definition: KeptClient) -> HostedClient:
         try:

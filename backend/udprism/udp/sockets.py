@@ -25,7 +25,6 @@ LINUX = sys.platform == "linux"
 
 _IP_RECVERR = 11  # linux/in.h
 _IPV6_RECVERR = 25  # linux/in6.h
-_SO_TIMESTAMPNS = 35  # asm-generic/socket.h (SO_TIMESTAMPNS_OLD)
 _SO_MEMINFO = 55
 _MEMINFO_DROPS = 8  # linux/sock_diag.h: SK_MEMINFO_DROPS
 SOCKADDR_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
@@ -113,15 +112,13 @@ def drain_error_queue(sock: socket.socket, most: int = 4096) -> list[GonePeer]:
 def open_client(
     target: Address | None, family: socket.AddressFamily, receive_buffer_bytes: int, *, local: str = ""
 ) -> socket.socket:
-    """Open a hosted client's socket, with kernel timestamps; connected to `target`, else bound to `local`.
+    """Open a hosted client's socket; connected to `target`, else bound to `local`. The receiver sets what it needs.
 
     Raises: OSError, EMFILE among others; nothing stays open then.
     """
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
-        sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        stamp_arrivals(sock)
         if target is None:
             sock.bind((local, 0))
         else:
@@ -130,12 +127,6 @@ def open_client(
         sock.close()
         raise
     return sock
-
-
-def stamp_arrivals(sock: socket.socket) -> None:
-    """Let the kernel stamp each arrival (wall clock, nanoseconds), so that coalescing never shows up as delay."""
-    if LINUX:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
 
 def dropped_by_kernel(sock: socket.socket) -> int | None:

@@ -141,9 +141,12 @@ class Works:
 
     # -- life
 
-    def start(self) -> None:
-        """Start the threads."""
+    def start_server(self) -> None:
+        """Start the colour server's thread."""
         self.server.start()
+
+    def start_pool(self) -> None:
+        """Start the hosted clients' thread, and the watch over both; until then the pool is the caller's."""
         self.pool.start()
         self._watcher.start()
 
