@@ -297,6 +297,17 @@ def test_an_overflow_of_thousands_is_accounted_for_to_the_datagram() -> None:
     assert causes(ledger) == {"receiver_kernel": 9_698}
 
 
+def test_what_the_link_dropped_among_the_last_ones_leaves_the_kernels_drops_to_others() -> None:
+    ledger = ledger_of(in_process=True)
+    take(ledger, 0)
+    ledger.set_sent(SLOT, np.array([6]))
+    assert report(ledger, 2, 3) == []  # 1 may still come
+    kernel = Kernel(3)
+    for seconds in range(4):
+        expire(ledger, LATER_NS + 2 * seconds * NS_PER_S, kernel)
+    assert causes(ledger) == {"link": 2, "receiver_kernel": 3}
+
+
 def test_our_own_kernels_drops_are_known_whoever_sent() -> None:
     ledger = ledger_of(in_process=False)
     take(ledger, 0, 3)

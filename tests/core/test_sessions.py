@@ -72,6 +72,16 @@ def test_sessions_are_found_by_words_that_are_all_there() -> None:
     assert found("s-ffffffff") == []
 
 
+def test_a_session_that_has_ended_leaves_its_last_number_and_of_old_ones_only_so_many_do() -> None:
+    table = make(max_sessions=2)
+    for port in (5000, 5001, 5002):
+        slot = connect(table, ("127.0.0.1", port))
+        for _ in range(port - 4998):
+            table.issue(np.array([slot], np.int32), 0)
+        table.end(slot)
+    assert table.ended == {2: 3, 3: 4}
+
+
 def test_missed_ticks_are_skipped_and_never_made_up() -> None:
     table = make(rate_hz=10)
     slot = connect(table, ("127.0.0.1", 5000))

@@ -114,10 +114,11 @@ def _run(served: Program) -> tuple[list[Told], dict[str, list[int]]]:
     listeners = [threading.Thread(target=_listen, args=(served, one, heard[one])) for one in ids]
     for listener in listeners:
         listener.start()
-    _wait(served, lambda clients: all((one["ledger"]["sent"] or 0) >= DATAGRAMS for one in clients))
+    _wait(lambda: all((one["ledger"]["sent"] or 0) >= DATAGRAMS for one in served.get("/api/clients")["clients"]))
     for one in ids:
         served.ask("PATCH", f"/api/clients/{one}", {"paused": True})
-    _wait(served, lambda clients: all(one["ledger"]["in_flight"] == 0 for one in clients))
+    _wait(lambda: served.get("/api/sessions")["total"] == 0)
+    _wait(lambda: served.get("/api/ledger")["in_flight"] == 0)
     told = [
         Told(served.get(f"/api/clients/{one}"), served.get(f"/api/clients/{one}/datagrams?limit=4096")["datagrams"])
         for one in ids
@@ -129,9 +130,9 @@ def _run(served: Program) -> tuple[list[Told], dict[str, list[int]]]:
     return told, heard
 
 
-def _wait(served: Program, done: Callable[[list[dict[str, Any]]], bool]) -> None:
+def _wait(done: Callable[[], bool]) -> None:
     until_s = time.monotonic() + DEADLINE_S
-    while not done(served.get("/api/clients")["clients"]):
+    while not done():
         assert time.monotonic() < until_s
         time.sleep(0.05)
 

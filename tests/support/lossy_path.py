@@ -120,7 +120,9 @@ class LossyPath:
                 self._depart(slot, number, due.rows[place].tobytes())
 
     def _lose(self, slot: int, number: int, cause: Cause) -> None:
-        self.truth.setdefault((slot, number), cause)
+        if self.truth.get((slot, number)) in (None, Cause.RECEIVER_KERNEL):
+            # of two copies that were lost in two ways the one is known by its number, the other only by how many
+            self.truth[slot, number] = cause
         self.reports.append((slot, number, cause))
 
     def _depart(self, slot: int, number: int, data: bytes) -> None:

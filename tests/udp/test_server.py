@@ -51,7 +51,9 @@ def make(engine: str = "batch", rate_hz: float = 50) -> Rig:
     sockets = bind_server("127.0.0.1", 0, 1 << 20)
     ids = iter(range(1, 1_000_000))
     table = SessionTable(2000, rate_hz, 4, lambda: next(ids))
-    witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, 10_000)
+    witness = Witness(
+        table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 10_000
+    )
     port = sockets[0].getsockname()[1]
     admission = Admission(
         bytes(32),

@@ -197,6 +197,9 @@ class Losses:
         something is overdue. hold_ns: for how long a link model in this process may still hold a datagram back. A
         hole that may be held back counts under LINK until it comes (then it is late) or can come no more.
         """
+        self._age(now_ns, hold_ns)
+        self._open_tails(now_ns)
+        # Only now: what is reported of a tail must not take the kernel's drops for its own.
         for slot in list(self._pending):
             self._apply_pending(slot)
         reported = self._take_reported()
@@ -211,8 +214,6 @@ class Losses:
 
     def _declare_overdue(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
         accounts, window = self._accounts, self._window
-        self._age(now_ns, hold_ns)
-        self._open_tails(now_ns)
         used = slice(0, accounts.high)
         busy = np.flatnonzero(window.holes[used] + window.held[used] + accounts.unsettled[used])
         if not len(busy):

@@ -99,6 +99,9 @@ class SessionTable:
         self.sessions: dict[int, Session] = {}
         self.slot_of_address: dict[Address, int] = {}
         self.slot_of_id: dict[int, int] = {}
+        self.ended: dict[int, int] = {}
+        """How many numbers a session was issued that is over, by session id: what was sent last is still on its way.
+        Of the newest `max_sessions` that have ended."""
         self.remote = 0
         self.shapes: list[Shape] = []
         self._shape_number: dict[Shape, int] = {}
@@ -215,6 +218,9 @@ class SessionTable:
         else:
             del self._sessions_of_host[host]
         self.remote -= session.grant.source != "loopback"
+        if len(self.ended) == self.max_sessions:
+            del self.ended[next(iter(self.ended))]
+        self.ended[int(self.session_id[slot])] = int(self.next_sequence[slot])  # before its id is gone: others read it
         self.session_id[slot] = 0
         self.due_ns[slot] = NEVER_NS
         self.lease_deadline_ns[slot] = NEVER_NS

@@ -39,12 +39,15 @@ class Witness:
         next_sequence: I64Column,
         slot_of_id: Mapping[int, int],
         slot_of_address: Mapping[Address, int],
+        ended: Mapping[int, int],
         max_reports: int,
     ) -> None:
         self.session_id = session_id
         self.next_sequence = next_sequence
         self.slot_of_id = slot_of_id
         self.slot_of_address = slot_of_address
+        self.ended = ended
+        """How many numbers sessions were issued that are over, by session id; see `SessionTable`."""
         self.hold_ns = 0
         """The longest time for which the link model may hold a datagram back now."""
         self.forgotten = 0

@@ -285,6 +285,8 @@ class Intake:
             issued = witness.next_sequence[server_slot]
             still = witness.session_id[server_slot] == table.session_id[slots]
             self.ledger.set_sent(slots[still], issued[still])
+            for slot in slots[~still].tolist():
+                self._hear_end(slot, witness)
         corrupt, self._corrupt_later = self._corrupt_later, []
         for report in reports:
             slot = self._client_of_server_slot[report.session_slot]
@@ -301,9 +303,19 @@ class Intake:
         """How many numbers our own server has used for this client's session by now."""
         table, witness = self.table, self._witness
         at = table.server_slot[slot]
-        if witness is None or witness.session_id[at] != table.session_id[slot]:
-            return int(self.ledger.issued[slot])  # the session is over: what its last moments brought is not known
-        return int(witness.next_sequence[at])
+        if witness is None:
+            return int(self.ledger.issued[slot])
+        issued = int(witness.next_sequence[at])
+        if witness.session_id[at] == table.session_id[slot]:
+            return issued
+        return witness.ended.get(int(table.session_id[slot]), int(self.ledger.issued[slot]))
+
+    def _hear_end(self, slot: int, witness: Witness) -> None:
+        """This client's session is over: no more numbers will be issued to it."""
+        issued = witness.ended.get(int(self.table.session_id[slot]))
+        if issued is not None:
+            self.ledger.set_sent(np.array([slot], np.int32), np.array([issued]))
+        self.table.witnessed[slot] = False
 
     def _foresee_sessions(self, witness: Witness) -> None:
         """Take up sessions that our own server has opened for clients that have heard nothing yet.

@@ -78,7 +78,12 @@ class Works:
             settings.max_sessions, settings.rate_hz, settings.max_responses, partial(next, _random_words())
         )
         witness = Witness(
-            table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, settings.max_fate_reports
+            table.session_id,
+            table.next_sequence,
+            table.slot_of_id,
+            table.slot_of_address,
+            table.ended,
+            settings.max_fate_reports,
         )
         admission = Admission(
             secrets.token_bytes(32),

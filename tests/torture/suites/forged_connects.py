@@ -102,7 +102,7 @@ def _flood(rng: random.Random, count: int, trusted: list[str]) -> tuple[ForgedSo
 
 def _server(sock: socket.socket, rng: random.Random, trusted: list[str]) -> ColourServer:
     table = SessionTable(_SESSIONS, 10, 16, lambda: rng.getrandbits(32))
-    witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, 16)
+    witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 16)
     clock = SystemClock()
     line, numbers = DelayLine(64, 64), np.random.default_rng(rng.getrandbits(32))
     departures = Departures([sock], table, witness, LinkModel(_SESSIONS), line, clock, numbers)
