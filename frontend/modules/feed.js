@@ -9,6 +9,9 @@ import { parseFrame, parseText, ProtocolError } from "./messages.js";
 
 export const MAX_OUTSTANDING = 2;
 export const WATCHDOG_MS = 4000;
+/** Timers that stood still for so long were asleep, as in a laptop that was shut. */
+export const SLEPT_MS = 5000;
+export const WAKE_PATIENCE_MS = 400;
 export const FIRST_RETRY_MS = 500;
 export const MAX_RETRY_MS = 15000;
 const WATCH_EVERY_MS = 100;
@@ -36,10 +39,12 @@ export class Feed {
   #attempt = 0;
   #outstanding = 0;
   #askedAtMs = 0;
+  #watchedAtUnixMs = NaN;
   /** @type {Watch} */ #watch = { rows: [], client: null, sessions: false, find: "", session: null };
   #watchText = "";
   #watchSentAtMs = -Infinity;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #wakeTimer;
 
   /** @param {string} url @param {Listener} listener */
   constructor(url, listener) {
@@ -50,10 +55,8 @@ export class Feed {
   /** Connects, and holds on: at once when the network or the tab comes back, by the watchdog when an open socket says nothing. */
   start() {
     addEventListener("online", () => this.retryNow());
-    document.addEventListener("visibilitychange", () => {
-      this.#askedAtMs = performance.now();
-      if (!document.hidden) this.retryNow();
-    });
+    document.addEventListener("visibilitychange", () => this.#wake());
+    this.#watchedAtUnixMs = Date.now();
     setInterval(() => this.#watchdog(), 1000);
     this.#open();
   }
@@ -140,12 +143,36 @@ export class Feed {
     this.#become("waiting");
   }
 
-  /** An open socket that owes us a frame and is quiet is as good as closed. */
   #watchdog() {
-    const quietMs = performance.now() - this.#askedAtMs;
-    if (!this.#socket || document.hidden || quietMs < WATCHDOG_MS) return;
-    if (this.#outstanding === 0 && this.#socket.readyState === WebSocket.OPEN) return;
+    // By the wall clock: on some systems the other one stands still while the machine sleeps.
+    const sleptMs = Date.now() - this.#watchedAtUnixMs;
+    this.#watchedAtUnixMs = Date.now();
+    if (sleptMs > SLEPT_MS) this.#wake();
+    else if (performance.now() - this.#askedAtMs >= WATCHDOG_MS) this.#abandonIfQuiet();
+  }
+
+  /**
+   * After a sleep nothing is held against the server that was asked before. But its end of the socket may have gone long ago without a
+   * word, so there is little patience for the first answer.
+   */
+  #wake() {
+    clearTimeout(this.#wakeTimer);
+    if (document.hidden) return;
+    const wokeUnixMs = Date.now();
+    this.#askedAtMs = performance.now();
+    this.retryNow();
+    if (wokeUnixMs - this.lastFrameUnixMs < SLEPT_MS) return;
+    this.#wakeTimer = setTimeout(() => {
+      if (this.lastFrameUnixMs >= wokeUnixMs || this.state !== "live") return;
+      this.#abandonIfQuiet();
+      this.retryNow();
+    }, WAKE_PATIENCE_MS);
+  }
+
+  /** An open socket that owes us a frame and is quiet is as good as closed. */
+  #abandonIfQuiet() {
     const socket = this.#socket;
+    if (!socket || document.hidden || (this.#outstanding === 0 && socket.readyState === WebSocket.OPEN)) return;
     socket.onclose = null;
     socket.onmessage = null;
     socket.close();

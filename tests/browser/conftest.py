@@ -134,7 +134,15 @@ def visit(browser: Browser) -> Iterator[Open]:
     """Opens addresses. At the end no page may have made an error, or asked anybody but its own server."""
     visits: list[Visit] = []
 
-    def open_(address: str, *, width: int = 1440, height: int = 900, script: str = "", **options: object) -> Visit:
+    def open_(
+        address: str,
+        *,
+        width: int = 1440,
+        height: int = 900,
+        script: str = "",
+        init: Callable[[Page], object] | None = None,
+        **options: object,
+    ) -> Visit:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)  # type: ignore[arg-type]
         context.set_default_timeout(DEADLINE_MS)
         page = context.new_page()
@@ -149,6 +157,8 @@ def visit(browser: Browser) -> Iterator[Open]:
         )
         if script:
             page.add_init_script(script)
+        if init:
+            init(page)
         page.goto(address)
         return one
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -165,6 +166,23 @@ def test_frame_is_encoded_once_for_all_who_ask_for_the_same() -> None:
     assert picture.frame(True, (0, 1)) is picture.frame(True, (0, 1))
     assert picture.frame(True, (0, 1)) != picture.frame(True, (1, 0))
     assert picture.frame(True, None) is picture.frame(True, None)
+
+
+def test_fifty_viewers_of_one_view_cost_the_encoding_of_one() -> None:
+    rounds, viewers = 4, 50
+    with running(FakeBridge(ephemeral(frame_hz=20), first_clients=8)) as here, ExitStack() as stack:
+        crowd = [stack.enter_context(here.viewer()) for _ in range(viewers)]
+        for viewer in crowd:
+            say(viewer, type="watch", rows=[1, 2])
+        for _ in range(rounds):
+            for viewer in crowd:
+                say(viewer, type="more", rows=True)
+            for viewer in crowd:
+                until_frame(viewer)
+        with here.client() as client:
+            told = dict(re.findall(r"^udprism_(frames\w*) (\d+)$", client.get("/metrics").text, re.MULTILINE))
+        assert int(told["frames_total"]) == rounds * viewers
+        assert int(told["frames_encoded_total"]) <= 2 * here.bridge.snapshots  # with the slow columns, and without
 
 
 def test_roster_tells_only_what_changed(here: Running, viewer: ClientConnection) -> None:

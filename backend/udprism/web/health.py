@@ -50,6 +50,7 @@ class Health:
             "info": {__version__: 1},
             "viewers": len(self._hub.viewers),
             "frames_total": self._hub.frames,
+            "frames_encoded_total": self._hub.encoded,
             "connections_cut_total": dict(self._cuts),
         }
         return Response(metrics.exposition(self._bridge.counters() | own), media_type=METRICS_TYPE)

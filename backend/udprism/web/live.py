@@ -48,6 +48,10 @@ class Picture:
         self._stats: bytes | None = None
         self._frames: dict[tuple[bool, tuple[int, ...] | None], bytes] = {}
 
+    def has(self, stats: bool, rows: tuple[int, ...] | None) -> bool:
+        """Whether this binary message has been encoded already."""
+        return (stats, rows) in self._frames
+
     def frame(self, stats: bool, rows: tuple[int, ...] | None) -> bytes:
         """The binary message with or without stats, and with these slots' rows (None: no rows section)."""
         key = (stats, rows)
@@ -171,6 +175,8 @@ class Hub:
         self.viewers: set[Viewer] = set()
         self.frames = 0
         """Sent to viewers so far."""
+        self.encoded = 0
+        """Different ones among them."""
         self._asking: dict[Viewer, tuple[int, ...]] = {}
         self._next: asyncio.Task[Picture] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -224,7 +230,9 @@ class Hub:
             outgoing.append(roster)
         now_s = time.monotonic()
         outgoing.extend(viewer.news(picture.slow, now_s))
-        outgoing.append(picture.frame(viewer.wants_stats(now_s), rows))
+        stats = viewer.wants_stats(now_s)
+        self.encoded += not picture.has(stats, rows)
+        outgoing.append(picture.frame(stats, rows))
         return outgoing
 
     async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> Picture:
