@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udprism.core.types import NEVER_NS, NS_PER_S, Address, BoolColumn, I32Column, Mode, State
+from udprism.core.types import NEVER_NS, NS_PER_S, Address, BoolColumn, I32Column, I64Column, Mode, State
 
 UNANSWERED_BEFORE_FALLBACK = 2
 UNANSWERED_BEFORE_DOUBT = 8
@@ -187,10 +187,19 @@ class ClientTable:
         silent = (self.state[:high] == State.LIVE) & (quiet_ns > self.silent_after_ns[:high])
         return np.flatnonzero(silent).astype(np.int32)
 
+    def refuse(self, slot: int) -> None:
+        """What this client was told, that nobody listens at its target, holds for all that wait for the same one."""
+        one_target = self.target[: self.high] == self.target[slot]
+        told = np.flatnonzero(one_target & ~self.refused[: self.high])  # mostly itself alone: the others know
+        told = np.append(told[self._is_waiting(told)], slot)
+        self.attempts[told[self.state[told] != State.REFUSED]] = 0
+        self.state[told] = State.REFUSED
+        self.refused[told] = True
+
     def waiting(self, slots: I32Column) -> I32Column:
         """All clients without a stream that ask the same targets as `slots`, these among them: int32[n]."""
         high = self.high
-        waiting = self._is_waiting() & np.isin(self.target[:high], np.unique(self.target[slots]))
+        waiting = np.isin(self.target[:high], np.unique(self.target[slots])) & self._is_waiting(slice(high))
         return np.flatnonzero(waiting).astype(np.int32)
 
     def held_back(self, slots: I32Column, now_ns: int) -> BoolColumn:
@@ -202,7 +211,11 @@ class ClientTable:
         held = np.zeros(self.high, np.bool_)
         if len(self) <= MAX_PROBERS or not _WITHOUT_STREAM[self.state[slots]].any():
             return held[slots]
-        state, target, is_waiting = self.state[: self.high], self.target[: self.high], self._is_waiting()
+        state, target, is_waiting = (
+            self.state[: self.high],
+            self.target[: self.high],
+            self._is_waiting(slice(self.high)),
+        )
         is_waiting &= (state != State.CONNECTING) | (self.attempts[: self.high] >= UNANSWERED_BEFORE_FALLBACK)
         quiet_ns = now_ns - self.last_arrival_ns[: self.high]
         # Half of it: where a target falls silent for thousands, they do not all notice in the same moment.
@@ -213,6 +226,6 @@ class ClientTable:
         held[waiting[np.arange(len(waiting)) - first >= MAX_PROBERS]] = True
         return held[slots]
 
-    def _is_waiting(self) -> BoolColumn:
-        waiting: BoolColumn = _WITHOUT_STREAM[self.state[: self.high]]
-        return waiting & (self.timer_ns[: self.high] < NEVER_NS)
+    def _is_waiting(self, slots: slice | I64Column) -> BoolColumn:
+        waiting: BoolColumn = _WITHOUT_STREAM[self.state[slots]]
+        return waiting & (self.timer_ns[slots] < NEVER_NS)

@@ -165,7 +165,7 @@ class Asking:
         self.table.state[slots] = State.SILENT
         self.table.attempts[slots] = 0
         within_ns = np.where(self.table.held_back(slots, now_ns), _HELD_BACK_NS, NS_PER_S)
-        self.table.timer_ns[slots] = now_ns + (self._rng.random(len(slots)) * within_ns).astype(np.int64)
+        self.table.timer_ns[slots] = _bunched(now_ns + (self._rng.random(len(slots)) * within_ns).astype(np.int64))
 
     def answered(self, slots: I32Column, now_ns: int) -> None:
         """These clients' targets answer again: all others that wait for them ask soon."""
@@ -256,13 +256,8 @@ class Asking:
 
     def _refuse(self, slot: int) -> None:
         """Nobody listens at the client's target: so it is for all who wait for the same one."""
-        table = self.table
-        if table.state[slot] == State.PAUSED:
-            return
-        refused = np.append(table.waiting(np.array([slot], np.int32)), slot)
-        table.attempts[refused[table.state[refused] != State.REFUSED]] = 0
-        table.state[refused] = State.REFUSED
-        table.refused[refused] = True
+        if self.table.state[slot] != State.PAUSED:
+            self.table.refuse(slot)
 
     def _fail(self, slot: int, error: OSError) -> None:
         if self.table.state[slot] != State.PAUSED:
