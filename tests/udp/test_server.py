@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from udprism.core.witness import Witness
 from udprism.udp.clock import SystemClock
 from udprism.udp.departures import Departures
 from udprism.udp.server import ColourServer
-from udprism.udp.sockets import bind_server
+from udprism.udp.sockets import bind_server, drain_error_queue
 from udprism.udp.threads_engine import ThreadsEngine
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Rig:
         return self.server.inbox.submit(work).result(5)
 
 
-def make(engine: str = "batch", rate_hz: float = 50) -> Rig:
+def make(engine: str = "batch", rate_hz: float = 50, *, start: bool = True) -> Rig:
     sockets = bind_server("127.0.0.1", 0, 1 << 20)
     ids = iter(range(1, 1_000_000))
     table = SessionTable(2000, rate_hz, 4, lambda: next(ids))
@@ -75,7 +76,8 @@ def make(engine: str = "batch", rate_hz: float = 50) -> Rig:
     departures.tracked = True
     threads = ThreadsEngine(table, 1) if engine == "threads" else None
     server = ColourServer(sockets, table, admission, departures, witness, SystemClock(), engine=threads)
-    server.start()
+    if start:
+        server.start()
     return Rig(server, port)
 
 
@@ -317,3 +319,20 @@ def test_phases_are_spread_so_that_a_tick_is_no_burst(rig: Rig) -> None:
     assert gaps.max() < NS_PER_S // 10 // 20, "more than a twentieth of the period without a datagram"
     for client in clients:
         client.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the error queue is Linux's")
+def test_each_of_many_clients_that_are_gone_is_known_though_the_error_queue_is_short() -> None:
+    rig = make(start=False)
+    server, (sock, *_) = rig.server, rig.server.sockets
+    gone: set[tuple[str, int]] = set()
+    for _ in range(200):
+        with rig.client() as client:
+            gone.add(client.getsockname())
+            client.send(b"connect v=1")
+            server._read(0)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # room for two or three errors
+    server.departures.send_due(np.fromiter(server.table.sessions, np.int32), SystemClock().now_ns())
+    told = server.departures.take_unreachable() + [one.address for one in drain_error_queue(sock)]
+    server.stop()
+    assert set(told) == gone

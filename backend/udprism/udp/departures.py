@@ -191,6 +191,10 @@ class Departures:
             if left:
                 tries = 0
             if not error:
+                if start < stop:
+                    # The kernel kept to itself why it stopped: if somebody is gone, an error queue that is not emptied
+                    # here has room for some hundreds like that one, and forgets the rest.
+                    self._unreachable += [gone.address for gone in drain_error_queue(sender.sock)]
                 continue
             tries += 1
             if error not in (errno.EAGAIN, errno.ENOBUFS) and tries < _TRIES:
