@@ -50,7 +50,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
  *   rate_hz: number | null, colours: number, local_address: string | null, session_id: string | number | null, ledger: LedgerBody,
  *   loss_ratio: number | null, jitter_ms: number | null, delay_ms: Percentiles | null, delay_is_relative?: boolean,
  *   rtt_ms: number | null, last_colour: {name: string | null, rgb: string} | null, age_ms: number | null, link: Partial<LinkBody> | null,
- *   paused?: boolean, error?: string | null}} ClientBody */
+ *   paused?: boolean, error?: string | null, anomalies?: null | {jumps: number, beyond_window: number, negative_delays: number}}} ClientBody */
 /** @typedef {{type: "client", id: string, client: ClientBody | null}} Client */
 /** @typedef {{id: string, address: string, kind: "hosted" | "raw", client_id: string | null, stream: "measured" | "plain", name: string | null,
  *   rate_hz: number, colours: number, palette: string, source: string, started_unix_ms: number, age_ms: number, sent: number,

@@ -94,9 +94,14 @@ export class Overview {
     };
     for (const name of /** @type {const} */ (["sent", "received", "lost", "in_flight", "late", "reordered", "duplicates", "corrupt"])) write(name, count(ledger?.[name]));
     for (const name of /** @type {const} */ (["link", "sender_kernel", "receiver_kernel", "unexplained"])) write(name, count(causes?.[name]));
-    write("unknown_path", count(causes?.unknown_path));
-    const remote = need("unknown-path", HTMLElement);
-    remote.hidden = !causes?.unknown_path;
+    const anomalies = client?.anomalies;
+    for (const [id, name, number] of /** @type {const} */ ([
+      ["unknown-path", "unknown_path", causes?.unknown_path], ["jumps", "jumps", anomalies?.jumps],
+      ["beyond-window", "beyond_window", anomalies?.beyond_window], ["negative-delays", "negative_delays", anomalies?.negative_delays],
+    ])) {
+      write(name, count(number));
+      need(id, HTMLElement).hidden = !number;
+    }
     write("loss_ratio", percent(client?.loss_ratio));
     write("jitter_ms", milliseconds(client?.jitter_ms));
     write("rtt_ms", milliseconds(client?.rtt_ms));

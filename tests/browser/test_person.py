@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from browser.conftest import DEADLINE_MS, Open, Visit
 from support import program
 from support.program import Program
+from udprism.core import wire
 
 SOON_MS = DEADLINE_MS
 
@@ -111,6 +114,24 @@ def test_loss_on_one_client_is_seen_as_gaps_in_the_ledger_and_under_needs_attent
     page.click("#link-open")
     page.click("#link-others button")
     expect(page.locator("#link-badge")).to_be_hidden(timeout=SOON_MS)
+
+
+def test_what_no_honest_sender_does_is_shown_beside_the_ledger(page: Page, product: Program) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(program.DEADLINE_S)
+        body = {"name": "odd", "target": "127.0.0.1:{1}".format(*server.getsockname()), "mode": "measured"}
+        (client,) = product.ask("POST", "/api/clients", body)["clients"]
+        _, address = server.recvfrom(2048)
+        tomorrow_ns = time.time_ns() + 86_400 * 10**9
+        for sequence in (0, 1, 1_000_000, 1_000_001):
+            server.sendto(wire.encode_colour(wire.Colour(7, sequence, tomorrow_ns, b"\xff\0\0")), address)
+        page.click(".lane-name button >> text=odd", timeout=SOON_MS)
+        number = "#panel-overview [data-number={}]"
+        expect(page.locator(number.format("jumps"))).to_have_text("1", timeout=SOON_MS)
+        expect(page.locator(number.format("negative_delays"))).to_have_text("3")
+        expect(page.locator("#beyond-window")).to_be_hidden()
+        product.ask("DELETE", f"/api/clients/{client['id']}")
 
 
 def test_a_link_that_cannot_be_is_refused_beside_its_slider(home: Visit) -> None:

@@ -117,11 +117,12 @@ class LinkModel:
         self._ns_per_byte[slots] = 8e6 / link.rate_kbit_s if link.rate_kbit_s else 0.0
         self._queue_datagrams[slots] = link.queue_datagrams
 
-    def judge(self, slots: I32Column, sequence: I64Column, size_bytes: I32Column, now_ns: int) -> Verdict:
+    def judge(self, slots: I32Column, sequence: I64Column, size_bytes: I32Column, now_ns: int | I64Column) -> Verdict:
         """The fates of n datagrams that are about to leave.
 
         slots: int32[n]; a slot may come several times, in sequence order. sequence: int64[n], extended: never wraps.
-        size_bytes: int32[n], UDP payload. Only what some row's link needs is worked out.
+        size_bytes: int32[n], UDP payload. now_ns: when they enter the link, all at once or int64[n].
+        Only what some row's link needs is worked out.
         """
         need = int(np.bitwise_or.reduce(self._need[slots]))
         words = _Words(self, slots, sequence)
@@ -129,12 +130,13 @@ class LinkModel:
         overtakes = np.zeros(len(slots), np.bool_)
         if need & _Need.REORDER:
             overtakes = words.of(_REORDER) < self._reorder[slots]
-        leaves_ns = np.full(len(slots), now_ns, np.int64)
+        enters_ns = leaves_ns = np.full(len(slots), now_ns, np.int64)
         if need & _Need.RATE:
+            leaves_ns = enters_ns.copy()
             self._queue(slots, size_bytes, overtakes, dropped, leaves_ns)
         release_ns = self._delayed(need, slots, leaves_ns, words, _JITTER)
         if need & _Need.REORDER:
-            release_ns[overtakes] = now_ns
+            release_ns[overtakes] = enters_ns[overtakes]
         if need & _Need.KEEP_ORDER:
             self._keep_order(slots, dropped, release_ns)
         duplicate, duplicate_release_ns = np.zeros(len(slots), np.bool_), release_ns

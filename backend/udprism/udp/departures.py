@@ -15,7 +15,7 @@ from udprism.core.delay_line import DelayLine
 from udprism.core.link import Link
 from udprism.core.link_model import LinkModel
 from udprism.core.sessions import SessionTable, Shape
-from udprism.core.types import Address, BoolColumn, Cause, Clock, I32Column, I64Column, Rows, U8Column
+from udprism.core.types import NS_PER_MS, Address, BoolColumn, Cause, Clock, I32Column, I64Column, Rows, U8Column
 from udprism.core.witness import CORRUPT, FateReport, Witness
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
@@ -23,6 +23,10 @@ MAX_BATCH = 1024
 STAMP_CHUNK = 32
 """Datagrams that share one sent_at: stamped just before their system call, so that the wait for the ones ahead does
 not show up as delay."""
+PACE_NS = 3_000
+"""How far apart a tick's datagrams enter the link: what one takes to be sent. Else all of them would be due at once
+when their delay is over, and the last one would be late by what the sending of the others takes."""
+_MOST_AHEAD_NS = 8 * NS_PER_MS
 _TRIES = 3
 
 
@@ -65,6 +69,7 @@ class Departures:
         self._rng = rng
         self._scratch = np.zeros(MAX_BATCH * wire.MAX_DATAGRAM_BYTES, np.uint8)
         self._unreachable: list[Address] = []
+        self._entered_ns = 0
 
     @property
     def next_release_ns(self) -> int:
@@ -117,9 +122,7 @@ class Departures:
             part = slot[start : start + MAX_BATCH]
             batch = self._encode(shape, part, self._table.issue(part, now_ns))
             if self.link.active:
-                # The time anew, after sent_at was written: a thread that had to wait for a CPU in between would
-                # otherwise let datagrams go before their delay is over.
-                batch = self._impair(batch, self._clock.now_ns())
+                batch = self._impair(batch, stamp=shape.measured)
             if len(batch.slot):
                 self._depart(shape.socket_index, batch, stamp=shape.measured)
 
@@ -138,9 +141,23 @@ class Departures:
         wire.encode_colours(rows, self._table.session_id[slot], sequence, self._clock.unix_ns(), rgb)
         return _Batch(slot, sequence, np.full(count, width, np.int32), rows)
 
-    def _impair(self, batch: _Batch, now_ns: int) -> _Batch:
+    def _enter(self, batch: _Batch, now_ns: int) -> I64Column:
+        """When these rows enter the link, int64[n]: one after the other, and after those of the last batch."""
+        first_ns = max(now_ns, self._entered_ns)
+        pace_ns = PACE_NS if first_ns < now_ns + _MOST_AHEAD_NS else 0
+        enters_ns = first_ns + pace_ns * np.arange(len(batch.slot))
+        self._entered_ns = int(enters_ns[-1]) + pace_ns
+        return enters_ns
+
+    def _impair(self, batch: _Batch, *, stamp: bool) -> _Batch:
         """Apply the link: what is dropped, delayed or doubled goes into the delay line; answers what leaves now."""
-        verdict = self.link.judge(batch.slot, batch.sequence, batch.length, now_ns)
+        # The wall clock first: a thread that had to wait for a CPU in between would otherwise let datagrams go before
+        # their delay is over.
+        unix_ns, now_ns = self._clock.unix_ns(), self._clock.now_ns()
+        enters_ns = self._enter(batch, now_ns)
+        if stamp:
+            wire.stamp(batch.rows, unix_ns + (enters_ns - now_ns))
+        verdict = self.link.judge(batch.slot, batch.sequence, batch.length, enters_ns)
         damaged = np.flatnonzero(verdict.corrupt_bit >= 0)
         if len(damaged):
             bit = verdict.corrupt_bit[damaged]
@@ -150,7 +167,7 @@ class Departures:
         if len(doubled):
             copies = batch.take(doubled)
             self._hold(copies, verdict.duplicate_release_ns[doubled], np.zeros(len(doubled), np.bool_), count=False)
-        now = (verdict.release_ns <= now_ns) & ~verdict.dropped
+        now = (verdict.release_ns <= enters_ns) & ~verdict.dropped
         if now.all():
             return batch
         later = np.flatnonzero(~now)
@@ -176,14 +193,19 @@ class Departures:
             np.add.at(self._table.unsent_link, batch.slot[overflow], 1)
 
     def _depart(self, socket_index: int, batch: _Batch, *, stamp: bool) -> None:
-        """Send n ≤ MAX_BATCH rows; what the kernel refuses is counted, never queued."""
+        """Send n ≤ MAX_BATCH rows; what the kernel refuses is counted, never queued.
+
+        stamp: write sent_at just before the system call. Without it, one call takes all: each gives the interpreter
+        lock back, and waits for it again.
+        """
         sender = self._senders[socket_index]
         count = len(batch.slot)
         sender.prepare(batch.rows, batch.length, self._table.sockaddr, batch.slot)
         refused: list[int] = []
         start = tries = 0
+        chunk = STAMP_CHUNK if stamp else count
         while start < count:
-            stop = min(start + STAMP_CHUNK, count)
+            stop = min(start + chunk, count)
             if stamp:
                 wire.stamp(batch.rows[start:stop], self._clock.unix_ns())
             left, error = sender.send(start, stop)

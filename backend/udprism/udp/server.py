@@ -80,8 +80,8 @@ class ColourServer:
         self.thread = SupervisedThread("udprism-server", self._run, given_up)
         self._lag_window_ns = 0
         self._next_lease_check_ns = 0
-        self._last_tick_ns = 0
-        self._tick_ns = _SLOWEST_TICK_NS
+        self._next_tick_ns = 0
+        self._last_release_ns = 0
 
     # -- any thread
 
@@ -186,9 +186,9 @@ class ColourServer:
 
     def _next_wake_ns(self, now_ns: int) -> int:
         """When somebody is due, but not sooner than a tick after the last one: a tick of many is a cheap one."""
-        due_ns = max(self.table.next_due_ns(), self._last_tick_ns + self._tick_ns)
+        due_ns = max(self.table.next_due_ns(), self._next_tick_ns)
         # What the link holds back leaves closer to its time: to be late here would be to measure our own delay.
-        release_ns = max(self.departures.next_release_ns, self._last_tick_ns + _FASTEST_TICK_NS)
+        release_ns = max(self.departures.next_release_ns, self._last_release_ns + _FASTEST_TICK_NS)
         return min(due_ns, release_ns, now_ns + int(_BEAT_S * NS_PER_S))
 
     def _empty_wake_pipe(self) -> None:
@@ -199,22 +199,26 @@ class ColourServer:
             pass
 
     def _tick(self, now_ns: int) -> None:
-        self._last_tick_ns = now_ns
         # What was held back goes first, so that a new datagram does not overtake it by accident.
         if self.departures.next_release_ns <= now_ns:
+            self._last_release_ns = now_ns
             self.departures.release(now_ns)
+        if now_ns >= self._next_tick_ns:
+            self._send_due(now_ns)
+        for address in self.departures.take_unreachable():
+            self._strike(address)
+
+    def _send_due(self, now_ns: int) -> None:
         slot = self.table.due(now_ns)
         if len(slot):
             # A quarter of the fastest stream's period, which is due at every tick or nearly.
             fastest_ns = int(self.table.period_ns[slot].min())
-            self._tick_ns = max(_FASTEST_TICK_NS, min(_SLOWEST_TICK_NS, fastest_ns // 4))
+            self._next_tick_ns = now_ns + max(_FASTEST_TICK_NS, min(_SLOWEST_TICK_NS, fastest_ns // 4))
             lag_ns, skipped = self.table.advance(slot, now_ns)
             self.skipped_ticks += skipped
             self._lag_window_ns = max(self._lag_window_ns, lag_ns)
             self.lag_ns = max(self.lag_ns, lag_ns)
             self.departures.send_due(slot, now_ns)
-        for address in self.departures.take_unreachable():
-            self._strike(address)
 
     def _read(self, index: int) -> None:
         sock = self.sockets[index]

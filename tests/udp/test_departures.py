@@ -1,0 +1,121 @@
+"""When datagrams of one tick enter the link, and when they leave it; a clock that stands still, and a real socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from support.clock import FakeClock
+from udprism.core import wire
+from udprism.core.commands import Connect
+from udprism.core.delay_line import DelayLine
+from udprism.core.link import Link
+from udprism.core.link_model import LinkModel
+from udprism.core.sessions import Grant, SessionTable
+from udprism.core.types import NS_PER_MS, I32Column
+from udprism.core.witness import Witness
+from udprism.udp.departures import PACE_NS, Departures
+from udprism.udp.sockets import sockaddr_row
+
+SESSIONS = 200
+EVERYBODY: I32Column = np.arange(SESSIONS, dtype=np.int32)
+
+
+class Rig:
+    """So many measured sessions, all of which lead to one socket."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.sender, self.receiver = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.receiver.bind(("127.0.0.1", 0))
+        self.receiver.settimeout(5)
+        ids = iter(range(1, 1 + SESSIONS))
+        self.table = SessionTable(SESSIONS, 10, 4, lambda: next(ids))
+        row = sockaddr_row(self.receiver.getsockname(), socket.AF_INET)
+        for port in range(SESSIONS):
+            address, grant = ("127.0.0.1", 1024 + port), Grant("loopback", None, None)
+            self.table.connect(address, row, 0, Connect(measured=True), grant, 0, 0)
+        self.departures = Departures(
+            [self.sender],
+            self.table,
+            Witness(self.table.session_id, self.table.next_sequence, {}, {}, {}, 100),
+            LinkModel(SESSIONS),
+            DelayLine(10_000, wire.MAX_DATAGRAM_BYTES),
+            self.clock,
+            np.random.default_rng(1),
+        )
+
+    def impair(self, link: Link) -> None:
+        for slot in EVERYBODY.tolist():
+            self.departures.assign_link(slot, link, slot)
+
+    def send(self) -> None:
+        self.departures.send_due(EVERYBODY, self.clock.now_ns())
+
+    def heard(self, count: int) -> list[wire.Colour]:
+        """The next datagrams; no more of them wait."""
+        colours = [wire.decode_datagram(self.receiver.recv(100)) for _ in range(count)]
+        assert self.waits_for_nothing()
+        return [colour for colour in colours if isinstance(colour, wire.Colour)]
+
+    def waits_for_nothing(self) -> bool:
+        self.receiver.setblocking(False)
+        try:
+            self.receiver.recv(100)
+        except BlockingIOError:
+            return True
+        finally:
+            self.receiver.settimeout(5)
+        return False
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = Rig()
+    yield made
+    made.sender.close()
+    made.receiver.close()
+
+
+def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_so_do_those_of_the_next(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=50))
+    begun_ns, begun_unix_ns = rig.clock.now_ns(), rig.clock.unix_ns()
+    rig.send()
+    rig.send()
+    held = rig.departures.line.pop_due(begun_ns + 60 * NS_PER_MS)
+    entered_ns = held.release_ns - 50 * NS_PER_MS - begun_ns
+    assert entered_ns.tolist() == [PACE_NS * place for place in range(2 * SESSIONS)]
+    stamps = held.rows[:, 12:20].copy().view(">i8")[:, 0]
+    assert (stamps - begun_unix_ns).tolist() == entered_ns.tolist()
+    assert held.sequence.tolist() == [0] * SESSIONS + [1] * SESSIONS
+
+
+def test_a_link_lets_go_what_is_due_and_nothing_before_its_time(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=50))
+    rig.send()
+    half_ns = 50 * NS_PER_MS + PACE_NS * (SESSIONS // 2)
+    rig.departures.release(rig.clock.advance_ns(half_ns - 1))
+    first = rig.heard(SESSIONS // 2)
+    rig.departures.release(rig.clock.advance_ns(50 * NS_PER_MS))
+    second = rig.heard(SESSIONS // 2)
+    assert [colour.session_id for colour in first + second] == list(range(1, 1 + SESSIONS))
+
+
+def test_ticks_that_follow_each_other_too_fast_enter_a_link_in_order_and_not_far_ahead_of_time(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=1))
+    for _ in range(30):
+        rig.send()
+    held = rig.departures.line.pop_due(rig.clock.now_ns() + 12 * NS_PER_MS)
+    assert len(held) == 30 * SESSIONS
+    assert held.sequence.tolist() == sorted(held.sequence.tolist())
+
+
+def test_without_a_delay_a_link_holds_nobody_up(rig: Rig) -> None:
+    rig.impair(Link(corrupt_ratio=1.0))
+    rig.send()
+    assert len(rig.heard(SESSIONS)) == SESSIONS
+    assert len(rig.departures.line) == 0
