@@ -208,3 +208,14 @@ def test_a_batch_of_none_is_all_valid() -> None:
     batch = wire.decode_colours(np.zeros((0, 64), np.uint8), np.zeros(0, np.int32))
     assert batch.all_valid
     assert len(batch.valid) == len(batch.reason) == len(batch.sequence) == 0
+
+
+@given(st.integers(0x1C0, 0x1FF).map(chr), st.text(max_size=80))
+def test_text_that_begins_with_the_magic_is_no_binary_datagram_alone_or_in_a_batch(letter: str, rest: str) -> None:
+    data = (letter + rest).encode()
+    assert data[:1] == wire.MAGIC_BYTE
+    assert not wire.is_binary(data)
+    rows = np.full((1, 64), wire.MAGIC, np.uint8)
+    rows[0, : len(data)] = np.frombuffer(data[:64], np.uint8)
+    decoded = wire.decode_colours(rows, np.array([len(data)], np.int32))
+    assert decoded.reason[0] == wire.DropReason.NOT_BINARY

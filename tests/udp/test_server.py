@@ -179,6 +179,15 @@ def test_a_response_is_recorded_with_the_colour_that_it_answers_and_never_answer
         assert response.answered_after_ns > 0
 
 
+def test_response_whose_first_letter_begins_as_the_magic_does_is_a_response_all_the_same(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect")
+        client.recv(100)
+        client.send("ǀred".encode())
+        until(lambda: rig.server.table.sessions[0].responses)
+        assert rig.server.table.sessions[0].responses[0].text == "ǀred"
+
+
 def test_bad_datagrams_are_counted_by_reason_and_dropped_in_silence(rig: Rig) -> None:
     with rig.client() as client:
         client.settimeout(0.2)

@@ -22,6 +22,8 @@ from udprism.errors import WireError
 MAGIC: Final = 0xC7
 """First byte of every binary datagram; no ASCII command and no colour name begins with it."""
 MAGIC_BYTE: Final = bytes((MAGIC,))
+_CONTINUATIONS: Final = frozenset(bytes((byte,)) for byte in range(0x80, 0xC0))
+"""Bytes that go on with a letter of UTF-8: after the magic none of them is a version."""
 VERSION: Final = 1
 HEADER_BYTES: Final = 20
 REPORT_BYTES: Final = HEADER_BYTES + 7 * 4
@@ -169,8 +171,11 @@ def encode_bye(bye: Bye) -> bytes:
 
 
 def is_binary(data: bytes) -> bool:
-    """Whether the first byte says that this is no text."""
-    return data[:1] == MAGIC_BYTE
+    """Whether the first two bytes say that this is no text: the magic and a version that continues no letter of UTF-8.
+
+    U+01C0 to U+01FF begin with the magic.
+    """
+    return data[:1] == MAGIC_BYTE and data[1:2] not in _CONTINUATIONS
 
 
 def decode_datagram(data: bytes) -> Datagram:
@@ -306,6 +311,7 @@ def _reasons(rows: Rows, length: I32Column, valid: BoolColumn) -> U8Column:
     reason[(kind - np.uint8(1)) >= Kind.BYE] = DropReason.KIND  # unsigned: 0 wraps to 255
     reason[rows[:, 1] != VERSION] = DropReason.VERSION
     reason[length < HEADER_BYTES] = DropReason.LENGTH
+    reason[(length > 1) & (rows[:, 1] & 0xC0 == 0x80)] = DropReason.NOT_BINARY
     reason[(length < 1) | (rows[:, 0] != MAGIC)] = DropReason.NOT_BINARY
     reason[valid] = DropReason.NONE
     return reason

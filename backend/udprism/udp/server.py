@@ -242,7 +242,7 @@ class ColourServer:
     def _receive(self, data: bytes, address: Address, index: int) -> None:
         now_ns = self._clock.now_ns()
         slot = self.table.slot_of_address.get(address)
-        if data[:1] == wire.MAGIC_BYTE:
+        if wire.is_binary(data):
             self._receive_report(data, slot, index, address, now_ns)
             return
         command = commands.parse_command(data)
