@@ -1,11 +1,13 @@
 /** "Needs attention": the worst clients in words, so that nobody has to find them in a picture. */
 import { element, icon, need, within } from "./dom.js";
-import { milliseconds, percent, span } from "./format.js";
+import { milliseconds, percent, plural, span } from "./format.js";
 import { ageMs } from "./state.js";
 
 /** @typedef {import("./messages.js").Attention} Attention */
 
-const SHOWN = 6;
+/** The server tells of so many at most. */
+const TOLD = 20;
+const SHOWN = 5;
 const SHOWN_NARROW = 3;
 const narrow = matchMedia("(width < 620px)");
 
@@ -15,12 +17,14 @@ export class AttentionList {
   #shown = "";
   #world;
 
-  /** @param {import("./state.js").World} world @param {(id: string) => void} open */
-  constructor(world, open) {
+  /** @param {import("./state.js").World} world @param {{open: (id: string) => void, showAll: () => void}} actions */
+  constructor(world, actions) {
     this.#world = world;
     this.#list.addEventListener("click", (event) => {
-      const id = /** @type {Element} */ (event.target).closest("[data-id]")?.getAttribute("data-id");
-      if (id) open(id);
+      const button = /** @type {Element} */ (event.target).closest("button");
+      const id = button?.getAttribute("data-id");
+      if (id) actions.open(id);
+      else if (button) actions.showAll();
     });
   }
 
@@ -33,7 +37,7 @@ export class AttentionList {
     this.#root.hidden = all.length === 0;
     const focused = this.#list.contains(document.activeElement) ? document.activeElement?.getAttribute("data-id") : null;
     const rows = all.slice(0, most).map((one) => element("li", {}, this.#button(one)));
-    if (all.length > most) rows.push(element("li", {}, `and ${all.length - most}${all.length === 20 ? " or more" : ""} others`));
+    if (all.length > most) rows.push(element("li", {}, element("button", { type: "button", class: "plain", "data-all": "" }, all.length === TOLD ? `and ${TOLD - most} or more others` : `and ${plural(all.length - most, "other")}`)));
     this.#list.replaceChildren(...rows);
     if (focused) /** @type {HTMLElement | null} */ (this.#list.querySelector(`[data-id="${CSS.escape(focused)}"]`))?.focus();
   }

@@ -3,7 +3,7 @@ import { need, setAttribute, setIcon, setText, within } from "./dom.js";
 import { clockTime } from "./format.js";
 import { announce } from "./notices.js";
 
-/** @typedef {{feed: import("./feed.js").FeedState, lastFrameUnixMs: number, retryAtUnixMs: number, reason: string, paused: boolean,
+/** @typedef {{feed: import("./feed.js").FeedState, answered: boolean, lastFrameUnixMs: number, retryAtUnixMs: number, reason: string, paused: boolean,
  *   pausedAtUnixMs: number, framesPerS: number, softened: boolean, shownOneIn: number, serverState: string, nowUnixMs: number}} Situation */
 /** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload"}} Condition */
 
@@ -24,7 +24,7 @@ export function conditionOf(now) {
     const why = now.reason ? `${now.reason}; ` : "the server does not answer; ";
     return { pill: "waiting", word: "Disconnected", kind: "bad", text: `${asOf}: ${why}retrying in ${seconds} s.`, button: "Retry now" };
   }
-  if (now.feed === "connecting") {
+  if (now.feed === "connecting" || !now.answered) {
     const again = !Number.isNaN(now.lastFrameUnixMs);
     return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again ? `${asOf}: connecting again.` : "", button: "" };
   }

@@ -30,6 +30,7 @@ export const retryDelayMs = (attempt, chance) => chance * Math.min(MAX_RETRY_MS,
 
 export class Feed {
   /** @type {FeedState} */ state = "connecting";
+  /** Whether this connection has brought a frame yet. */ answered = false;
   /** Date.now() at the last frame; NaN before the first. */ lastFrameUnixMs = NaN;
   /** Date.now() of the next attempt, while waiting. */ retryAtUnixMs = NaN;
   /** What the server or the protocol said at the end. */ reason = "";
@@ -92,6 +93,7 @@ export class Feed {
   }
 
   #open() {
+    this.answered = false;
     this.#become("connecting");
     const socket = new WebSocket(this.#url);
     socket.binaryType = "arraybuffer";
@@ -117,7 +119,8 @@ export class Feed {
       } else if (data instanceof ArrayBuffer) {
         const frame = parseFrame(data);
         this.#outstanding = Math.max(0, this.#outstanding - 1);
-        const first = this.#attempt > 0 || Number.isNaN(this.lastFrameUnixMs);
+        const first = !this.answered;
+        this.answered = true;
         this.#attempt = 0;
         this.lastFrameUnixMs = Date.now();
         this.#listener.frame(frame);

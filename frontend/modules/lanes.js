@@ -11,8 +11,8 @@ import { paints } from "./theme.js";
 /** @typedef {import("./state.js").World} World */
 
 const OVERSCAN = 4;
-/** A ribbon moves on, so its fade mixes datagrams that have nothing to do with each other: it is over sooner than that of a tile. */
-const RIBBON_HASTE = 2.5;
+/** A ribbon moves on, and a swatch has its colour's name beside it: what is seen during the fade never arrived. So it is a short one. */
+const HASTE = 2.5;
 const DESCRIBE_EVERY_TICKS = 6;
 
 /** A row of the document, lent to one client after another. */
@@ -90,8 +90,9 @@ class Lane {
 
   /** @param {number} fade */
   paint(fade) {
-    this.ribbon.paint(Math.min(1, fade * RIBBON_HASTE));
-    new Uint32Array(this.#pixel.data.buffer)[0] = mix(this.#before || this.#after, this.#after, fade);
+    const share = Math.min(1, fade * HASTE);
+    this.ribbon.paint(share);
+    new Uint32Array(this.#pixel.data.buffer)[0] = mix(this.#before || this.#after, this.#after, share);
     this.#swatch?.putImageData(this.#pixel, 0, 0);
   }
 }

@@ -35,7 +35,8 @@ export class LinkDialog {
     const links = this.#world.status?.links;
     const total = (links?.clients ?? 0) + (links?.sessions ?? 0);
     this.#others.hidden = total === 0;
-    setText(within(this.#others, "span", HTMLElement), `${plural(links?.clients ?? 0, "client")} and ${plural(links?.sessions ?? 0, "session")} have a link of their own.`);
+    const who = [links?.clients ? plural(links.clients, "client") : "", links?.sessions ? plural(links.sessions, "session") : ""].filter(Boolean);
+    setText(within(this.#others, "span", HTMLElement), `${who.join(" and ")} ${total === 1 ? "has" : "have"} a link of ${total === 1 ? "its" : "their"} own.`);
   }
 
   async #clearAll() {

@@ -74,7 +74,10 @@ const summary = new Summary(world, {
   showSilent: () => address.adjust({ order: "trouble" }),
   openLink: () => linkDialog.open(),
 });
-const attention = new AttentionList(world, open);
+const attention = new AttentionList(world, {
+  open,
+  showAll: () => address.go({ view: address.place.view === "server" ? "lanes" : address.place.view, find: "", order: "trouble" }),
+});
 const drawer = new Drawer(world, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
 const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
 
@@ -105,7 +108,9 @@ function choose() {
   const removal = need("remove-open", HTMLButtonElement);
   removal.disabled = slots.length === 0;
   removal.hidden = empty || address.place.view === "server";
-  setText(within(removal, "span", HTMLElement), find.trim() === "" ? "Remove all…" : `Remove ${count(slots.length)} found…`);
+  const what = find.trim() === "" ? "Remove all…" : `Remove ${count(slots.length)} found…`;
+  setText(within(removal, "span", HTMLElement), what);
+  removal.title = what;
   lanes.setOrder(slots);
   wall.setOrder(slots);
 }
@@ -180,7 +185,7 @@ let shownOneIn = 1;
 
 function showCondition() {
   banner.show(conditionOf({
-    feed: feed.state, lastFrameUnixMs: feed.lastFrameUnixMs, retryAtUnixMs: feed.retryAtUnixMs, reason: feed.reason,
+    feed: feed.state, answered: feed.answered, lastFrameUnixMs: feed.lastFrameUnixMs, retryAtUnixMs: feed.retryAtUnixMs, reason: feed.reason,
     paused: clock.paused, pausedAtUnixMs, framesPerS: clock.framesPerS, softened: isSoftened() && !document.hidden, shownOneIn,
     serverState: world.status?.server.state ?? "running", nowUnixMs: Date.now(),
   }));

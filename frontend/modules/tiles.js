@@ -7,7 +7,7 @@ import { inkOn, mix } from "./colour.js";
 /** Marks on a tile, in black or white, whichever the tile's luminance leaves visible. */
 export const Mark = Object.freeze({ NOTCH: 1, BARS: 2, HATCH: 4, HOLLOW: 8, CROSS: 16, PAUSE: 32 });
 
-const LARGEST_PX = 64;
+const LARGEST_PX = 128;
 
 /** @typedef {{tilePx: number, gapPx: number, columns: number, rows: number, heightPx: number}} Grid */
 
@@ -114,7 +114,12 @@ export function drawMarks(pixels, width, height, left, top, sizePx, marks, colou
   const ink = marks & Mark.HOLLOW ? paints.ink : inkOn(colour);
   if (marks & Mark.HATCH) {
     const period = Math.max(3, Math.round(sizePx / 4));
-    for (let y = 0; y < sizePx; y++) for (let x = (period * sizePx - y) % period; x < sizePx; x += period) fill(x, y, Math.min(thick, sizePx - x), 1, ink);
+    for (let y = 0; y < sizePx; y++) {
+      for (let x = -y % period; x < sizePx; x += period) {
+        const from = Math.max(0, x);
+        fill(from, y, Math.max(0, Math.min(x + thick, sizePx) - from), 1, ink);
+      }
+    }
   }
   if (marks & Mark.CROSS) {
     for (let y = 0; y < sizePx; y++) {

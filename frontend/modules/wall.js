@@ -12,7 +12,7 @@ import { layoutTiles, Mark, TilePicture } from "./tiles.js";
 /** @typedef {import("./state.js").World} World */
 
 const FINGER_PX = 24;
-const DIMMED = 0.85;
+const DIMMED = 0.95;
 const ROOM_BELOW_PX = 64;
 const LEAST_HEIGHT_PX = 240;
 const HINT = matchMedia("(pointer: coarse)").matches
@@ -243,10 +243,11 @@ export class Wall {
 function marksOf(frame, slot) {
   const flags = frame.flags[slot] ?? 0;
   let marks = (flags & Flag.LOST ? Mark.NOTCH : 0) | (flags & Flag.REORDERED ? Mark.BARS : 0);
+  // Where several would share a tile the worst state is seen, and alone.
   switch (frame.state[slot]) {
-    case State.SILENT: marks |= Mark.HATCH; break;
-    case State.REFUSED: case State.ERROR: marks |= Mark.CROSS; break;
-    case State.PAUSED: marks |= Mark.PAUSE; break;
+    case State.SILENT: marks = Mark.HATCH; break;
+    case State.REFUSED: case State.ERROR: marks = Mark.CROSS; break;
+    case State.PAUSED: marks = Mark.PAUSE; break;
   }
   return frame.rgba[slot * 4 + 3] ? marks : marks | Mark.HOLLOW;
 }

@@ -1,7 +1,7 @@
 """Makes the pictures of the README: `python tests/browser/screenshots.py`, with the project installed in this Python.
 
-lanes.png (ten clients, one of them impaired), wall.png (ten thousand), drawer.png and phone.png go to
-tests/browser/pictures/.
+lanes.png (ten clients, one of them impaired), wall.png (ten thousand, some of them impaired), drawer.png and phone.png
+go to tests/browser/pictures/. Every datagram in them was really sent. It takes a minute and a half.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from browser.conftest import crowd_of, launch
+from browser.conftest import launch
 from support import program
 from support.program import Program
 
@@ -28,6 +28,10 @@ IMPAIRED = {
     "duplicate_ratio": 0.04,
     "seed": 7,
 }
+LOSSY = {"loss_ratio": 0.2, "seed": 7}
+GONE = {"blackout": True}
+CROWD = 10_000
+CROWD_RATE_HZ = 2
 NAMES = [f"{place}-{number:02d}" for place in ("north", "east", "south") for number in (1, 2, 3)]
 
 
@@ -71,9 +75,18 @@ def ten_clients(browser: Browser, served: Program) -> None:
 
 
 def ten_thousand(browser: Browser) -> None:
-    with crowd_of(10_000) as address:
-        page = open_page(browser, f"{address}/?view=wall", 1280, 800, dark=True)
-        wait_for_pictures(page, 6)
+    words = ("--clients", str(CROWD), "--rate-hz", str(CROWD_RATE_HZ))
+    with program.ephemeral(*words) as served:
+        page = open_page(browser, f"{served.page}/?view=wall", 1280, 800, dark=True)
+        page.wait_for_function(
+            "async () => (await (await fetch('/api/clients?state=live&limit=1')).json()).total === 1e4"
+        )
+        for offset in range(0, CROWD, 1000):
+            clients = served.get(f"/api/clients?offset={offset}")["clients"]
+            for link, some in ((LOSSY, clients[7::60]), (GONE, clients[11::250])):
+                for client in some:
+                    served.ask("PUT", f"/api/links/{client['id']}", link)
+        wait_for_pictures(page, 30)
         take(page, "wall.png")
 
 

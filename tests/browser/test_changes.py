@@ -53,6 +53,7 @@ def test_a_client_gets_another_name_and_rate_and_may_have_them_back(page: Page, 
     page.get_by_label("Datagrams a second").last.fill("50")
     page.keyboard.press("Enter")
     expect(page.locator("#change")).to_be_hidden()
+    page.hover(".notice")  # which stays as long as somebody is about to press it
     expect(page.locator("#drawer-change")).to_be_focused()
     expect(page.locator("#drawer-title")).to_have_text("guest of honour", timeout=SOON_MS)
     expect(page.locator("#panel-overview [data-number=rate_hz]")).to_have_text("50.0/s", timeout=SOON_MS)

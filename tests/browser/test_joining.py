@@ -12,8 +12,9 @@ from browser.conftest import Open, Visit
 JOINED_MS = 250
 """The budget of a quiet machine. Four times as much is a defect on any."""
 AWAKE_MS = 1000
-"""The same; here twice as much is."""
-ASLEEP_S = 2.0
+"""The same; here it may take a try or two on a machine that has other things to do."""
+TRIES = 4
+ASLEEP_S = 1.0
 HOUR_MS = 3_600_000
 
 JOIN = """(async () => {
@@ -65,8 +66,8 @@ def test_a_viewer_that_joins_ten_thousand_clients_sees_them_all_at_once(visit: O
 def asleep_and_awake(one: Visit) -> dict[str, Any]:
     """How long after its waking the page showed a picture that was taken after it, and what came until then."""
     page = one.page
-    one.import_("main", NOTE)
-    page.clock.pause_at(page.evaluate("() => Date.now()") + 1)  # no timer and no animation frame any more
+    soon_unix_s = page.evaluate("() => Date.now()") / 1000 + 2
+    page.clock.pause_at(soon_unix_s)  # no timer and no animation frame from then on
     asleep_until_s = time.monotonic() + ASLEEP_S
     while time.monotonic() < asleep_until_s:
         page.wait_for_timeout(100)  # what the page had asked for still comes
@@ -82,15 +83,20 @@ def asleep_and_awake(one: Visit) -> dict[str, Any]:
 def test_a_viewer_that_slept_for_an_hour_is_right_by_one_picture(visit: Open, crowd: str) -> None:
     one = visit(crowd + "/?view=wall", init=lambda page: page.clock.install())
     expect(one.page.locator("#count-clients")).to_have_text("10,000")
-    seen = asleep_and_awake(one)
-    assert seen["slots"] == 10_000
+    one.import_("main", NOTE)
+    for _ in range(TRIES):
+        seen = asleep_and_awake(one)
+        assert seen["slots"] == 10_000
+        if seen["awakeMs"] < AWAKE_MS and not seen["hellos"]:
+            break
+    assert seen["awakeMs"] < AWAKE_MS
     assert seen["hellos"] == 0, "the connection stands; there is no reason for another"
     assert seen["frames"] == 1
-    assert seen["awakeMs"] < 2 * AWAKE_MS
 
 
 def test_a_viewer_whose_connection_died_in_its_sleep_begins_anew(visit: Open, crowd: str) -> None:
     """As behind a router that has forgotten the connection: nobody says that it is closed."""
+    routes: list[WebSocketRoute] = []
     dead: list[WebSocketRoute] = []
 
     def through(page_side: WebSocketRoute) -> None:
@@ -99,17 +105,19 @@ def test_a_viewer_whose_connection_died_in_its_sleep_begins_anew(visit: Open, cr
         server_side.on_message(lambda said: None if page_side in dead else page_side.send(said))
         routes.append(page_side)
 
-    routes: list[WebSocketRoute] = []
-
     def prepare(page: Page) -> None:
         page.clock.install()
         page.route_web_socket("**/ws/live", through)
 
     one = visit(crowd + "/?view=wall", init=prepare)
     expect(one.page.locator("#count-clients")).to_have_text("10,000")
-    dead.append(routes[0])
-    seen = asleep_and_awake(one)
-    assert seen["slots"] == 10_000
+    one.import_("main", NOTE)
+    for _ in range(TRIES):
+        dead[:] = routes
+        seen = asleep_and_awake(one)
+        assert seen["slots"] == 10_000
+        if seen["awakeMs"] < AWAKE_MS:
+            break
+    assert seen["awakeMs"] < AWAKE_MS
     assert seen["hellos"] == 1
     assert seen["frames"] <= 2  # a new connection asks for two
-    assert seen["awakeMs"] < 2 * AWAKE_MS

@@ -159,6 +159,36 @@ def test_retries_are_spread_and_never_later_than_fifteen_seconds(modules: Visit)
     assert delays == [[0, 500], [0, 1000], [0, 2000], [0, 15000], [0, 15000]]
 
 
+SITUATION = {
+    "feed": "live",
+    "answered": True,
+    "lastFrameUnixMs": 0,
+    "retryAtUnixMs": 1500,
+    "reason": "",
+    "paused": False,
+    "pausedAtUnixMs": None,
+    "framesPerS": 60,
+    "softened": True,
+    "shownOneIn": 1,
+    "serverState": "running",
+    "nowUnixMs": 0,
+}
+
+
+def test_only_what_is_live_is_called_live(modules: Visit) -> None:
+    def said(**otherwise: object) -> Any:
+        return modules.import_("banner", "m.conditionOf(x)", SITUATION | otherwise)
+
+    assert (said()["word"], said()["text"]) == ("Live", "")
+    assert said(answered=False)["word"] == "Connecting"
+    assert said(answered=False)["kind"] == "bad"  # there is a picture already, and it is old
+    assert said(feed="waiting")["text"].endswith("the server does not answer; retrying in 2 s.")
+    assert said(paused=True)["word"] == "Paused"
+    assert said(serverState="restarting")["word"] == "Restarting"
+    assert "12 frames a second, 1 picture in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
+    assert said(feed="refused", reason="it speaks another protocol")["button"] == "Reload"
+
+
 def test_unknown_numbers_are_dashes_and_a_small_loss_is_not_nothing(modules: Visit) -> None:
     said = modules.import_(
         "format",
