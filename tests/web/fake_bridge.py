@@ -11,6 +11,7 @@ import heapq
 import ipaddress
 import itertools
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -622,7 +623,7 @@ def main() -> None:
     bridge = FakeBridge(settings, first_clients=asked.clients)
     sockets = listen(settings)
     print(f"http://127.0.0.1:{asked.port} with {asked.clients} clients that do not exist", flush=True)
-    serve(cast("Bridge", bridge), settings, sockets)
+    serve(cast("Bridge", bridge), settings, sockets, threading.Event())
 
 
 if __name__ == "__main__":

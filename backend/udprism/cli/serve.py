@@ -11,8 +11,7 @@ import logging
 import signal
 import threading
 import webbrowser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +71,8 @@ def serve(
     logs.set_up(settings.log_json)
     gc.freeze()  # what was imported stays: no collection need look at it
     gave_up = threading.Event()
-    with _ended_by_a_signal(), ExitStack() as stack:
+    ended = _end_on_signals()
+    with ExitStack() as stack:
         listening = web.listen(settings)
         for sock in listening:
             stack.callback(sock.close)
@@ -88,7 +88,7 @@ def serve(
         if open_browser:
             # A thread of its own: some systems' openers return only when the browser is closed.
             threading.Thread(target=webbrowser.open, args=(page,), name="udprism-browser", daemon=True).start()
-        web.serve(bridge, settings, listening)
+        web.serve(bridge, settings, listening, ended)
     _exit_if(gave_up)
 
 
@@ -114,27 +114,24 @@ def server(
     logs.set_up(settings.log_json)
     gc.freeze()  # what was imported stays: no collection need look at it
     gave_up = threading.Event()
-    with _ended_by_a_signal(), ExitStack() as stack:
+    ended = _end_on_signals()
+    with ExitStack() as stack:
         _say_udp(_start_bridge(settings, None, gave_up, stack))
         _say("Ctrl-C", "ends it")
-        while not gave_up.wait(_SIGNAL_CHECK_S):
+        while not ended.wait(_SIGNAL_CHECK_S):
             pass
     _exit_if(gave_up)
 
 
-@contextmanager
-def _ended_by_a_signal() -> Iterator[None]:
-    """SIGINT or SIGTERM ends the body; from then on both are ignored, because stopping is bounded and must be whole."""
+def _end_on_signals() -> threading.Event:
+    """Answers what SIGINT and SIGTERM set: looked at between one step and the next.
 
-    def end(number: int, frame: object) -> None:
-        for ignored in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ignored, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
+    An exception out of a handler strikes anywhere, in somebody else's `import` too, and is not always let through.
+    """
+    ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    with suppress(KeyboardInterrupt):
-        yield
+        signal.signal(number, lambda number, frame: ended.set())
+    return ended
 
 
 def _open_store(settings: Settings, stack: ExitStack) -> Store:

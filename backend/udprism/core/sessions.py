@@ -152,8 +152,7 @@ class SessionTable:
         period_ns = round(NS_PER_S / rate_hz)
         if period_ns != self.period_ns[slot]:
             self.period_ns[slot] = period_ns
-            phase = slot * _GOLDEN % 1.0
-            self.due_ns[slot] = now_ns + int(phase * min(period_ns, _FIRST_WITHIN_NS))
+            self.due_ns[slot] = _first_due_ns(slot, now_ns, min(period_ns, _FIRST_WITHIN_NS))
         self.heard(slot, now_ns)
         return slot, started
 
@@ -363,3 +362,14 @@ def format_address(address: Address) -> str:
     """`127.0.0.1:12345` or `[::1]:12345`."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _first_due_ns(slot: int, now_ns: int, within_ns: int) -> int:
+    """Spread over `within_ns`, so that no tick is a burst, yet some at each instant: each wakes both threads.
+
+    The instants are multiples of a part of `within_ns` on the clock's own scale: 4 for up to 8 slots, then one for
+    each one or two.
+    """
+    step_ns = within_ns // max(4, 1 << (slot // 2).bit_length())
+    at_ns = now_ns + int(slot * _GOLDEN % 1.0 * (within_ns - step_ns))
+    return -(-at_ns // step_ns) * step_ns

@@ -30,6 +30,8 @@ second, so that measuring does not become the load."""
 _BUNCH_NS = NS_PER_S // 8
 """Reports and tries leave in bunches, so that their answers come in bunches: a batch of colours with one among them is
 slow."""
+_FEW = MAX_REPORTS_HZ // 8
+"""Clients that make no more than one bunch report together once a second: each bunch wakes both threads."""
 MAX_CONNECTS_HZ = 200
 """Attempts a second beyond loopback, of all hosted clients together."""
 _MAX_TRIES_HZ = 5000
@@ -268,7 +270,8 @@ class Asking:
         """When a client reports next: after this part of the time between two of its reports."""
         fair_ns = max(_REPORT_NS, len(self.table) * NS_PER_S // MAX_REPORTS_HZ)
         turn_ns = fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
-        return _bunched(now_ns + int(part * turn_ns))
+        at_ns = now_ns + int(part * turn_ns)
+        return _bunched(at_ns, _REPORT_NS) if len(self.table) <= _FEW else _bunched(at_ns)
 
     def receiver_drops(self, slots: I32Column) -> I64Column:
         """The kernel's drop counters of these clients' sockets."""
@@ -286,6 +289,6 @@ def _source_address(target: Address, family: socket.AddressFamily) -> str:
 _Instants = TypeVar("_Instants", int, I64Column)
 
 
-def _bunched(at_ns: _Instants) -> _Instants:
+def _bunched(at_ns: _Instants, bunch_ns: int = _BUNCH_NS) -> _Instants:
     """The next instant at which many act together."""
-    return -(-at_ns // _BUNCH_NS) * _BUNCH_NS
+    return -(-at_ns // bunch_ns) * bunch_ns

@@ -34,8 +34,9 @@ from udprism.udp.thread import SupervisedThread
 
 log = logging.getLogger(__name__)
 
-_SWEEP_NS = 125 * NS_PER_MS
-_SWEEPS_A_SAMPLE = 2
+_SWEEP_NS = 250 * NS_PER_MS
+_EARLY_NS = 40 * NS_PER_MS
+"""A sweep rides on a wake that comes so much too early: few slow streams are due at the same quarters of a second."""
 _MAX_TIMERS_A_TURN = 512
 """Clients that say something before what has arrived gets its turn, and the heart beats."""
 
@@ -78,7 +79,6 @@ class ClientPool:
         self._silent_after_ns = silent_after_ns
         self._next_sweep_ns = 0
         self._polled_ns = 0
-        self._sweeps = 0
         self.asking = Asking(table, ledger, receiver, self.drops, clock, rng, client_buffer_bytes, moved)
         self.intake = Intake(table, ledger, history, latest, taps, self.asking, self.drops, clock, rng, witness)
 
@@ -179,9 +179,9 @@ class ClientPool:
             due = self.table.due(now_ns)[:_MAX_TIMERS_A_TURN]
             if len(due):
                 self.asking.on_timers(due, now_ns)
-            if now_ns >= self._next_sweep_ns:
+            if now_ns >= self._next_sweep_ns - _EARLY_NS:
                 self._sweep(now_ns)
-                self._next_sweep_ns = (now_ns // _SWEEP_NS + 1) * _SWEEP_NS  # the reports' instants: one wake for both
+                self._next_sweep_ns = ((now_ns + _EARLY_NS) // _SWEEP_NS + 1) * _SWEEP_NS + _EARLY_NS // 2
         for slot in self.asking.sockets:
             if self.table.state[slot] == State.LIVE:
                 self.asking.send(slot, commands.encode_disconnect())
@@ -195,10 +195,8 @@ class ClientPool:
         silent = self.table.fell_silent(now_ns)
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
-        self._sweeps += 1
-        if self._sweeps % _SWEEPS_A_SAMPLE == 0:
-            self.rates.sample(now_ns, self.ledger, self.table.high)
-            self.ledger.delays.refresh(self.table.high)
+        self.rates.sample(now_ns, self.ledger, self.table.high)
+        self.ledger.delays.refresh(self.table.high)
 
     def _silence_ns(self, client: HostedClient) -> int:
         return max(self._silent_after_ns, round(3 * NS_PER_S / client.rate_hz))

@@ -7,6 +7,7 @@ import mimetypes
 import os
 import socket
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -132,16 +133,34 @@ def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
     return sock
 
 
-def serve(bridge: Bridge, settings: Settings, sockets: list[socket.socket]) -> None:
-    """Serve the page, REST and websockets on these sockets until SIGINT or SIGTERM; closes them."""
-    server(bridge, settings).run(sockets)
+class _Server(uvicorn.Server):
+    """Ends at once where that was asked for before its own signal handlers were in place."""
+
+    def __init__(self, config: uvicorn.Config, ended: threading.Event) -> None:
+        super().__init__(config)
+        self._ended = ended
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        self.should_exit |= self._ended.is_set()
 
 
-def server(bridge: Bridge, settings: Settings, limits: Limits | None = None) -> uvicorn.Server:
+def serve(bridge: Bridge, settings: Settings, sockets: list[socket.socket], ended: threading.Event) -> None:
+    """Serve the page, REST and websockets on these sockets until SIGINT or SIGTERM; closes them.
+
+    ended: set by the caller's own handler for a signal that came too early for this.
+    """
+    server(bridge, settings, ended=ended).run(sockets)
+
+
+def server(
+    bridge: Bridge, settings: Settings, limits: Limits | None = None, ended: threading.Event | None = None
+) -> uvicorn.Server:
     """What `serve` runs; `should_exit = True` ends it, from any thread."""
     cuts: Counter[str] = Counter()
     http, websocket = guarded(limits or Limits(), cuts)
-    return uvicorn.Server(
+    return _Server(
         uvicorn.Config(
             create_app(bridge, cuts),
             loop="asyncio" if sys.platform == "win32" else "uvloop",
@@ -157,5 +176,6 @@ def server(bridge: Bridge, settings: Settings, limits: Limits | None = None) -> 
             log_level="warning",  # at "info" it logs the whole address of each websocket, token included
             backlog=BACKLOG,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
-        )
+        ),
+        ended or threading.Event(),
     )
