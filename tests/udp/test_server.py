@@ -345,3 +345,19 @@ def test_each_of_many_clients_that_are_gone_is_known_though_the_error_queue_is_s
     told = server.departures.take_unreachable() + [one.address for one in drain_error_queue(sock)]
     server.stop()
     assert set(told) == gone
+
+
+def test_after_it_stood_still_the_server_first_hears_who_renewed_and_then_ends_leases(rig: Rig) -> None:
+    table, clock = rig.server.table, SystemClock()
+
+    def lease_ends(in_s: float) -> None:
+        table.lease_deadline_ns[0] = clock.now_ns() + round(in_s * NS_PER_S)
+
+    with rig.client() as client:
+        client.send(b"connect")
+        client.recv(100)
+        rig.ask(lambda: lease_ends(0.2))
+        rig.ask(lambda: time.sleep(1.5))  # the fault itself
+        assert rig.ask(lambda: len(table)) == 1
+        rig.ask(lambda: lease_ends(0.2))
+        until(lambda: not len(table))

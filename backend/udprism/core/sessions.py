@@ -281,6 +281,11 @@ class SessionTable:
         """Slots whose lease has ended."""
         return np.flatnonzero(self.lease_deadline_ns[: self.high] <= now_ns).astype(np.int32)
 
+    def give_grace(self, until_ns: int) -> None:
+        """No lease ends before this instant."""
+        deadline_ns = self.lease_deadline_ns[: self.high]
+        np.maximum(deadline_ns, until_ns, out=deadline_ns)
+
     def matching(self, query: str, hosted: Container[Address]) -> Iterable[int]:
         """Slots of the sessions that have each word of the query in name, id, address, stream, source or kind."""
         words = query.casefold().split()

@@ -34,6 +34,9 @@ _SLOWEST_TICK_NS = 8 * NS_PER_MS
 _FASTEST_TICK_NS = NS_PER_MS // 2
 _LEASE_CHECK_NS = NS_PER_S // 4
 _BEAT_S = 0.5
+_STOOD_STILL_NS = NS_PER_S
+_GRACE_NS = 10 * NS_PER_S
+"""For leases after this thread stood still: the renewals of that time wait in the sockets, behind all the rest."""
 
 
 class ColourServer:
@@ -177,6 +180,8 @@ class ColourServer:
             now_ns = self._clock.now_ns()
             self._tick(now_ns)
             if now_ns >= self._next_lease_check_ns:
+                if now_ns - self._next_lease_check_ns > _STOOD_STILL_NS:
+                    self.table.give_grace(now_ns + _GRACE_NS)
                 self._end_expired(now_ns)
                 self.witness.hold_ns = max(0, self.departures.line.last_release_ns - now_ns)
                 self._lag_window_ns //= 2
@@ -192,11 +197,9 @@ class ColourServer:
         return min(due_ns, release_ns, now_ns + int(_BEAT_S * NS_PER_S))
 
     def _empty_wake_pipe(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while self._wake_reader.recv(4096):
                 pass
-        except BlockingIOError:
-            pass
 
     def _tick(self, now_ns: int) -> None:
         # What was held back goes first, so that a new datagram does not overtake it by accident.
