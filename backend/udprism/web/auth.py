@@ -16,7 +16,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
-from udprism.settings import Settings
+from udprism.settings import Settings, reachable_host
 from udprism.web import problem
 
 TOKEN_BYTES: Final = 24
@@ -63,7 +63,7 @@ def page_url(settings: Settings, port: int) -> str:
 
     port: the one that was really bound.
     """
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http_address[0], settings.http_address[0])
+    host = reachable_host(settings.http_address[0])
     query = f"?{urlencode({'token': settings.token})}" if settings.token else ""
     return f"http://[{host}]:{port}/{query}" if ":" in host else f"http://{host}:{port}/{query}"
 
