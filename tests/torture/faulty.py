@@ -1,8 +1,9 @@
 """`python faulty.py serve …`: the program as it is, with a door through which a test breaks it from inside.
 
 Datagrams to the port that it prints as `control`: `die server`, `hang pool 5` (seconds): the thread runs a callable
-that raises or sleeps; `tasks`: answers how many tasks the event loop has. SIGUSR1 keeps the event loop's thread busy
-for STALL_S, without a pause.
+that raises or sleeps; `disk off`, `disk on`: the file with what is kept lets nobody write, in SQLite's own words;
+`step -3600` (seconds): the wall clock is set; `tasks`: answers how many tasks the event loop has. SIGUSR1 keeps the
+event loop's thread busy for STALL_S, without a pause.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.program import Program
 from udprism.__main__ import main
 from udprism.bridge import Bridge
+from udprism.core.types import NS_PER_S, Arrivals
+from udprism.udp import works
+from udprism.udp.arrivals import Receiver, best_receiver
+from udprism.udp.clock import SystemClock
 
 STALL_S = 3.0
 COMMAND = (sys.executable, str(Path(__file__)))
@@ -54,8 +60,43 @@ class FaultyBridge(Bridge):
                 os.kill(os.getpid(), signal.SIGUSR2)
                 continue
             what, which, *seconds = data.decode().split()
+            if what == "step":
+                _stepped_ns[0] += int(which) * NS_PER_S
+                continue
+            if what == "disk":
+                with self._store._lock:
+                    self._store._connection.execute(f"PRAGMA query_only = {which == 'off'}")
+                continue
             thread = self._works.server if which == "server" else self._works.pool
             thread.inbox.submit(_die if what == "die" else _sleeper(float(seconds[0])))
+
+
+_stepped_ns = [0]
+"""How far the wall clock was set. The real one belongs to the whole machine."""
+
+
+class SteppedClock(SystemClock):
+    """The wall clock as it was set."""
+
+    def unix_ns(self) -> int:
+        """With the step."""
+        return super().unix_ns() + _stepped_ns[0]
+
+
+class SteppedReceiver:
+    """The receiver of a machine whose clock was set: what waited in a socket then was stamped before."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._receiver, name)
+
+    def poll(self, timeout_s: float) -> Arrivals:
+        """As its receiver, on the stepped clock."""
+        stepped_ns = _stepped_ns[0]
+        arrivals = self._receiver.poll(timeout_s)
+        return replace(arrivals, received_unix_ns=arrivals.received_unix_ns + stepped_ns)
 
 
 def _die() -> None:
@@ -103,6 +144,7 @@ def _door(program: Program) -> socket.socket:
 
 if __name__ == "__main__":
     udprism.bridge.Bridge = FaultyBridge  # type: ignore[misc]
+    vars(works).update(SystemClock=SteppedClock, best_receiver=lambda *shape: SteppedReceiver(best_receiver(*shape)))
     signal.signal(signal.SIGUSR1, _stall)
     signal.signal(signal.SIGUSR2, _count_tasks)  # only the loop's own thread may look at its tasks
     main()

@@ -14,6 +14,8 @@ SUITES: tuple[str, ...] = (
     "threads",
     "target_comes_and_goes",
     "half_gone",
+    "clock_steps",
+    "disk",
     "stopped_process",
     "event_loop_stalls",
     "burst_of_connects",
