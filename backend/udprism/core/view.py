@@ -8,12 +8,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from udprism.core.clients import ClientTable
-from udprism.core.history import History
-from udprism.core.latest import Latest
-from udprism.core.ledger import Ledger
+from udprism.core.columns import ClientColumns
 from udprism.core.palette import hex_of, nearest_name
-from udprism.core.rates import Rates
 from udprism.core.types import NS_PER_MS, I32Column, Mode, State, U8Column, U16Column, U32Column
 
 F32Column: TypeAlias = npt.NDArray[np.float32]
@@ -87,20 +83,9 @@ class Roster:
 class View:
     """Reads the pool's tables. Pool thread only; what it answers is for anybody."""
 
-    def __init__(
-        self,
-        table: ClientTable,
-        ledger: Ledger,
-        history: History,
-        rates: Rates,
-        latest: Latest,
-        linked: npt.NDArray[np.bool_],
-    ) -> None:
-        self._table = table
-        self._ledger = ledger
-        self._history = history
-        self._rates = rates
-        self._latest = latest
+    def __init__(self, columns: ClientColumns, linked: npt.NDArray[np.bool_]) -> None:
+        """linked: bool[max_clients], who has a link of their own or by default."""
+        self._table, self._ledger, self._history, self._rates, self._latest = columns
         self._linked = linked
         self._frame = 0
 

@@ -7,10 +7,8 @@ from collections import Counter
 import numpy as np
 
 from udprism.core import commands, wire
-from udprism.core.clients import ClientTable
-from udprism.core.history import History
-from udprism.core.latest import Latest
-from udprism.core.ledger import NEW, Ledger
+from udprism.core.columns import ClientColumns
+from udprism.core.ledger import NEW
 from udprism.core.palette import decode_plain
 from udprism.core.taps import Taps
 from udprism.core.types import (
@@ -42,10 +40,7 @@ class Intake:
 
     def __init__(
         self,
-        table: ClientTable,
-        ledger: Ledger,
-        history: History,
-        latest: Latest,
+        columns: ClientColumns,
         taps: Taps,
         asking: Asking,
         drops: Counter[str],
@@ -53,10 +48,7 @@ class Intake:
         rng: np.random.Generator,
         witness: Witness | None,
     ) -> None:
-        self.table = table
-        self.ledger = ledger
-        self.history = history
-        self.latest = latest
+        self.table, self.ledger, self.history, _, self.latest = columns
         self.taps = taps
         self.drops = drops
         self.datagrams = 0
@@ -66,8 +58,8 @@ class Intake:
         self._witness = witness
         self._corrupt_later: list[tuple[I32Column, I64Column]] = []
         self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
-        self._session_changed_ns = np.zeros(table.max_clients, np.int64)
-        ledger.ask_sender = self._issued_to
+        self._session_changed_ns = np.zeros(self.table.max_clients, np.int64)
+        self.ledger.ask_sender = self._issued_to
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
         """Account for one batch."""

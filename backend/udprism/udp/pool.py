@@ -10,11 +10,8 @@ from collections.abc import Callable
 import numpy as np
 
 from udprism.core import commands
-from udprism.core.clients import ClientTable, HostedClient
-from udprism.core.history import History
-from udprism.core.latest import Latest
-from udprism.core.ledger import Ledger
-from udprism.core.rates import Rates
+from udprism.core.clients import HostedClient
+from udprism.core.columns import ClientColumns
 from udprism.core.taps import Tap, Taps
 from udprism.core.types import (
     NEVER_NS,
@@ -46,11 +43,7 @@ class ClientPool:
 
     def __init__(
         self,
-        table: ClientTable,
-        ledger: Ledger,
-        history: History,
-        rates: Rates,
-        latest: Latest,
+        columns: ClientColumns,
         taps: Taps,
         receiver: Receiver,
         clock: Clock,
@@ -62,11 +55,8 @@ class ClientPool:
         moved: Callable[[HostedClient, Address | None, Address | None], None] = lambda client, old, new: None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
-        self.table = table
-        self.ledger = ledger
-        self.history = history
-        self.rates = rates
-        self.latest = latest
+        self.columns = columns
+        self.table, self.ledger, _, self.rates, _ = columns
         self.taps = taps
         self.receiver = receiver
         self.drops: Counter[str] = Counter()
@@ -79,8 +69,8 @@ class ClientPool:
         self._silent_after_ns = silent_after_ns
         self._next_sweep_ns = 0
         self._polled_ns = 0
-        self.asking = Asking(table, ledger, receiver, self.drops, clock, rng, client_buffer_bytes, moved)
-        self.intake = Intake(table, ledger, history, latest, taps, self.asking, self.drops, clock, rng, witness)
+        self.asking = Asking(self.table, self.ledger, receiver, self.drops, clock, rng, client_buffer_bytes, moved)
+        self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness)
 
     # -- any thread
 
@@ -105,10 +95,7 @@ class ClientPool:
         now_ns = self._clock.now_ns()
         slots = [self.table.add(client, self._silence_ns(client), now_ns) for client in clients]
         column = np.array(slots, np.int32)
-        self.ledger.reset(column)
-        self.history.reset(column)
-        self.rates.reset(column)
-        self.latest.reset(column)
+        self.columns.reset(column)
         for slot, sock in zip(slots, sockets, strict=True):
             if sock is None:
                 self.table.state[slot] = State.ERROR

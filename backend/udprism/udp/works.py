@@ -14,6 +14,7 @@ import numpy as np
 
 from udprism.core.admission import Admission
 from udprism.core.clients import ClientTable, HostedClient
+from udprism.core.columns import ClientColumns
 from udprism.core.delay_line import DelayLine
 from udprism.core.history import History
 from udprism.core.latest import Latest
@@ -115,7 +116,6 @@ class Works:
         given_up: Callable[[BaseException | None], None],
     ) -> tuple[ClientPool, View]:
         settings = self.settings
-        table = ClientTable(settings.max_clients)
         ledger = Ledger(
             settings.max_clients,
             window=settings.history_datagrams,
@@ -123,15 +123,17 @@ class Works:
             loss_after_arrivals=settings.loss_after_arrivals,
         )
         history = History(settings.max_clients, settings.history_datagrams, settings.history_payload_bytes)
-        rates, latest = Rates(settings.max_clients), Latest(settings.max_clients)
-        self._linked = np.zeros(settings.max_clients, np.bool_)
-        view = View(table, ledger, history, rates, latest, self._linked)
-        pool = ClientPool(
-            table,
+        columns = ClientColumns(
+            ClientTable(settings.max_clients),
             ledger,
             history,
-            rates,
-            latest,
+            Rates(settings.max_clients),
+            Latest(settings.max_clients),
+        )
+        self._linked = np.zeros(settings.max_clients, np.bool_)
+        view = View(columns, self._linked)
+        pool = ClientPool(
+            columns,
             Taps(),
             best_receiver(settings.max_clients, _ROW_BYTES, _MAX_BATCH, settings.coalesce_ms / 1000),
             self._clock,
@@ -197,12 +199,12 @@ class Works:
         self.pool.settle(self._clock.now_ns())
         ledger = self.pool.ledger
         shared_clock = bool(ledger.shared_clock[slot])
-        return self.pool.history.rows(slot, limit, ledger.next_sequence(slot), shared_clock=shared_clock)
+        return self.pool.columns.history.rows(slot, limit, ledger.next_sequence(slot), shared_clock=shared_clock)
 
     def snapshot(self, watch: list[int]) -> Snapshot:
         """One consistent moment for the live feed."""
         now_ns = self._clock.now_ns()  # not settled for it: the sweep has done so an eighth of a second ago
-        self.pool.latest.take_frame(self.pool.table.high)
+        self.pool.columns.latest.take_frame(self.pool.table.high)
         return self.view.snapshot(watch, now_ns, self._clock.unix_ns())
 
     def whole_ledger(self) -> dict[str, Any]:
@@ -301,7 +303,7 @@ class Works:
             "link_queue_datagrams": len(server.departures.line),
             "fate_reports_forgotten_total": server.witness.forgotten,
             "thread_restarts_total": {"server": server.thread.restarts, "pool": pool.thread.restarts},
-            "history_bytes": pool.history.nbytes,
+            "history_bytes": pool.columns.history.nbytes,
         }
 
 
