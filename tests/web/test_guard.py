@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.protocol import OPEN
 
-from udprism.web.guard import Limits
+from udprism.web.guard import GuardedWebSocket, Limits
 from web.fake_bridge import FakeBridge
 from web.running import (
     CONT,
@@ -21,8 +26,10 @@ from web.running import (
     Running,
     ephemeral,
     frame,
+    next_frame,
     running,
     running_plain,
+    say,
     upgraded,
     wait_for,
 )
@@ -251,6 +258,46 @@ def test_viewer_that_does_not_read_is_cut() -> None:
             fill(here, sock)
             wait_for(lambda: here.connections == 0)
         assert cuts(here, "stalled") == 1
+
+
+class Transport:
+    """Keeps what is written, as it is."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        self.written += pieces
+
+
+@pytest.mark.parametrize("message", [{"bytes": b"picture" * 100_000}, {"text": "roster" * 100_000}], ids=["b", "t"])
+def test_big_message_waits_for_all_who_do_not_read_as_one_and_the_same_bytes(message: dict[str, Any]) -> None:
+    transport = Transport()
+
+    async def send_to_many() -> None:
+        for _ in range(3):
+            socket = GuardedWebSocket.__new__(GuardedWebSocket)
+            vars(socket).update(
+                transport=transport,
+                conn=SimpleNamespace(state=OPEN, extensions=[]),
+                writable=asyncio.Event(),
+                handshake_complete=True,
+                close_sent=False,
+                disconnected=False,
+            )
+            socket.writable.set()
+            await socket.send({"type": "websocket.send", **message})  # type: ignore[arg-type]
+
+    asyncio.run(send_to_many())
+    assert len({id(piece) for piece in transport.written[1::2]}) == 1
+
+
+def test_big_messages_arrive_as_they_were_sent() -> None:
+    with running(crowded(2_000)) as here, here.viewer() as viewer:
+        say(viewer, type="watch", rows=list(range(200)))
+        received = next_frame(viewer, rows=True)
+    assert len(received.frame) >= 64 << 10
+    assert len(json.dumps(received.messages["roster"])) >= 64 << 10
 
 
 def test_answer_that_nobody_reads_is_cut() -> None:
