@@ -17,6 +17,7 @@ from udprism.cli.serve import EXIT_GAVE_UP
 from udprism.udp.thread import MAX_RESTARTS
 
 INJECTIONS = 100
+"""Half of them deaths, half of them hangs."""
 CLIENTS = 100
 UNREADY_WITHIN_S = 3.0
 """Two seconds without a heartbeat, half a second until somebody looks, and what it takes to ask."""
@@ -25,7 +26,9 @@ _HANG_S = 4
 
 def run(scale: float, rng: Random) -> Figure:
     """Programs one after the other, each with as many faults as it must survive, and one more."""
-    programs = max(1, round(INJECTIONS * scale / MAX_RESTARTS))
+    programs = max(2, round(INJECTIONS * scale / MAX_RESTARTS))
+    deaths = [number % 2 == 0 for number in range(programs * MAX_RESTARTS)]
+    rng.shuffle(deaths)
     unready_s: list[float] = []
     back_s: list[float] = []
     codes: list[int] = []
@@ -34,7 +37,7 @@ def run(scale: float, rng: Random) -> Figure:
         with program.ephemeral("--clients", str(CLIENTS), "--rate-hz", "20", command=faulty.COMMAND) as served:
             wait_until(lambda: _live(served))
             for number in range(MAX_RESTARTS):
-                dies = rng.random() < 0.5
+                dies = deaths.pop()
                 faulty.tell(served, f"die {which}" if dies else f"hang {which} {_HANG_S}")
                 if not dies:  # unready for half a second at most: then it is replaced already
                     unready_s.append(wait_until(lambda: not is_ready(served) or _restarts(served) > number))  # noqa: B023
@@ -44,8 +47,8 @@ def run(scale: float, rng: Random) -> Figure:
             codes.append(served.process.wait(DEADLINE_S))
     slowest_s = max(unready_s, default=0.0)
     return Figure(
-        f"{programs * MAX_RESTARTS} faults, {len(unready_s)} of them hangs; unready or replaced after "
-        f"{slowest_s:.1f} s at most, ready again within {max(back_s):.1f} s; "
+        f"{programs * MAX_RESTARTS} faults in {programs} programs, {len(unready_s)} of them hangs; unready or "
+        f"replaced after {slowest_s:.1f} s at most, ready again within {max(back_s):.1f} s; "
         f"exit codes after one more: {sorted(set(codes))}",
         slowest_s <= UNREADY_WITHIN_S and set(codes) == {EXIT_GAVE_UP},
     )
