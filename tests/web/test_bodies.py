@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from udprism.core.link import Burst, Link
 from udprism.core.types import State
+from udprism.errors import RequestError
 from udprism.web import bodies
 
 ANY_JSON = st.recursive(
@@ -82,3 +87,69 @@ def test_fault_does_not_repeat_the_value() -> None:
     found = faults(bodies.AddClients, {"rate_hz": "sesame", "mode": "sesame", "name": "sesame\n"})
     assert len(found) == 3
     assert "sesame" not in str(found)
+
+
+def link_schema() -> dict[str, Any]:
+    return TypeAdapter(bodies.LinkBody).json_schema()
+
+
+def parts(schema: dict[str, Any], *above: str) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Each field of a link by its path, and what the document says of it where it is not null."""
+    for name, said in schema["properties"].items():
+        value = said["anyOf"][0] if "anyOf" in said else said
+        if "properties" in value:
+            yield from parts(value, *above, name)
+        else:
+            yield (*above, name), value
+
+
+def is_taken(path: tuple[str, ...], value: object) -> bool:
+    others: dict[str, Any] = {"burst": {"leave_ratio": 0.5}, "delay_ms": 5}  # what some fields need beside them
+    place = others.setdefault(path[0], {}) if len(path) == 2 else others
+    place[path[-1]] = value
+    try:
+        Link.from_body(others)
+    except RequestError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("path", "said"), [pytest.param(*one, id=".".join(one[0])) for one in parts(link_schema())])
+def test_document_says_of_a_link_what_is_checked(path: tuple[str, ...], said: dict[str, Any]) -> None:
+    if said["type"] == "boolean":
+        assert is_taken(path, True)
+        assert not is_taken(path, 1)
+    elif "enum" in said:
+        assert all(is_taken(path, value) for value in said["enum"])
+        assert not is_taken(path, "another")
+    else:
+        step = 1 if said["type"] == "integer" else 0.001
+        low, high = said["minimum"], said["maximum"]
+        assert is_taken(path, low)
+        assert is_taken(path, high)
+        assert not is_taken(path, low - step)
+        assert not is_taken(path, high + step)
+        assert is_taken(path, low + 0.5) == (said["type"] == "number")
+
+
+def test_document_names_each_field_of_a_link_and_no_other() -> None:
+    names = [".".join(path) for path, _ in parts(link_schema())]
+    assert names == [
+        f"{one.name}.{part.name}" if one.name == "burst" else one.name
+        for one in dataclasses.fields(Link)
+        for part in (dataclasses.fields(Burst) if one.name == "burst" else (one,))
+    ]
+    assert link_schema()["additionalProperties"] is False
+
+
+@given(st.text(max_size=5))
+def test_document_says_no_more_of_a_name_than_is_checked(name: str) -> None:
+    (pattern,) = (
+        one["pattern"] for one in TypeAdapter(bodies.AddClients).json_schema()["properties"]["name"]["anyOf"][:1]
+    )
+    try:
+        TypeAdapter(bodies.Name).validate_python(name)
+    except ValidationError:
+        assert not name.isprintable() or not re.search(pattern, name)
+    else:
+        assert re.search(pattern, name)

@@ -143,7 +143,7 @@ class Api:
         """The link of everybody who has none of his own."""
         return _link(await self._bridge.get_default_link())
 
-    async def put_default_link(self, body: Annotated[dict[str, Any], Body()]) -> Response:
+    async def put_default_link(self, body: Annotated[bodies.LinkBody, Body()]) -> Response:
         """Set it, from the next datagram on. Fields that are left out are off."""
         return answer(await self._bridge.put_default_link(body))
 
@@ -156,7 +156,7 @@ class Api:
         """The own link of a client or session."""
         return _link(await self._bridge.get_link(owner_id))
 
-    async def put_link(self, owner_id: str, body: Annotated[dict[str, Any], Body()]) -> Response:
+    async def put_link(self, owner_id: str, body: Annotated[bodies.LinkBody, Body()]) -> Response:
         """Set it, from the next datagram on. Fields that are left out are off."""
         return answer(await self._bridge.put_link(owner_id, body))
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
+from udprism.core import link
 from udprism.core.types import ModeName
 
 NAME_CHARACTERS = 64
@@ -26,10 +27,27 @@ def _printable(name: str) -> str:
     return name
 
 
-Name = Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS), AfterValidator(_printable)]
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=NAME_CHARACTERS,
+        description="printable characters",
+        json_schema_extra={"pattern": "^[^ ](.*[^ ])?$"},
+    ),
+    AfterValidator(_printable),
+]
 RateHz = Annotated[float, Field(ge=RATE_HZ[0], le=RATE_HZ[1], allow_inf_nan=False)]
 Colours = Annotated[int, Field(ge=COLOURS[0], le=COLOURS[1])]
-Target = Annotated[str, Field(min_length=1, max_length=255, description="HOST:PORT of a colour server")]
+Target = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        description="HOST:PORT of a colour server; the port is 1024 or more, the host one that is allowed here",
+        json_schema_extra={"pattern": "^.+:[0-9]+$"},
+    ),
+]
 StateName = Literal["connecting", "live", "silent", "refused", "error", "paused"]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Find = Annotated[str, Field(max_length=200, description="words that are all in name, id, address, stream or kind")]
@@ -68,6 +86,43 @@ class ClientChanges(TypedDict, total=False):
     rate_hz: RateHz
     colours: Colours
     paused: bool
+
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+TimeMs = Annotated[float, Field(ge=0, le=link.MAX_DELAY_MS)]
+
+
+class _Burst(TypedDict, total=False):
+    __pydantic_config__ = Body.model_config  # type: ignore[misc]
+
+    enter_ratio: Ratio
+    leave_ratio: Annotated[float, Field(ge=0, le=1, description="above 0 where enter_ratio is")]
+    loss_ratio: Ratio
+
+
+class _Link(TypedDict, total=False):
+    __pydantic_config__ = Body.model_config  # type: ignore[misc]
+
+    loss_ratio: Ratio
+    burst: _Burst | None
+    delay_ms: TimeMs
+    jitter_ms: TimeMs
+    distribution: link.Distribution
+    keep_order: Annotated[bool, Field(description="not together with reorder_ratio")]
+    reorder_ratio: Annotated[float, Field(ge=0, le=1, description="needs a delay_ms above 0")]
+    duplicate_ratio: Ratio
+    corrupt_ratio: Ratio
+    corrupt_header: bool
+    rate_kbit_s: Annotated[float, Field(ge=link.MIN_RATE_KBIT_S, le=link.MAX_RATE_KBIT_S)] | None
+    queue_datagrams: Annotated[int, Field(ge=1, le=link.MAX_QUEUE_DATAGRAMS)]
+    blackout: bool
+    seed: Annotated[int, Field(ge=0, le=link.MAX_SEED)]
+
+
+_LINK_SCHEMA = TypeAdapter(_Link).json_schema()
+_LINK_SCHEMA["properties"]["burst"]["anyOf"][0] = _LINK_SCHEMA.pop("$defs")["_Burst"]
+LinkBody = Annotated[dict[str, Any], WithJsonSchema(_LINK_SCHEMA | {"title": "Link"})]
+"""`PUT /api/links/{id}`. The document says what `core.link` checks: its words are about links, pydantic's are not."""
 
 
 class ListQuery(Query):
