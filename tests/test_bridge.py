@@ -254,6 +254,18 @@ def test_a_tap_yields_each_datagram_with_sequence_and_delay() -> None:
     asyncio.run(main())
 
 
+def test_a_session_is_found_by_the_name_of_its_client_though_a_plain_connect_does_not_tell_it() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            await bridge.add_clients(name="plain", mode="plain", count=2)
+            await until(lambda: all_live(bridge, 2))
+            ((found,), total) = await bridge.sessions(query="PLAIN-002 hosted")
+            assert total == 1
+            assert found["name"] == "plain-002"
+
+    asyncio.run(main())
+
+
 def test_one_raw_client_is_somebodys_own_session() -> None:
     async def main() -> None:
         async with running() as bridge:

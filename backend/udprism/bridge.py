@@ -294,7 +294,10 @@ class Bridge:
     async def sessions(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
         """The colour server's sessions, raw ones first and newest first, and how many match."""
         client_of = self._links.client_of_address
-        bodies, total = await self._server(lambda: self._works.session_bodies(limit, query, client_of))
+        names: dict[Address, str] = {}
+        if query:
+            names = {address: self._kept[one].name for address, one in list(client_of.items()) if one in self._kept}
+        bodies, total = await self._server(lambda: self._works.session_bodies(limit, query or "", client_of, names))
         return [self._complete_session(body) for body in bodies], total
 
     async def end_session(self, session_id: str) -> None:
@@ -478,7 +481,10 @@ class Bridge:
         return body
 
     def _complete_session(self, body: dict[str, Any]) -> dict[str, Any]:
-        link = self._links.of_client.get(body["client_id"] or "")
+        client_id = body["client_id"] or ""
+        if client_id in self._kept:
+            body["name"] = self._kept[client_id].name  # a bare connect has not told it
+        link = self._links.of_client.get(client_id)
         if link is not None:
             body["link"] = link.to_body()
         return body

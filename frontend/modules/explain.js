@@ -71,7 +71,7 @@ async function explain(bubble, button) {
 
 /** @param {HTMLElement} bubble @param {Definition | undefined} definition @param {string} word */
 function fill(bubble, definition, word) {
-  setText(within(bubble, "h3", HTMLElement), definition ? `${definition.name}${definition.unit ? ` (${definition.unit})` : ""}` : word);
+  setText(within(bubble, "h2", HTMLElement), definition ? `${definition.name}${definition.unit ? ` (${definition.unit})` : ""}` : word);
   const lines = definition
     ? [["", definition.formula], ["Caveat", definition.caveat], ["Source", definition.source]]
     : [["", "There is no definition at hand: the server did not give one."]];

@@ -15,7 +15,7 @@ import { followKeys, KEYS } from "./keys.js";
 import { Lanes } from "./lanes.js";
 import { LinkDialog } from "./linkdialog.js";
 import { learnNames } from "./names.js";
-import { announce } from "./notices.js";
+import { announce, notify } from "./notices.js";
 import { keepPreferences, readPreferences } from "./preferences.js";
 import { RemoveDialog, removeWithUndo } from "./remove.js";
 import { isMoving, select } from "./selection.js";
@@ -38,6 +38,7 @@ export const world = emptyWorld();
 export const clock = new Clock(painted);
 export const feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live`, {
   message: (message) => {
+    if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was started anew: its counts begin at zero");
     applyMessage(world, message);
     if (message.type === "hello") welcome(message);
     if (message.type === "status" && message.clients.total > CROWD) address.suggestView("wall");

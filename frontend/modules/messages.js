@@ -32,7 +32,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
 /** @typedef {[slot: number, id: string, name: string | null, target: string, mode: string, stream: string | null, rate_hz: number | null,
  *   colours: number, local_address: string | null]} RosterRow */
 /** @typedef {{type: "roster", version: number, base: number, upsert: RosterRow[], remove: number[]}} Roster */
-/** @typedef {{sent: number | null, received: number, lost: number | null, in_flight: number | null, late: number | null,
+/** @typedef {{sent: number | null, received: number, lost: number | null, in_flight: number | null, late: number | null, received_plain?: number | null,
  *   reordered: number | null, duplicates: number | null, corrupt: number | null,
  *   lost_by_cause: {link: number | null, sender_kernel: number | null, receiver_kernel: number | null,
  *     unexplained: number | null, unknown_path?: number | null} | null, relayed: number | null, conflated: number | null}} LedgerBody */

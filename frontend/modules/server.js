@@ -1,6 +1,6 @@
 /** Server: who is served, raw clients first. What a plain stream cannot tell is said, not invented. */
 import { element, need, setText } from "./dom.js";
-import { count, perSecond, span } from "./format.js";
+import { count, milliseconds, perSecond, span } from "./format.js";
 
 /** @typedef {import("./messages.js").SessionBody} Session */
 
@@ -48,6 +48,7 @@ export class ServerView {
   #body = need("server-body", HTMLElement);
   #total = need("server-total", HTMLElement);
   #nothing = need("server-nothing", HTMLElement);
+  #facts = new Map([...need("server-facts", HTMLElement).querySelectorAll("[data-fact]")].map((node) => [node.getAttribute("data-fact") ?? "", node]));
   /** @type {Map<string, SessionRow>} */ #rows = new Map();
   #groups = ["raw", "hosted"].map((kind) => {
     const body = element("tbody", {});
@@ -76,9 +77,20 @@ export class ServerView {
     return this.#body.offsetParent === null;
   }
 
+  /** What the engineer asks before believing a figure: is the sender in time, and how much of it did this page see?
+   * @param {import("./messages.js").Status} status */
+  #tickFacts({ schedule, viewer, viewers }) {
+    const facts = { lag: milliseconds(schedule.lag_ms), skipped: count(schedule.skipped_ticks), viewers: count(viewers), relayed: count(viewer.relayed), conflated: count(viewer.conflated) };
+    for (const [name, text] of Object.entries(facts)) {
+      const node = this.#facts.get(name);
+      if (node) setText(node, text);
+    }
+  }
+
   tick() {
     const { sessions, sessionsTotal, sessionsFind, status } = this.#world;
     if (this.hidden || sessionsFind === null) return;
+    if (status) this.#tickFacts(status);
     setText(this.#total, count(status?.sessions.total ?? sessionsTotal));
     this.#nothing.hidden = sessionsTotal > 0 || sessionsFind === "";
     // Raw ones come first: where fewer are listed than asked for, all of them are.

@@ -1,10 +1,12 @@
 /** The header: how many clients, in what state, and the ledger whose sums close. */
-import { need, setAttribute, setText } from "./dom.js";
+import { need, setAttribute, setText, within } from "./dom.js";
 import { clockTime, count, plural } from "./format.js";
 
 /** @typedef {import("./state.js").World} World */
 
 const LEDGER_TERMS = /** @type {const} */ (["sent", "received", "lost", "in_flight"]);
+/** Shown only where there are any. */
+const RARE = new Set(["unknown_path", "received_plain"]);
 const LEDGER_CAUSES = /** @type {const} */ (["link", "sender_kernel", "receiver_kernel", "unexplained"]);
 
 export class Summary {
@@ -40,6 +42,8 @@ export class Summary {
     this.#mark(this.#silent, down > 0);
     for (const name of LEDGER_TERMS) this.#write(name, ledger[name]);
     for (const name of LEDGER_CAUSES) this.#write(name, ledger.lost_by_cause?.[name] ?? null);
+    this.#write("unknown_path", ledger.lost_by_cause?.unknown_path ?? null);
+    this.#write("received_plain", ledger.received_plain ?? null);
     setAttribute(need("ledger-causes", HTMLElement), "data-zero", String(!ledger.lost));
     setText(this.#closes, status.closes ? "✓ closes" : "✗ does not close");
     setAttribute(this.#closes, "data-closes", String(status.closes));
@@ -57,7 +61,9 @@ export class Summary {
     const node = this.#numbers.get(name);
     if (!node) return;
     setText(node, count(value));
-    if (node.parentElement) setAttribute(node.parentElement, "data-zero", String(!value));
+    if (!node.parentElement) return;
+    setAttribute(node.parentElement, "data-zero", String(!value));
+    if (RARE.has(name)) node.parentElement.hidden = !value;
   }
 
   /** While anything is impaired on purpose, nobody must take it for the network's fault. @param {import("./messages.js").Status["links"]} links */
@@ -69,7 +75,7 @@ export class Summary {
       links.clients ? plural(links.clients, "client") : "",
       links.sessions ? plural(links.sessions, "session") : "",
     ].filter(Boolean).join(", ");
-    const since = links.since_unix_ms === null ? "" : ` since ${clockTime(links.since_unix_ms)}`;
-    setText(this.#badge, `Link impaired: ${who}${since}`);
+    setText(within(this.#badge, ".who", HTMLElement), `Link impaired: ${who}`);
+    setText(within(this.#badge, ".since", HTMLElement), links.since_unix_ms === null ? "" : ` since ${clockTime(links.since_unix_ms)}`);
   }
 }

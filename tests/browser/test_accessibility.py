@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -11,6 +14,7 @@ from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Browser, Page, expect
 
 from browser.conftest import Open, Visit
+from support import program
 from support.program import Program
 
 SIZES = ((1440, 900), (768, 1024), (320, 640))
@@ -26,13 +30,18 @@ def page(browser: Browser, product: Program) -> Iterator[Page]:
     page.goto(product.page + "/")
     page.wait_for_selector(".lane[data-state=live]")
     page.evaluate(AXE_SCRIPT)
-    yield page
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"connect name=stranger", product.udp)
+        yield page
+        stranger.sendto(b"disconnect", product.udp)
     context.close()
 
 
 def leave(page: Page) -> None:
-    for dialog in page.query_selector_all("dialog[open] .close"):
+    for dialog in page.query_selector_all("dialog[open] .close, #explain:not([hidden]) .close"):
         dialog.click()
+    if page.get_attribute("#pause", "aria-pressed") == "true":
+        page.click("#pause")
     page.fill("#find", "")
     if page.is_visible("#drawer"):
         page.click("#drawer-close")
@@ -91,6 +100,30 @@ def find_sessions(page: Page) -> None:
     page.wait_for_selector("text=Hosted by this program: 1 found")
 
 
+def session(page: Page) -> None:
+    server(page)
+    page.click("tr[data-session] >> text=stranger")
+    page.wait_for_selector("#session-facts dd >> text=Send side only")
+
+
+def explanation(page: Page) -> None:
+    lanes(page)
+    page.click("#ledger [data-term=lost]")
+    page.wait_for_selector("#explain:not([hidden])")
+
+
+def nobody(page: Page) -> None:
+    lanes(page)
+    page.fill("#find", "nobody")
+    page.wait_for_selector("#lanes-nothing:not([hidden])")
+
+
+def paused(page: Page) -> None:
+    lanes(page)
+    page.click("#pause")
+    page.wait_for_selector("#banner:not([hidden])")
+
+
 SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     # What the screen adds to one that is looked at whole is looked at by itself.
     "lanes": (lanes, None),
@@ -106,6 +139,10 @@ SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     "change": (change, "#change"),
     "remove": (dialog("#remove-open"), "#remove"),
     "find": (find_sessions, None),
+    "nobody found": (nobody, None),
+    "session": (session, "#drawer"),
+    "explanation": (explanation, "#explain"),
+    "paused": (paused, None),
 }
 
 
@@ -115,6 +152,26 @@ def test_axe_finds_nothing_and_nothing_sticks_out(page: Page, screen: str) -> No
     leave(page)
     show, root = SCREENS[screen]
     show(page)
+    look_over(page, root)
+
+
+def test_axe_finds_nothing_where_there_is_nothing_and_where_the_server_is_gone(page: Page, tmp_path: Path) -> None:
+    with page.context.browser.new_context() as context, program.serving(tmp_path, "--clients", "0") as served:
+        page = context.new_page()
+        page.goto(served.page + "/")
+        page.evaluate(AXE_SCRIPT)
+        expect(page.locator("#empty")).to_be_visible()
+        look_over(page, None)
+        served.ask("POST", "/api/clients", {"count": 1})
+        expect(page.locator(".lane[data-state=live]")).to_be_visible()
+        served.end(signal.SIGKILL)
+        expect(page.locator("html")).to_have_attribute("data-stale", "true")
+        look_over(page, "#top")
+        look_over(page, "#banner")  # the picture below is meant to be faint: it is not true any more
+
+
+def look_over(page: Page, root: str | None) -> None:
+    """By axe at each size in each theme; and it must not scroll sideways."""
     for width, height in SIZES:
         page.set_viewport_size({"width": width, "height": height})
         for theme in THEMES:

@@ -59,7 +59,7 @@ def test_sessions_are_found_by_words_that_are_all_there() -> None:
     table = make()
     named = Connect(measured=True, name="North-1")
     mine, plain = connect(table, ("127.0.0.1", 5000), named), connect(table, ("127.0.0.1", 5001), Connect())
-    hosted = {("127.0.0.1", 5000)}
+    hosted = {("127.0.0.1", 5000): "North-1"}
 
     def found(query: str) -> list[int]:
         return list(table.matching(query, hosted))
@@ -67,6 +67,10 @@ def test_sessions_are_found_by_words_that_are_all_there() -> None:
     assert found("") == found(" ") == [mine, plain]
     assert found("north") == found("NORTH measured") == found("hosted") == found(":5000") == [mine]
     assert found("raw plain") == [plain]
+    hosted["127.0.0.1", 5001] = "south"
+    assert found("raw") == []
+    assert found("south") == [plain]
+    del hosted["127.0.0.1", 5001]
     assert found("raw north") == []
     assert found(f"s-{int(table.session_id[plain]):08x}") == [plain]
     assert found("s-ffffffff") == []

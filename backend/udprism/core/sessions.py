@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -286,8 +286,11 @@ class SessionTable:
         deadline_ns = self.lease_deadline_ns[: self.high]
         np.maximum(deadline_ns, until_ns, out=deadline_ns)
 
-    def matching(self, query: str, hosted: Container[Address]) -> Iterable[int]:
-        """Slots of the sessions that have each word of the query in name, id, address, stream, source or kind."""
+    def matching(self, query: str, hosted: Mapping[Address, str]) -> Iterable[int]:
+        """Slots of the sessions that have each word of the query in name, id, address, stream, source or kind.
+
+        hosted: names of the hosted clients, some of which have not told them to the server.
+        """
         words = query.casefold().split()
         if not words:
             return self.sessions
@@ -296,13 +299,14 @@ class SessionTable:
             return [] if slot is None else [slot]
         return [slot for slot in self.sessions if _has(self._words(slot, hosted), words)]
 
-    def _words(self, slot: int, hosted: Container[Address]) -> str:
+    def _words(self, slot: int, hosted: Mapping[Address, str]) -> str:
         """What a find box looks through."""
         session = self.sessions[slot]
         stream = "measured" if session.shape.measured else "plain"
         kind = "hosted" if session.address in hosted else "raw"
         address = format_address(session.address)
-        texts = (session.name or "", f"s-{int(self.session_id[slot]):08x}", address, stream, session.grant.source, kind)
+        name = hosted.get(session.address) or session.name or ""
+        texts = (name, f"s-{int(self.session_id[slot]):08x}", address, stream, session.grant.source, kind)
         return " ".join(texts).casefold()
 
     def body(self, slot: int, now_ns: int) -> dict[str, object]:

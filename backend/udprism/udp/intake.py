@@ -319,8 +319,8 @@ class Intake:
         found: list[int] = []
         for slot in waiting:
             client = table.clients[slot]
-            if client.falls_back:
-                continue  # not our own server's, or one that answers from elsewhere
+            if client.falls_back or client.mode == Mode.PLAIN:
+                continue  # not our own server's, or one that answers from elsewhere; or nothing that could be accounted
             server_slot = witness.slot_of_address.get(client.local)
             session_id = 0 if server_slot is None else int(witness.session_id[server_slot])
             if session_id:

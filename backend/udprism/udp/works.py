@@ -243,12 +243,15 @@ class Works:
     # -- the server's thread
 
     def session_bodies(
-        self, limit: int, query: str | None, client_of: Mapping[Address, str]
+        self, limit: int, query: str, client_of: Mapping[Address, str], names: Mapping[Address, str]
     ) -> tuple[list[dict[str, Any]], int]:
-        """Raw sessions first, newest first: those that match, and how many these are."""
+        """Raw sessions first, newest first: those that match, and how many these are.
+
+        client_of, names: ids and names of hosted clients; the names are needed for a query only.
+        """
         table, now_ns = self.server.table, self._clock.now_ns()
         order = sorted(
-            table.matching(query or "", client_of),
+            table.matching(query, names),
             key=lambda slot: (table.sessions[slot].address in client_of, -table.sessions[slot].started_ns),
         )
         bodies = []

@@ -23,6 +23,36 @@ class Definition:
 
 DEFINITIONS: Final = (
     Definition(
+        "clients",
+        "Clients",
+        None,
+        "Clients that this program hosts, whatever their state. Whoever joins with another program is a session of the "
+        "server, and is listed there.",
+    ),
+    Definition(
+        "losing",
+        "Losing",
+        "clients",
+        "Clients that lost something in the last ten seconds.",
+        None,
+        "Clients on plain streams are not among them: what they lose cannot be known.",
+    ),
+    Definition(
+        "silent",
+        "Silent",
+        "clients",
+        "Clients that are silent (nothing came for two seconds or three of their periods, whichever is longer), "
+        "refused or in error.",
+        None,
+        "The two seconds are a setting.",
+    ),
+    Definition(
+        "datagrams_per_s",
+        "Datagrams a second",
+        "datagrams/s",
+        "What all hosted clients together received, over the last two seconds.",
+    ),
+    Definition(
         "sent",
         "Sent",
         "datagrams",
