@@ -13,7 +13,7 @@ import numpy as np
 
 from udprism.core.accounts import Accounts
 from udprism.core.losses import Declared, Losses
-from udprism.core.runs import runs_of
+from udprism.core.runs import Runs, runs_of
 from udprism.core.sequence import distance, extend
 from udprism.core.types import BoolColumn, I32Column, I64Column, U8Column, U32Column
 from udprism.core.window import LOST, RECEIVED, Window, tick_of
@@ -104,62 +104,78 @@ class Ledger(Accounts):
         clients = slot.astype(np.int64)
         extended = self.highest.take(clients) + 1
         self._row_of[clients] = rows
-        if (
-            (extended.astype(np.uint32) == sequence).all()
-            and not self.window.exceptions.take(clients).any()
-            and (self._row_of.take(clients) == rows).all()
-        ):
+        once = bool((self._row_of.take(clients) == rows).all())  # no client comes twice
+        if once and (extended.astype(np.uint32) == sequence).all() and not self.window.exceptions.take(clients).any():
             self.highest[clients] = extended
             flags = self._all_new[:count]
             self.delays.append(clients, received_unix_ns - sent_at_unix_ns, flags)
             return Outcome(extended, flags)
-        extended, flags = self._update_by_client(clients, sequence, now_ns)
+        if once:
+            extended, flags = self._update_by_client(clients, sequence, None, now_ns)
+        else:
+            order = np.argsort(clients, kind="stable")
+            by_client = clients[order]
+            extended, flags = np.empty(count, np.int64), np.empty(count, np.uint8)
+            extended[order], flags[order] = self._update_by_client(
+                by_client, sequence[order], runs_of(by_client), now_ns
+            )
         known = flags != BEYOND
-        self.delays.append(clients[known], received_unix_ns[known] - sent_at_unix_ns[known], (flags[known] & NEW) != 0)
+        if known.all():
+            self.delays.append(clients, received_unix_ns - sent_at_unix_ns, (flags & NEW) != 0)
+        else:
+            self.delays.append(
+                clients[known], received_unix_ns[known] - sent_at_unix_ns[known], (flags[known] & NEW) != 0
+            )
         return Outcome(extended, flags)
 
-    def _update_by_client(self, slot: I64Column, sequence: U32Column, now_ns: int) -> tuple[I64Column, U8Column]:
-        """Those clients whose datagrams are all next in order go by column, the others one by one."""
-        count = len(slot)
-        order = np.argsort(slot, kind="stable")
-        slots, sequences = slot[order], sequence[order]
-        runs = runs_of(slots)
-        starts, lengths = runs
-        highest, rank = self.highest[slots], runs.rank()
-        extended = highest + 1 + rank
-        easy = extended.astype(np.uint32) == sequences
-        exceptions = self.window.exceptions[slots]
+    def _update_by_client(
+        self, slot: I64Column, sequence: U32Column, runs: Runs | None, now_ns: int
+    ) -> tuple[I64Column, U8Column]:
+        """Those clients whose datagrams are all next in order go by column, the others one by one.
+
+        slot: each client's rows together, in order of arrival. runs: of it; None where no client comes twice.
+        """
+        highest = self.highest[slot]
+        extended = highest + 1
+        if runs is not None:
+            rank = runs.rank()
+            extended += rank
+        easy = extended.astype(np.uint32) == sequence
+        exceptions = self.window.exceptions[slot]
         excepted = exceptions.any()
         if excepted:
-            states = self.window.states(slots, extended)
+            states = self.window.states(slot, extended)
             states[exceptions == 0] = RECEIVED
             easy &= ((states == RECEIVED) | (states >= LOST)) & (exceptions < _SUSPECT)
-            # a run longer than the window would meet its own places again
-            easy &= (rank < self.window.width) | (exceptions == 0)
-        easy = np.repeat(np.logical_and.reduceat(easy, starts), lengths)
+            if runs is not None:
+                # a run longer than the window would meet its own places again
+                easy &= (rank < self.window.width) | (exceptions == 0)
+        if runs is not None:
+            easy = np.repeat(np.logical_and.reduceat(easy, runs.starts), runs.lengths)
         if excepted:
             gone = np.flatnonzero(easy & (states != RECEIVED))
             if len(gone):
-                self.window.forget_lost(slots[gone], extended[gone], states[gone])
+                self.window.forget_lost(slot[gone], extended[gone], states[gone])
         # ascending within a client, and of several writes to one place the last one stays
-        self.highest[slots[easy]] = extended[easy]
+        self.highest[slot[easy]] = extended[easy]
         flags = easy.astype(np.uint8)  # True is NEW
         hard = np.flatnonzero(~easy)
         if len(hard) > _FEW:
-            alone = hard[(np.repeat(lengths, lengths)[hard] == 1) & (exceptions[hard] < _SUSPECT)]
-            skipped = self._skip(slots[alone], highest[alone], sequences[alone], now_ns)
-            alone, at = alone[skipped > 0], skipped[skipped > 0]
-            extended[alone] = highest[alone] + at
-            flags[alone] = NEW
+            alone = exceptions[hard] < _SUSPECT
+            if runs is not None:
+                alone &= np.repeat(runs.lengths, runs.lengths)[hard] == 1
+            single = hard[alone]
+            skipped = self._skip(slot[single], highest[single], sequence[single], now_ns)
+            single, skipped = single[skipped > 0], skipped[skipped > 0]
+            extended[single] = highest[single] + skipped
+            flags[single] = NEW
             hard = hard[flags[hard] == 0]
         if len(hard):
             due_tick = tick_of(now_ns + self._loss_after_ns)
-            pairs = zip(slots[hard].tolist(), sequences[hard].tolist(), strict=True)
+            pairs = zip(slot[hard].tolist(), sequence[hard].tolist(), strict=True)
             taken = [self._take(one, number, due_tick) for one, number in pairs]
             extended[hard], flags[hard] = zip(*taken, strict=True)
-        in_arrival_order = np.empty(count, np.int64)
-        in_arrival_order[order] = np.arange(count)
-        return extended[in_arrival_order], flags[in_arrival_order]
+        return extended, flags
 
     def _skip(self, slot: I64Column, highest: I64Column, sequence: U32Column, now_ns: int) -> I64Column:
         """The commonest thing but one, some datagrams missing before this one, for clients that come once.

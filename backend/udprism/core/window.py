@@ -200,23 +200,25 @@ class Window:
         starts = np.cumsum(ahead) - ahead
         owner = np.repeat(np.arange(len(slot)), ahead)
         offset = np.arange(len(owner)) - starts[owner]
-        at = slot[owner] * self.width + ((highest[owner] + 1 + offset) & self._mask)
+        at = (slot * self.width)[owner] + ((highest[owner] + 1 + offset) & self._mask)
         old = self._state[at]
-        done = ~np.logical_or.reduceat((old > RECEIVED) & (old < LOST), starts)
-        keep = done[owner]
-        owner, at, old = owner[keep], at[keep], old[keep]
-        hole = offset[keep] < ahead[owner] - 1
-        owners = slot[owner]
-        np.add.at(self.exceptions, owners, hole.astype(np.int32) - (old != RECEIVED))
-        np.subtract.at(self.held, owners[old >= HELD_DAMAGED], 1)
+        done: BoolColumn = ~np.logical_or.reduceat((old > RECEIVED) & (old < LOST), starts)
+        if not done.all():
+            if done.any():
+                self.skip(slot[done], highest[done], ahead[done], due_tick, arrivals[done])
+            return done
+        hole = offset < ahead[owner] - 1
+        self.exceptions[slot] += np.add.reduceat(hole.astype(np.int32) - (old != RECEIVED), starts)
+        held = slot[owner[old >= HELD_DAMAGED]]
+        if len(held):
+            np.subtract.at(self.held, held, 1)
         self._state[at] = hole  # True is OPEN
         self._due_tick[at] = due_tick & 0xFFFF
         self._arrivals[at] = arrivals[owner].astype(self._arrivals.dtype)
-        slot, arrivals = slot[done], arrivals[done]
         first = self.holes[slot] == 0
         self.first_due_tick[slot[first]] = due_tick
         self.first_arrivals[slot[first]] = arrivals[first]
-        self.holes[slot] += (ahead[done] - 1).astype(np.int32)
+        self.holes[slot] += (ahead - 1).astype(np.int32)
         return done
 
     def forget_lost(self, slot: I64Column, number: I64Column, state: U8Column) -> None:
