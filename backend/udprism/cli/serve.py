@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import logging
 import signal
+import sys
 import threading
 import webbrowser
 from contextlib import ExitStack
@@ -33,6 +34,10 @@ log = logging.getLogger(__name__)
 EXIT_GAVE_UP = 70
 _SIGNAL_CHECK_S = 0.2
 """A wait without end cannot be interrupted everywhere (Windows), nor by a signal that another thread received."""
+
+_SWITCH_S = 0.0005
+"""How long a thread keeps the interpreter lock from one that waits for it, not Python's 5 ms: the server's thread asks
+for it after every system call, and what it has to send by then would be late by a whole batch of the pool's."""
 
 
 def serve(
@@ -70,6 +75,7 @@ def serve(
     )
     logs.set_up(settings.log_json)
     gc.freeze()  # what was imported stays: no collection need look at it
+    sys.setswitchinterval(_SWITCH_S)
     gave_up = threading.Event()
     ended = _end_on_signals()
     with ExitStack() as stack:
@@ -113,6 +119,7 @@ def server(
     )
     logs.set_up(settings.log_json)
     gc.freeze()  # what was imported stays: no collection need look at it
+    sys.setswitchinterval(_SWITCH_S)
     gave_up = threading.Event()
     ended = _end_on_signals()
     with ExitStack() as stack:

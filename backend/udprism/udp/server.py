@@ -20,6 +20,7 @@ from udprism.core.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
 from udprism.core.wire import ByeReason
 from udprism.core.witness import Witness
 from udprism.errors import RequestError, WireError
+from udprism.udp.clock import select_within
 from udprism.udp.departures import Departures
 from udprism.udp.inbox import Inbox
 from udprism.udp.sockets import drain_error_queue, sockaddr_row
@@ -169,8 +170,7 @@ class ColourServer:
         while not self.thread.stopping.is_set():
             self.thread.beat()
             now_ns = self._clock.now_ns()
-            ready = self._selector.select(max(0.0, (self._next_wake_ns(now_ns) - now_ns) / NS_PER_S))
-            for key, _ in ready:
+            for key in select_within(self._selector, self._next_wake_ns(now_ns) - now_ns):
                 if key.data is None:
                     self._empty_wake_pipe()
                 else:
