@@ -12,9 +12,10 @@ import pytest
 from support.clock import FakeClock
 from support.guards import LoopWatch, threads_left, watched_loops
 
-# One and the same examples wherever CI runs; no deadline, because a busy machine is no defect.
-hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-hypothesis.settings.register_profile("here", deadline=None)
+# One and the same examples wherever CI runs; no deadline and nothing too slow, because a busy machine is no defect.
+SLOW = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True, suppress_health_check=SLOW)
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=SLOW)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 

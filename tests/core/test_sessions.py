@@ -86,6 +86,14 @@ def test_a_session_that_has_ended_leaves_its_last_number_and_of_old_ones_only_so
     assert table.ended == {2: 3, 3: 4}
 
 
+def test_phases_are_spread_so_that_a_tick_is_no_burst() -> None:
+    table = make(max_sessions=100, rate_hz=10)
+    for port in range(5000, 5100):
+        connect(table, ("127.0.0.1", port))
+    gaps_ns = np.diff(np.sort(table.due_ns))
+    assert gaps_ns.max() < NS_PER_S // 10 // 20, "more than a twentieth of the period without a datagram"
+
+
 def test_missed_ticks_are_skipped_and_never_made_up() -> None:
     table = make(rate_hz=10)
     slot = connect(table, ("127.0.0.1", 5000))

@@ -318,18 +318,6 @@ def test_the_threads_engine_answers_from_another_port_and_a_connect_is_idempoten
         rig.server.stop()
 
 
-def test_phases_are_spread_so_that_a_tick_is_no_burst(rig: Rig) -> None:
-    clients = [rig.client() for _ in range(100)]
-    for client in clients:
-        client.send(b"connect v=1 rate_hz=10")
-    until(lambda: len(rig.server.table) == 100)
-    due_ns = np.sort(rig.ask(lambda: rig.server.table.due_ns[:100].copy()) % (NS_PER_S // 10))
-    gaps = np.diff(due_ns)
-    assert gaps.max() < NS_PER_S // 10 // 20, "more than a twentieth of the period without a datagram"
-    for client in clients:
-        client.close()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the error queue is Linux's")
 def test_each_of_many_clients_that_are_gone_is_known_though_the_error_queue_is_short() -> None:
     rig = make(start=False)
