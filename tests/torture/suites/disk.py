@@ -44,12 +44,17 @@ def run(scale: float, rng: Random) -> Figure:
             served.process.kill()
         with _serving(disk / "data") as served:
             same = _kept(served) == kept
+            _fill(filler)
+            served.process.kill()
+        with _serving(disk / "data") as served:
+            same &= _kept(served) == kept and not _change(served, rng)
+            filler.unlink()
             served.end()  # which brings all from the journal into the file
         aside = _damage(disk / "data", rng)
     return Figure(
         f"{full.refused} of {changes} changes refused on a full disk, {locked.refused} of {changes} on one that lets "
         f"nobody write; {full.wrong + locked.wrong} took effect all the same, {lost} datagrams lost, {restarts} thread "
-        f"restarts; after kill -9 {'as acknowledged' if same else 'NOT as acknowledged'}; the damaged file is "
+        f"restarts; after kill -9, with room and without, {'' if same else 'NOT '}as acknowledged; the damaged file is "
         f"{'set aside whole' if aside else 'NOT set aside'}",
         full.ok and locked.ok and lost == 0 and restarts == 0 and same and aside,
     )
