@@ -296,3 +296,11 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged_and_revives_n
             elif int(number) % 3:  # the others may have been removed without having had the time to say so
                 assert f"c-{number}" in there
     assert any(line.startswith("removed") for line in acknowledged)
+
+
+def test_a_place_that_lets_nobody_write_is_named_before_sqlite_calls_it_a_disk_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere but on a read-only disk
+    with pytest.raises(StoreError, match="cannot be written; --ephemeral"):
+        Store.open(tmp_path)

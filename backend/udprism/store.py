@@ -11,6 +11,7 @@ Every method may be called from any thread, blocks for as long as the disk needs
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -103,6 +104,8 @@ class Store:
         set_aside = None
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            if not os.access(path if path.exists() else directory, os.W_OK):  # SQLite would say "disk I/O error"
+                raise StoreError(f"{path} cannot be written; --ephemeral serves without it and keeps nothing")
             try:
                 connection = _connect(path)
             except _CorruptError:

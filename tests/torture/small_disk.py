@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 _CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
-_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_MS_RDONLY, _MS_REMOUNT, _MS_REC, _MS_PRIVATE = 1, 32, 0x4000, 0x40000
 
 
 @contextmanager
@@ -22,7 +22,13 @@ def small_disk(size_bytes: int) -> Iterator[Path]:
         try:
             yield Path(directory)
         finally:
+            _mount(b"none", directory.encode(), None, _MS_REMOUNT, None)
             _check(_libc.umount2(directory.encode(), 2), "umount")  # MNT_DETACH: somebody may still be ending there
+
+
+def make_read_only(root: Path) -> None:
+    """From now on nothing can be written there. Raises: OSError while something is open for writing."""
+    _mount(b"none", str(root).encode(), None, _MS_REMOUNT | _MS_RDONLY, None)
 
 
 def _leave_the_mounts_of_others() -> None:

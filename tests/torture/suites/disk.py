@@ -17,7 +17,8 @@ from support.program import Program
 from torture import faulty
 from torture.figure import Figure
 from torture.outside import metrics, total, wait_until
-from torture.small_disk import small_disk
+from torture.small_disk import make_read_only, small_disk
+from udprism.__main__ import EXIT_USAGE
 from udprism.store import FILE_NAME
 
 CHANGES = 1_000
@@ -51,12 +52,14 @@ def run(scale: float, rng: Random) -> Figure:
             filler.unlink()
             served.end()  # which brings all from the journal into the file
         aside = _damage(disk / "data", rng)
+        make_read_only(disk)
+        start = program.run("serve", *program.ANY_PORTS, "--data", str(disk / "data"))
     return Figure(
         f"{full.refused} of {changes} changes refused on a full disk, {locked.refused} of {changes} on one that lets "
         f"nobody write; {full.wrong + locked.wrong} took effect all the same, {lost} datagrams lost, {restarts} thread "
         f"restarts; after kill -9, with room and without, {'' if same else 'NOT '}as acknowledged; the damaged file is "
-        f"{'set aside whole' if aside else 'NOT set aside'}",
-        full.ok and locked.ok and lost == 0 and restarts == 0 and same and aside,
+        f"{'set aside whole' if aside else 'NOT set aside'}; a start on a read-only disk ends with {start.returncode}",
+        full.ok and locked.ok and lost == 0 and restarts == 0 and same and aside and start.returncode == EXIT_USAGE,
     )
 
 
