@@ -2,8 +2,8 @@
 under what its own OpenAPI document allows, and under what it does not.
 
 Needs the command `schemathesis` (`pip install schemathesis`), which nothing else does. A request that the document
-allows and the program refuses with 422 is no failure here: a link's fields and an address are checked more closely than
-the document says.
+allows and the program refuses with 422 is no failure here: a name's characters and an address are checked more closely
+than the document says.
 """
 
 from __future__ import annotations

@@ -142,6 +142,38 @@ def test_document_names_each_field_of_a_link_and_no_other() -> None:
     assert link_schema()["additionalProperties"] is False
 
 
+def allows(schema: dict[str, Any], body: dict[str, Any]) -> bool:
+    """As much of JSON Schema as says that one field needs another."""
+
+    def fits(rule: dict[str, Any]) -> bool:
+        return all(name in body for name in rule["required"]) and all(
+            (value > said["exclusiveMinimum"] if "exclusiveMinimum" in said else value == said["const"])
+            for name, said in rule["properties"].items()
+            if (value := body.get(name)) is not None
+        )
+
+    return not fits(schema["if"]) or fits(schema["then"])
+
+
+values = st.sampled_from([0, 0.5])
+burst_bodies = st.fixed_dictionaries({}, optional={"enter_ratio": values, "leave_ratio": values})
+
+
+@given(
+    st.fixed_dictionaries({}, optional={"reorder_ratio": values, "delay_ms": values, "keep_order": st.booleans()}),
+    burst_bodies,
+)
+def test_document_says_which_fields_of_a_link_need_others(body: dict[str, Any], burst: dict[str, Any]) -> None:
+    schema = link_schema()
+    is_allowed = allows(schema, body) and allows(schema["properties"]["burst"]["anyOf"][0], burst)
+    try:
+        Link.from_body({**body, "burst": burst})
+    except RequestError:
+        assert not is_allowed
+    else:
+        assert is_allowed
+
+
 @given(st.text(max_size=5))
 def test_document_says_no_more_of_a_name_than_is_checked(name: str) -> None:
     (pattern,) = (

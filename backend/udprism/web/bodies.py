@@ -119,8 +119,19 @@ class _Link(TypedDict, total=False):
     seed: Annotated[int, Field(ge=0, le=link.MAX_SEED)]
 
 
-_LINK_SCHEMA = TypeAdapter(_Link).json_schema()
-_LINK_SCHEMA["properties"]["burst"]["anyOf"][0] = _LINK_SCHEMA.pop("$defs")["_Burst"]
+def _needs(field: str, other: str, **more: Any) -> dict[str, Any]:
+    """JSON Schema for: where `field` is above 0, so must `other` be."""
+    above_0 = {"exclusiveMinimum": 0}
+    return {
+        "if": {"required": [field], "properties": {field: above_0}},
+        "then": {"required": [other], "properties": {other: above_0, **more}},
+    }
+
+
+_LINK_SCHEMA = TypeAdapter(_Link).json_schema() | _needs("reorder_ratio", "delay_ms", keep_order={"const": False})
+_LINK_SCHEMA["properties"]["burst"]["anyOf"][0] = _LINK_SCHEMA.pop("$defs")["_Burst"] | _needs(
+    "enter_ratio", "leave_ratio"
+)
 LinkBody = Annotated[dict[str, Any], WithJsonSchema(_LINK_SCHEMA | {"title": "Link"})]
 """`PUT /api/links/{id}`. The document says what `core.link` checks: its words are about links, pydantic's are not."""
 
