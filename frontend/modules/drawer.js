@@ -134,7 +134,7 @@ export class Drawer {
     const entry = this.#world.byId.get(id);
     this.#inspector.tick(entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "");
     if (!client) {
-      setText(this.#title, entry?.name ?? id);
+      if (!gone) setText(this.#title, entry?.name ?? id);
       return;
     }
     setText(this.#title, client.name ?? client.id);

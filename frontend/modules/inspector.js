@@ -85,6 +85,7 @@ export class Inspector {
       this.#showBytes(first);
     }
     this.#nothing.hidden = this.#datagrams.length > 0;
+    this.#root.dataset.empty = String(this.#datagrams.length === 0);
     while (this.#rows.children.length > this.#datagrams.length) this.#rows.lastElementChild?.remove();
     const focused = this.#rows.contains(document.activeElement) ? document.activeElement : null;
     const focusedSequence = focused?.closest("tr")?.getAttribute("data-sequence");

@@ -111,7 +111,7 @@ export class Lanes {
   /** @type {Lane[]} */ #spare = [];
   /** @type {number[]} */ #order = [];
   #active = 0;
-  #open = -1;
+  #open = "";
   #rowPx = 0;
   #ribbonPx = 0;
   #softened = () => false;
@@ -144,8 +144,13 @@ export class Lanes {
 
   /** The row whose drawer is open. @param {string} id */
   markOpen(id) {
-    this.#open = this.#world.byId.get(id)?.slot ?? -1;
-    for (const lane of this.#lanes.values()) setAttribute(lane.element, "data-open", String(lane.slot === this.#open));
+    this.#open = id;
+    for (const lane of this.#lanes.values()) this.#markLane(lane);
+  }
+
+  /** @param {Lane} lane */
+  #markLane(lane) {
+    setAttribute(lane.element, "data-open", String(this.#world.roster.get(lane.slot)?.id === this.#open));
   }
 
   get hidden() {
@@ -204,7 +209,7 @@ export class Lanes {
     const isNew = lane.slot !== slot;
     lane.show(entry, index);
     lane.name.tabIndex = index === this.#active ? 0 : -1;
-    setAttribute(lane.element, "data-open", String(slot === this.#open));
+    this.#markLane(lane);
     lane.element.style.transform = `translateY(${index * this.#rowPx}px)`;
     if (isNew) {
       if (this.#ribbonPx) lane.ribbon.resize(this.#ribbonPx);

@@ -75,7 +75,8 @@ export class Overview {
     if (this.#root.offsetParent === null) return;
     const state = stateOf(this.#world, this.#slot);
     const age = ageMs(this.#world, this.#slot);
-    setText(this.#facts, `${state}${client?.error ? ` (${client.error})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
+    const why = client?.error ?? (state === "refused" && client ? `nobody listens at ${client.target}; it asks again` : "");
+    setText(this.#facts, `${state}${why ? ` (${why})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
     this.#plain.hidden = !((this.#world.frame?.flags[this.#slot] ?? 0) & Flag.PLAIN);
     need("delay-relative", HTMLElement).hidden = !client?.delay_is_relative;
     this.#tickLedger(client);
@@ -111,7 +112,7 @@ export class Overview {
     write("conflated", count(ledger?.conflated));
     const known = ledger && ledger.sent !== null && ledger.lost !== null && ledger.in_flight !== null;
     const closes = known && ledger.sent === ledger.received + (ledger.lost ?? 0) + (ledger.in_flight ?? 0);
-    setText(this.#sum, !known ? "sent is not known on this stream" : closes ? "✓ closes" : "✗ does not close");
-    setAttribute(this.#sum, "data-closes", String(closes || !known));
+    setText(this.#sum, !client ? "" : !client.stream ? "no stream yet" : !known ? "what was sent is not known" : closes ? "✓ closes" : "✗ does not close");
+    setAttribute(this.#sum, "data-closes", known ? String(closes) : "unknown");
   }
 }

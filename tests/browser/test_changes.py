@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,3 +149,19 @@ def test_the_server_s_sessions_are_found_by_name(page: Page, visitors: list[str]
     expect(page.locator("#server-nothing")).to_be_visible(timeout=SOON_MS)
     page.click("#server-nothing button")
     expect(page.locator("tr[data-session]")).to_have_count(13, timeout=SOON_MS)
+
+
+def test_a_drawer_says_why_its_client_hears_nothing_and_that_it_has_gone(visit: Open, product: Program) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        target = f"127.0.0.1:{probe.getsockname()[1]}"
+    (made,) = product.ask("POST", "/api/clients", {"name": "short-lived", "target": target})["clients"]
+    page = visit(f"{product.page}/?open={made['id']}").page
+    expect(page.locator(".lane[data-open=true]")).to_contain_text("short-lived")
+    facts = page.locator("#panel-overview .now-facts")
+    expect(facts).to_contain_text(f"nobody listens at {target}", timeout=SOON_MS)
+    expect(page.locator(".drawer-closes")).to_have_text("no stream yet")
+    product.ask("DELETE", f"/api/clients/{made['id']}")
+    expect(page.locator("#drawer-gone")).to_be_visible(timeout=SOON_MS)
+    expect(page.locator("#drawer-title")).to_have_text("short-lived")
+    expect(page.locator("#drawer-change")).to_be_hidden()
