@@ -16,7 +16,7 @@ from udprism.core import commands, wire
 from udprism.core.admission import Admission, Refuse, Retry
 from udprism.core.link import Link, client_key
 from udprism.core.sessions import Grant, SessionTable
-from udprism.core.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
+from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column
 from udprism.core.wire import ByeReason
 from udprism.core.witness import Witness
 from udprism.errors import RequestError, WireError
@@ -32,6 +32,8 @@ MAX_READS_A_TURN = 512
 _RECEIVE_BYTES = 2048
 
 _SLOWEST_TICK_NS = 8 * NS_PER_MS
+_HOLDING_TICK_NS = 4 * NS_PER_MS
+"""While the link holds something back, which would be late by what a larger tick takes to be made."""
 _FASTEST_TICK_NS = NS_PER_MS // 2
 _LEASE_CHECK_NS = NS_PER_S // 4
 _BEAT_S = 0.5
@@ -216,7 +218,8 @@ class ColourServer:
         if len(slot):
             # A quarter of the fastest stream's period, which is due at every tick or nearly.
             fastest_ns = int(self.table.period_ns[slot].min())
-            self._next_tick_ns = now_ns + max(_FASTEST_TICK_NS, min(_SLOWEST_TICK_NS, fastest_ns // 4))
+            slowest_ns = _SLOWEST_TICK_NS if self.departures.next_release_ns == NEVER_NS else _HOLDING_TICK_NS
+            self._next_tick_ns = now_ns + max(_FASTEST_TICK_NS, min(slowest_ns, fastest_ns // 4))
             lag_ns, skipped = self.table.advance(slot, now_ns)
             self.skipped_ticks += skipped
             self._lag_window_ns = max(self._lag_window_ns, lag_ns)
