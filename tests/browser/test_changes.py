@@ -102,6 +102,55 @@ def test_what_cannot_be_is_said_beside_its_field(home: Visit, visitors: list[str
     home.errors[:] = [error for error in home.errors if "422" not in error and "409" not in error]
 
 
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the button of this name has the focus."""
+    wanted = page.get_by_role("button", name=name, exact=True)
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if wanted.evaluate("button => button === document.activeElement"):
+            return
+    raise AssertionError(f"{name} is not within twenty presses of Tab")
+
+
+def test_a_client_is_paused_changed_removed_and_brought_back_by_keyboard_alone(
+    page: Page, visitors: list[str], product: Program
+) -> None:
+    press = page.keyboard.press
+    press("/")
+    page.keyboard.type(visitors[1])
+    expect(page.locator(".lane")).to_have_count(1)
+    tab_to(page, visitors[1])
+    press("Enter")
+    expect(page.locator("#drawer-title")).to_have_text(visitors[1])
+    tab_to(page, "Pause client")
+    press("Enter")
+    expect(page.locator("#drawer-pause")).to_have_text("Resume client", timeout=SOON_MS)
+    press("Enter")
+    expect(page.locator("#drawer-pause")).to_have_text("Pause client", timeout=SOON_MS)
+    tab_to(page, "Change")
+    press("Enter")
+    page.keyboard.type(visitors[1] + " too")
+    press("Tab")
+    page.keyboard.type("40")
+    press("Enter")
+    expect(page.locator("#drawer-title")).to_have_text(visitors[1] + " too", timeout=SOON_MS)
+    tab_to(page, "Remove")
+    press("Enter")
+    expect(page.locator("#drawer")).to_be_hidden()
+    expect(page.locator("#lanes-nothing")).to_be_visible(timeout=SOON_MS)
+    notice = page.locator(".notice", has_text="Removed")
+    expect(notice).to_be_visible()
+    for _ in range(20):
+        press("Tab")
+        if notice.get_by_role("button", name="Undo").evaluate("button => button === document.activeElement"):
+            break
+    press("Enter")
+    back = page.locator(".lane", has_text=visitors[1] + " too")
+    expect(back.locator(".lane-state")).to_have_text("live", timeout=SOON_MS)
+    for client in product.get(f"/api/clients?query={visitors[1].replace(' ', '%20')}")["clients"]:
+        product.ask("DELETE", f"/api/clients/{client['id']}")
+
+
 def test_those_who_were_found_are_removed_after_a_question_that_says_how_many(page: Page) -> None:
     page.fill("#find", "visitor")
     expect(page.locator(".lane")).to_have_count(3)

@@ -173,6 +173,22 @@ DEFINITIONS: Final = (
         "rate_hz", "Rate", "datagrams/s", "Datagrams received once, over the last two seconds, taken every quarter."
     ),
     Definition(
+        "rate_asked_hz",
+        "Rate asked for",
+        "datagrams/s",
+        "What the client asks the server for when it connects; `rate_hz` in its body.",
+        None,
+        "A server grants at most 20 a second to who is not on its own machine.",
+    ),
+    Definition(
+        "colours",
+        "Pixels in a datagram",
+        "pixels",
+        "Colours that each datagram carries; on a measured stream it has 20 + 3 × pixels bytes.",
+        "PROTOCOL.md",
+        "Tiles and lanes show the first of them.",
+    ),
+    Definition(
         "jitter_ms",
         "Interarrival jitter",
         "ms",
