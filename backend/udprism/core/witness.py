@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from udprism.core.types import Address, I32Column, I64Column, U8Column, U32Column
+from udprism.core.types import NEVER_NS, Address, I32Column, I64Column, U8Column, U32Column
 
 CORRUPT = 255
 """In place of a Cause: the datagram left, but its payload was changed on purpose."""
@@ -50,6 +50,8 @@ class Witness:
         """How many numbers sessions were issued that are over, by session id; see `SessionTable`."""
         self.hold_ns = 0
         """The longest time for which the link model may hold a datagram back now."""
+        self.next_release_ns = NEVER_NS
+        """All that the link model held back until then has left; in the past where the sender is behind."""
         self.forgotten = 0
         """Reports thrown away because nobody took them; their losses show as unexplained."""
         self._reports: deque[FateReport] = deque(maxlen=max_reports)

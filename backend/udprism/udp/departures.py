@@ -103,6 +103,7 @@ class Departures:
             for start in range(0, len(mine), MAX_BATCH):
                 part = mine[start : start + MAX_BATCH]
                 self._depart(socket_index, held_batch.take(part), stamp=False)
+        self._witness.next_release_ns = self.line.next_release_ns  # not before: all of it must have left
 
     def assign_link(self, slot: int, link: Link | None, key: int) -> None:
         """The link for a session's next datagrams; None for none."""
@@ -114,6 +115,7 @@ class Departures:
         """The session has ended: what waits for it never leaves, and its link is off."""
         if len(self.line):
             gone = self.line.forget(slot)
+            self._witness.next_release_ns = self.line.next_release_ns
             self._report(gone.slot, gone.sequence, Cause.LINK)
         self.assign_link(slot, None, 0)
 
@@ -188,6 +190,7 @@ class Departures:
     ) -> None:
         """Put rows into the delay line. A duplicate that finds no room is no loss, so it is not counted as one."""
         overflow = self.line.push(release_ns, batch.slot, batch.sequence, batch.length, batch.rows, dropped)
+        self._witness.next_release_ns = min(self._witness.next_release_ns, self.line.next_release_ns)
         if count and overflow.any():
             self._report(batch.slot[overflow], batch.sequence[overflow], Cause.LINK)
             np.add.at(self._table.unsent_link, batch.slot[overflow], 1)

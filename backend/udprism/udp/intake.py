@@ -262,7 +262,11 @@ class Intake:
             self._hear_witness(self._witness)
         if read_ns is None:
             return
-        hold_ns = 0 if self._witness is None else self._witness.hold_ns
+        hold_ns = 0
+        if self._witness is not None:
+            hold_ns = self._witness.hold_ns
+            # A server that is behind still has what it should have let go: time stands still until it has.
+            read_ns = min(read_ns, self._witness.next_release_ns)
         declared = self.ledger.expire(read_ns, self._asking.receiver_drops, hold_ns)
         if len(declared.slot):
             self.history.mark_lost(declared.slot, declared.extended, declared.cause)
