@@ -206,8 +206,7 @@ def test_a_dead_server_leaves_a_stale_picture_that_says_so_and_comes_back(browse
         expect(page.locator("html")).to_have_attribute("data-stale", "true")
         expect(page.locator(".lane")).to_have_count(10)
         http = first.page.removeprefix("http://")
-        udp = "{}:{}".format(*first.udp)
-        with program.running("serve", "--udp", udp, "--http", http, "--data", str(tmp_path)):
+        with program.running("serve", "--udp", "127.0.0.1:0", "--http", http, "--data", str(tmp_path)):
             page.evaluate("() => dispatchEvent(new Event('online'))")  # what the browser says when the network is back
             expect(page.locator(".notice")).to_contain_text("started anew", timeout=SOON_MS)
             expect(page.locator("#feed-pill")).to_have_text("Live", timeout=SOON_MS)
