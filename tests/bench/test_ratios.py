@@ -55,6 +55,7 @@ def test_more_than_the_machine_can_carry_is_skipped_and_counted_but_not_lost_une
     assert too_much["unexplained"] == 0
 
 
+@pytest.mark.slow  # beside other tests the product, which is five threads, gets less of the machine than the C program
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_the_whole_product_carries_a_good_part_of_what_the_kernel_can(too_much: Figures, tmp_path: Path) -> None:
     program = tmp_path / "kernel_limit"
