@@ -13,7 +13,7 @@ import pytest
 from support.clock import FakeClock
 from udprism.core.clients import MAX_PROBERS, ClientTable, HostedClient
 from udprism.core.ledger import Ledger
-from udprism.core.types import NS_PER_S, Address, Arrivals, I32Column, Mode, State
+from udprism.core.types import NEVER_NS, NS_PER_S, Address, Arrivals, I32Column, Mode, State
 from udprism.udp.asking import Asking
 
 CLIENTS = MAX_PROBERS + 30
@@ -130,6 +130,29 @@ def test_all_ask_within_a_moment_once_one_of_them_is_answered(rig: Rig) -> None:
     rig.go_live(slots[:1])
     rig.asking.answered(slots[:1], rig.clock.now_ns())
     assert len(rig.asked(0.3)) >= CLIENTS - 1
+
+
+def test_after_one_is_answered_the_others_first_ask_for_the_measured_stream(rig: Rig) -> None:
+    slots = rig.add(CLIENTS)
+    rig.asked(7)
+    rig.table.attempts[slots] = 4  # some minutes later
+    rig.go_live(slots[:1])
+    rig.asking.answered(slots[:1], rig.clock.now_ns())
+    held_back = [said for said in rig.asked(1).values() if len(said) == 1]
+    assert len(held_back) >= CLIENTS - MAX_PROBERS
+    assert sum(said[0].startswith(b"connect v=1") for said in held_back) >= CLIENTS - MAX_PROBERS - 1
+
+
+def test_nobody_falls_back_from_a_target_of_which_another_has_a_measured_stream(rig: Rig) -> None:
+    slots = rig.add(3)
+    rig.table.stream[slots[0]] = Mode.MEASURED
+    said = []
+    for _ in range(20):
+        rig.go_live(slots[:1])
+        rig.table.timer_ns[slots[0]] = NEVER_NS
+        said += [data for heard in rig.asked(1).values() for data in heard]
+    assert len(said) > 10
+    assert all(data.startswith(b"connect v=1") for data in said)
 
 
 def test_target_that_answers_some_is_asked_by_all_others_at_their_own_pace(rig: Rig) -> None:

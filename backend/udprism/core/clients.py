@@ -226,6 +226,14 @@ class ClientTable:
         held[waiting[np.arange(len(waiting)) - first >= MAX_PROBERS]] = True
         return held[slots]
 
+    def speak_measured(self, slots: I32Column) -> BoolColumn:
+        """For which of these another client has a measured stream of the same target: bool[n]."""
+        state, stream = self.state[: self.high], self.stream[: self.high]
+        if not _WITHOUT_STREAM[self.state[slots]].any():
+            return np.zeros(len(slots), np.bool_)
+        measured = np.unique(self.target[: self.high][(state == State.LIVE) & (stream == Mode.MEASURED)])
+        return np.isin(self.target[slots], measured)
+
     def _is_waiting(self, slots: slice | I64Column) -> BoolColumn:
         waiting: BoolColumn = _WITHOUT_STREAM[self.state[slots]]
         return waiting & (self.timer_ns[slots] < NEVER_NS)

@@ -126,14 +126,14 @@ class Asking:
 
     def on_timers(self, slots: I32Column, now_ns: int) -> None:
         """The timers of these clients have run out."""
-        held = self.table.held_back(slots, now_ns)
-        for slot, is_held in zip(slots.tolist(), held.tolist(), strict=True):
+        held, measured = self.table.held_back(slots, now_ns), self.table.speak_measured(slots)
+        for slot, is_held, is_measured in zip(slots.tolist(), held.tolist(), measured.tolist(), strict=True):
             if self.table.state[slot] == State.LIVE:
                 self.send_report(slot, now_ns)
             else:
-                self._try(slot, is_held, now_ns)
+                self._try(slot, is_held, is_measured, now_ns)
 
-    def _try(self, slot: int, is_held: bool, now_ns: int) -> None:
+    def _try(self, slot: int, is_held: bool, is_measured: bool, now_ns: int) -> None:
         table, client = self.table, self.table.clients[slot]
         if not client.loopback and not self._may_connect(now_ns):
             table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
@@ -145,7 +145,9 @@ class Asking:
         table.refused[slot] = False
         number = int(table.attempts[slot])
         table.attempts[slot] = number + 1
-        mode = client.mode if client.falls_back or client.mode == Mode.PLAIN else Mode.MEASURED
+        # Thousands that fall back from a server that is merely slow make it slower, and themselves.
+        falls_back = client.mode == Mode.PLAIN or (client.falls_back and not is_measured)
+        mode = client.mode if falls_back else Mode.MEASURED
         what = attempt(
             mode,
             number,
@@ -178,6 +180,7 @@ class Asking:
             later = waiting[self.table.timer_ns[waiting] > now_ns + within_ns + _BUNCH_NS]
             soon_ns = now_ns + (self._rng.random(len(later)) * within_ns).astype(np.int64)
             self.table.timer_ns[later] = _bunched(soon_ns)
+            self.table.attempts[later] = 0
 
     def _may_connect(self, now_ns: int) -> bool:
         if now_ns - self._connects_since_ns >= NS_PER_S:
