@@ -1,5 +1,5 @@
 /** Four small charts of one client: 600 samples at 4 Hz, two and a half minutes. Gaps in time are gaps in the line. */
-import { element, need, setAttribute, setText } from "./dom.js";
+import { element, explained, need, setAttribute, setText } from "./dom.js";
 import { clockTime, milliseconds, percent, perSecond, UNKNOWN } from "./format.js";
 import { delayMs, jitterMs, lossRatio, rateHz } from "./state.js";
 import { paints } from "./theme.js";
@@ -66,7 +66,7 @@ export class Charts {
     const canvas = element("canvas", { role: "img" });
     const now = element("b");
     const range = element("span", { class: "hint" });
-    const title = element("h4", {}, element("button", { type: "button", class: "term", "data-term": measure.term }, measure.name), now);
+    const title = element("h4", {}, explained(measure.name, measure.term), now);
     this.#root.append(element("div", { class: "chart" }, title, canvas, range));
     return { measure, canvas, now, range, samples: new Samples() };
   });

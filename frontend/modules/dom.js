@@ -52,6 +52,11 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A number's name that explains itself, by what /api/definitions says of `term`. @param {string} name @param {string} term */
+export function explained(name, term) {
+  return element("button", { type: "button", class: "term", "data-term": term }, name);
+}
+
 /** Writing an equal text would still dirty the layout. @param {Node} node @param {string} text */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -3,7 +3,7 @@ import { api } from "./api.js";
 import { TABS } from "./address.js";
 import { ChangeDialog } from "./change.js";
 import { CodePanel } from "./code.js";
-import { need, setAttribute, setIcon, setText, within } from "./dom.js";
+import { element, explained, need, setAttribute, setIcon, setText, within } from "./dom.js";
 import { count, perSecond, plural, span } from "./format.js";
 import { Inspector } from "./inspector.js";
 import { LinkEditor } from "./link.js";
@@ -160,25 +160,23 @@ export class Drawer {
     setText(this.#title, session.name ?? session.address);
     setText(this.#way, `${this.#world.hello?.udp ?? "server"} → ${session.address}, ${session.kind}, ${session.stream}`);
     const { reported } = session;
-    /** @type {[string, string][]} */
     const facts = [
-      ["Joined", `${span(session.age_ms)} ago`],
-      ["Rate", perSecond(session.rate_hz)],
-      ["Pixels in a datagram", count(session.colours)],
-      ["Palette", session.palette],
-      ["Reached from", session.source],
-      ["Sent", count(session.sent)],
-      ["Held back by the link", count(session.unsent.link)],
-      ["Refused by the kernel", count(session.unsent.sender_kernel)],
-      ["Ends", session.lease_ends_in_s === null ? "when the client goes" : `in ${span(session.lease_ends_in_s * 1000)} without a word from it`],
-      ["At the other end", reported
+      { name: "Joined", term: "session.age_ms", text: `${span(session.age_ms)} ago` },
+      { name: "Rate", term: "session.rate_hz", text: perSecond(session.rate_hz) },
+      { name: "Pixels in a datagram", term: "colours", text: count(session.colours) },
+      { name: "Palette", text: session.palette },
+      { name: "Reached from", text: session.source },
+      { name: "Sent", term: "session.sent", text: count(session.sent) },
+      { name: "Held back by the link", term: "session.unsent", text: count(session.unsent.link) },
+      { name: "Refused by the kernel", term: "session.unsent", text: count(session.unsent.sender_kernel) },
+      { name: "Ends", term: "session.lease_ends_in_s", text: session.lease_ends_in_s === null ? "when the client goes" : `in ${span(session.lease_ends_in_s * 1000)} without a word from it` },
+      { name: "At the other end", term: "session.reported", text: reported
         ? `${count(reported.received)} received, ${count(reported.lost)} lost, ${count(reported.reordered)} reordered (reported by the client ${span(reported.age_ms)} ago)`
-        : session.stream === "plain" ? "Send side only: a plain stream has no sequence numbers, so loss and delay cannot be known." : "No report yet."],
+        : session.stream === "plain" ? "Send side only: a plain stream has no sequence numbers, so loss and delay cannot be known." : "No report yet." },
     ];
     const list = within(this.#facts, "dl", HTMLElement);
-    facts.forEach(([name, text], index) => {
-      while (list.children.length < (index + 1) * 2) list.append(document.createElement(list.children.length % 2 ? "dd" : "dt"));
-      setText(/** @type {Node} */ (list.children[index * 2]), name);
+    facts.forEach(({ name, term, text }, index) => {
+      if (list.children.length <= index * 2) list.append(element("dt", {}, term ? explained(name, term) : name), element("dd", {}));
       setText(/** @type {Node} */ (list.children[index * 2 + 1]), text);
     });
     const answers = session.responses.map(({ text, colour, answered_after_ms }) => `“${text}”${colour ? ` to ${colour}` : ""}${answered_after_ms === null ? "" : `, after ${span(answered_after_ms)}`}`);

@@ -1,11 +1,21 @@
 /** Server: who is served, raw clients first. What a plain stream cannot tell is said, not invented. */
-import { element, need, setText } from "./dom.js";
+import { element, explained, need, setText } from "./dom.js";
 import { count, milliseconds, perSecond, span } from "./format.js";
 
 /** @typedef {import("./messages.js").SessionBody} Session */
 
 const JUST_NOW_MS = 10_000;
 const HOSTED_SHOWN = 200;
+
+/** After the client's own; `term` is what /api/definitions calls the number. */
+const COLUMNS = [
+  { label: "Joined", term: "session.age_ms" },
+  { label: "Rate", term: "session.rate_hz" },
+  { label: "Sent", term: "session.sent" },
+  { label: "Held back", term: "session.unsent" },
+  { label: "Reported by the client", term: "session.reported" },
+  { label: "Answers", term: "session.responses" },
+];
 
 /** What a row says, left to right; null where the column's name says enough. @param {Session} session @returns {string[]} */
 export function describeSession(session) {
@@ -21,7 +31,7 @@ class SessionRow {
   element = element("tr", {});
   #open = element("button", { type: "button", class: "plain" });
   #kind = element("span", { class: "tag" });
-  #cells = ["Joined", "Rate", "Sent", "Held back", "Reported by the client"].map((label) => element("td", { "data-label": label }));
+  #cells = COLUMNS.slice(0, -1).map(({ label }) => element("td", { "data-label": label }));
   #last = element("td", { class: "session-last", "data-label": "Answers" });
   #colour = element("span", { class: "dot", "aria-hidden": "true" });
 
@@ -54,7 +64,7 @@ export class ServerView {
     const body = element("tbody", {});
     const title = element("h3", {});
     const nothing = element("p", { class: "hint" });
-    const heads = ["Client", "Joined", "Rate", "Sent", "Held back", "Reported by the client", "Answers"];
+    const heads = ["Client", ...COLUMNS.map(({ label, term }) => explained(label, term))];
     const table = element("table", { class: "sessions" }, element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))), body);
     const section = element("section", { class: "session-group" }, title, nothing, table);
     this.#body.append(section);

@@ -274,6 +274,56 @@ DEFINITIONS: Final = (
         "received = relayed + conflated + those that wait for the next frame",
         "Not a loss: more came than a screen can show. The ribbon and the ledger have them all.",
     ),
+    Definition("session.age_ms", "Joined", "ms", "Now − the session's first `connect`. Later ones renew it."),
+    Definition(
+        "session.rate_hz",
+        "Rate of a session",
+        "datagrams/s",
+        "What the server grants and keeps to: the rate that was asked for, or less where the client's address allows "
+        "less.",
+        "PROTOCOL.md section 5",
+        "A plan, not a measurement: ticks that were skipped are counted by themselves.",
+    ),
+    Definition(
+        "session.sent",
+        "Sent in a session",
+        "datagrams",
+        "Sequence numbers used in this session, those included that the link model or the sender's kernel kept back.",
+        None,
+        "On a plain stream too, though its datagrams do not carry them.",
+    ),
+    Definition(
+        "session.unsent",
+        "Held back",
+        "datagrams",
+        "Those of `sent` that never left: dropped by the link model, or refused by the sender's kernel.",
+        None,
+        "What is lost further on, this side cannot see: see what the client reports.",
+    ),
+    Definition(
+        "session.reported",
+        "Reported by the client",
+        "datagrams",
+        "What a client on a measured stream counted at its end, from its newest REPORT; its age is told beside it.",
+        "PROTOCOL.md section 3",
+        "The client's word, not our measurement. A plain stream brings none: its loss and delay cannot be known.",
+    ),
+    Definition(
+        "session.lease_ends_in_s",
+        "Ends",
+        "s",
+        "When the session ends unless the client is heard before: by a `connect`, a response or a REPORT.",
+        "PROTOCOL.md section 5",
+        "On loopback a session lasts until its port is closed.",
+    ),
+    Definition(
+        "session.responses",
+        "Answers",
+        None,
+        "The last texts that the client sent, each with the colour that had been sent to it last, and how long after "
+        "that.",
+        "PROTOCOL.md section 1",
+    ),
 )
 
 
