@@ -8,14 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from xml.dom import minidom
 
 import pytest
 
-from bench import curve
 from udprism.cli import bench
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processor time is counted in /proc")
+pytestmark = [
+    pytest.mark.slow,  # they take all of the machine, and other tests beside them would take it from them
+    pytest.mark.skipif(sys.platform != "linux", reason="processor time is counted in /proc"),
+]
 
 Figures = dict[str, Any]
 TOTAL_PER_S = 20_000
@@ -55,7 +56,6 @@ def test_more_than_the_machine_can_carry_is_skipped_and_counted_but_not_lost_une
     assert too_much["unexplained"] == 0
 
 
-@pytest.mark.slow  # beside other tests the product, which is five threads, gets less of the machine than the C program
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_the_whole_product_carries_a_good_part_of_what_the_kernel_can(too_much: Figures, tmp_path: Path) -> None:
     program = tmp_path / "kernel_limit"
@@ -64,15 +64,3 @@ def test_the_whole_product_carries_a_good_part_of_what_the_kernel_can(too_much: 
     ran = subprocess.run([program, str(MANY), "1", "23"], capture_output=True, check=True)
     limit: Figures = json.loads(ran.stdout)
     assert too_much["delivered_per_s"] > 0.15 * limit["delivered_per_s"]
-
-
-def test_the_curve_has_a_line_for_each_rate_and_a_dot_for_each_number_of_clients() -> None:
-    points = [
-        {"clients": clients, "rate_hz": rate_hz, "viewers": 1, "delivered_per_s": clients * rate_hz}
-        | {"cpu_us_per_datagram": 3 + 500 / (clients * rate_hz)}
-        for clients, rate_hz, viewers in curve.grid()
-        if viewers == 1
-    ]
-    drawing = minidom.parseString(curve.draw(points))
-    assert len(drawing.getElementsByTagName("polyline")) == len(curve.RATES_HZ)
-    assert len(drawing.getElementsByTagName("circle")) == len(curve.RATES_HZ) * len(curve.CLIENTS)

@@ -12,7 +12,7 @@ LENGTH_S = 8.0
 FRAMES_PER_S = 30
 BUSY_SHARE = 0.5
 FIRST_PICTURE_MS = 1000
-"""The budget, which a quiet machine keeps; twice as much is a defect on any."""
+"""The budget, which a quiet machine keeps; three times as much is a defect on any."""
 HEAP_GROWTH_BYTES = 1_000_000
 
 PAINTED = "() => performance.getEntriesByName('first-picture').length > 0"
@@ -59,7 +59,7 @@ def test_ten_thousand_clients_stay_within_the_budget(visit: Open, crowd: str, mo
     print(told)
     assert frames_per_s > FRAMES_PER_S, told
     assert busy < BUSY_SHARE, told
-    assert first_ms < 2 * FIRST_PICTURE_MS, told
+    assert first_ms < 3 * FIRST_PICTURE_MS, told
     assert after["JSHeapUsedSize"] - before["JSHeapUsedSize"] < HEAP_GROWTH_BYTES
     assert after["Nodes"] <= before["Nodes"] + 20
     assert after["JSEventListeners"] <= before["JSEventListeners"]
