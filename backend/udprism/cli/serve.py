@@ -37,7 +37,8 @@ _SIGNAL_CHECK_S = 0.2
 
 _SWITCH_S = 0.0005
 """How long a thread keeps the interpreter lock from one that waits for it, not Python's 5 ms: the server's thread asks
-for it after every system call, and what it has to send by then would be late by a whole batch of the pool's."""
+for it after every system call, and what it has to send by then would be late by a whole batch of the pool's. With a
+thread a client they would all ask two thousand times a second."""
 
 
 def serve(
@@ -74,8 +75,7 @@ def serve(
         log_json=log_json,
     )
     logs.set_up(settings.log_json)
-    gc.freeze()  # what was imported stays: no collection need look at it
-    sys.setswitchinterval(_SWITCH_S)
+    _tune_interpreter(settings)
     gave_up = threading.Event()
     ended = _end_on_signals()
     with ExitStack() as stack:
@@ -118,8 +118,7 @@ def server(
         log_json=log_json,
     )
     logs.set_up(settings.log_json)
-    gc.freeze()  # what was imported stays: no collection need look at it
-    sys.setswitchinterval(_SWITCH_S)
+    _tune_interpreter(settings)
     gave_up = threading.Event()
     ended = _end_on_signals()
     with ExitStack() as stack:
@@ -128,6 +127,12 @@ def server(
         while not ended.wait(_SIGNAL_CHECK_S):
             pass
     _exit_if(gave_up)
+
+
+def _tune_interpreter(settings: Settings) -> None:
+    gc.freeze()  # what was imported stays: no collection need look at it
+    if settings.engine == "batch":
+        sys.setswitchinterval(_SWITCH_S)
 
 
 def _end_on_signals() -> threading.Event:

@@ -169,7 +169,7 @@ class ClientPool:
             if now_ns >= self._next_sweep_ns - _EARLY_NS:
                 self._sweep(now_ns)
                 self._next_sweep_ns = ((now_ns + _EARLY_NS) // _SWEEP_NS + 1) * _SWEEP_NS + _EARLY_NS // 2
-        for slot in self.asking.sockets:
+        for slot in list(self.asking.sockets):  # a copy: a thread that hung may wake up now, in the midst of a removal
             if self.table.state[slot] == State.LIVE:
                 self.asking.send(slot, commands.encode_disconnect())
 
