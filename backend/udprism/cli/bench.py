@@ -67,12 +67,19 @@ def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, vi
     """The product's figures at this rate; or of the step that delivered most without a loss and without an old picture.
 
     All steps are under "steps". One that did not keep up may be the best: where a rate is beyond the machine, the
-    schedule skips ticks, and counts them, rather than lose a datagram.
+    schedule skips ticks, and counts them, rather than lose a datagram. One under which the program broke down ends the
+    search, as a thread a client does. Raises: OSError or RuntimeError where the first did.
     """
     steps: list[Figures] = []
     for per_s in [clients * rate_hz] if rate_hz else rates(steps, clients, _FIRST_PER_S[engine]):
-        with running(engine, clients, per_s / clients) as product:
-            steps.append(_step(product, clients, per_s / clients, seconds, viewers, _MODE[engine]))
+        try:
+            with running(engine, clients, per_s / clients) as product:
+                steps.append(_step(product, clients, per_s / clients, seconds, viewers, _MODE[engine]))
+        except (OSError, RuntimeError) as error:
+            if not steps:
+                raise
+            _say(f"engine {engine}, asked {per_s:9,.0f}/s: it broke down ({error})")
+            break
         _say(f"engine {engine}, asked {per_s:9,.0f}/s: {_in_words(steps[-1])}")
     best = max(steps, key=lambda step: (step["sound"], step["delivered_per_s"]))
     return {"engine": engine, "clients": clients, "seconds": seconds, "viewers": viewers} | best | {"steps": steps}

@@ -73,7 +73,7 @@ class Viewer:
         looking = asyncio.ensure_future(look(self._url, self._take))
         await asyncio.wait([stopped, looking], return_when=asyncio.FIRST_COMPLETED)
         looking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError, websockets.ConnectionClosed):  # or the program has ended
             await looking
 
     def _take(self, message: str | bytes) -> None:
