@@ -33,6 +33,7 @@ def first_picture_ms(one: Visit) -> float:
     return float(one.page.evaluate("() => performance.getEntriesByName('first-picture')[0].startTime"))
 
 
+@pytest.mark.slow  # a measurement: other tests beside it would be measured as well
 @pytest.mark.parametrize("motion", ["calm", "softened"])
 def test_ten_thousand_clients_stay_within_the_budget(visit: Open, crowd: str, motion: str) -> None:
     kept = f"localStorage.setItem('udprism', {json.dumps(json.dumps({'motion': motion}))});"

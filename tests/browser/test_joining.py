@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from browser.conftest import Open, Visit
+
+pytestmark = pytest.mark.slow  # measurements: other tests beside them would be measured as well
 
 JOINED_MS = 250
 """The budget of a quiet machine. Four times as much is a defect on any."""
