@@ -29,6 +29,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 WATCHED_ROWS = 40
 """About as many as a screen has lanes."""
 JOINS = 20
+JOINED_AFTER_FRAMES = 5
 
 
 class Seen(NamedTuple):
@@ -44,8 +45,8 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-async def look(url: str, frames: list[int], rows: bool) -> None:
-    """Ask for frame after frame, and count them."""
+async def look(url: str, frames: list[int], number: int, rows: bool) -> None:
+    """Ask for frame after frame, and count them in `frames[number]`."""
     watch = {"type": "watch", "rows": list(range(WATCHED_ROWS)) if rows else []}
     more = json.dumps({"type": "more", "rows": rows})
     async with websockets.connect(url, max_size=None, compression=None, proxy=None) as websocket:
@@ -53,7 +54,7 @@ async def look(url: str, frames: list[int], rows: bool) -> None:
             await websocket.send(message)
         async for answer in websocket:
             if isinstance(answer, bytes):
-                frames[0] += 1
+                frames[number] += 1
                 await websocket.send(more)
 
 
@@ -76,13 +77,16 @@ async def joined_ms(url: str, clients: int) -> float:
 
 
 async def watched(url: str, pid: int, viewers: int, seconds: float, rows: bool) -> Seen:
-    """So many viewers for so long, after a second in which they arrive."""
-    frames = [0]
-    looking = [asyncio.create_task(look(url, frames, rows)) for _ in range(viewers)]
-    await asyncio.sleep(1)
-    begin_frames, begin_cpu_s = frames[0], cpu_s(pid)
+    """So many viewers for so long, from when each has got what a new one has to know."""
+    frames = [0] * viewers
+    looking = [asyncio.create_task(look(url, frames, number, rows)) for number in range(viewers)]
+    deadline_s = time.monotonic() + program.DEADLINE_S
+    while min(frames, default=JOINED_AFTER_FRAMES) < JOINED_AFTER_FRAMES:
+        assert time.monotonic() < deadline_s, "not all viewers came"
+        await asyncio.sleep(0.02)
+    begin_frames, begin_cpu_s = sum(frames), cpu_s(pid)
     await asyncio.sleep(seconds)
-    seen = Seen(frames[0] - begin_frames, cpu_s(pid) - begin_cpu_s)
+    seen = Seen(sum(frames) - begin_frames, cpu_s(pid) - begin_cpu_s)
     for task in looking:
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -211,11 +211,8 @@ class ClientTable:
         held = np.zeros(self.high, np.bool_)
         if len(self) <= MAX_PROBERS or not _WITHOUT_STREAM[self.state[slots]].any():
             return held[slots]
-        state, target, is_waiting = (
-            self.state[: self.high],
-            self.target[: self.high],
-            self._is_waiting(slice(self.high)),
-        )
+        state, target = self.state[: self.high], self.target[: self.high]
+        is_waiting = self._is_waiting(slice(self.high))
         is_waiting &= (state != State.CONNECTING) | (self.attempts[: self.high] >= UNANSWERED_BEFORE_FALLBACK)
         quiet_ns = now_ns - self.last_arrival_ns[: self.high]
         # Half of it: where a target falls silent for thousands, they do not all notice in the same moment.
