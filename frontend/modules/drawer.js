@@ -9,6 +9,7 @@ import { Inspector } from "./inspector.js";
 import { LinkEditor } from "./link.js";
 import { announce, notify, saidBy } from "./notices.js";
 import { Overview } from "./overview.js";
+import { stateOf } from "./state.js";
 
 /** @typedef {import("./address.js").Place} Place */
 /** @typedef {import("./address.js").Tab} Tab */
@@ -44,9 +45,7 @@ export class Drawer {
     need("panel-link", HTMLElement).append(this.#link.element);
     need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
     this.#pause.addEventListener("click", () => void this.#togglePause());
-    this.#change.addEventListener("click", () => {
-      if (world.client) this.#changeDialog.open(world.client);
-    });
+    this.#change.addEventListener("click", () => void this.#openChange());
     this.#remove.addEventListener("click", () => void this.#removeSubject());
     for (const { tab, button } of this.#tabs) button.addEventListener("click", () => actions.tab(tab));
     within(this.#root, "[role=tablist]", HTMLElement).addEventListener("keydown", (event) => this.#tabKey(event));
@@ -59,6 +58,18 @@ export class Drawer {
   /** The slot whose ribbon is wanted; -1 for none. */
   get slot() {
     return this.#place?.open ? this.#world.byId.get(this.#place.open)?.slot ?? -1 : -1;
+  }
+
+  /** The body of the client that is open; null until the first one has come, some moments after its drawer. */
+  get #client() {
+    const { client } = this.#world;
+    return client && client.id === this.#place?.open ? client : null;
+  }
+
+  /** Whether the client that is open is paused, which its frame tells before its body has come. */
+  get #isPaused() {
+    const client = this.#client;
+    return client ? client.paused ?? client.state === "paused" : stateOf(this.#world, this.slot) === "paused";
   }
 
   /** @param {Place} place */
@@ -91,6 +102,7 @@ export class Drawer {
     setText(this.#title, this.#world.byId.get(place.open)?.name ?? place.session);
     this.#world.client = null;
     this.#world.session = null;
+    this.#link.close();
     if (place.open) this.#inspector.open(place.open);
     this.#body.scrollTop = 0;
     need("drawer-close", HTMLButtonElement).focus({ preventScroll: true });
@@ -124,12 +136,15 @@ export class Drawer {
 
   /** @param {string} id */
   #tickClient(id) {
-    const client = this.#world.client?.id === id ? this.#world.client : null;
+    const client = this.#client;
     const gone = this.#world.clientGone === id || (client === null && this.#world.rosterChanges > 0 && !this.#world.byId.has(id));
     this.#showGone(gone, "This client is no longer there.");
     this.#overview.open(id, this.slot);
     this.#overview.tick(client);
     this.#pause.hidden = this.#change.hidden = gone;
+    const paused = this.#isPaused;
+    setText(within(this.#pause, "span", HTMLElement), paused ? "Resume client" : "Pause client");
+    setIcon(within(this.#pause, "svg", SVGElement), paused ? "play" : "paused");
     setText(within(this.#remove, "span", HTMLElement), "Remove");
     const entry = this.#world.byId.get(id);
     this.#inspector.tick(entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "");
@@ -139,9 +154,6 @@ export class Drawer {
     }
     setText(this.#title, client.name ?? client.id);
     setText(this.#way, `${client.target} → ${client.local_address ?? "not bound yet"}, ${client.stream ?? client.mode}`);
-    const paused = client.paused ?? client.state === "paused";
-    setText(within(this.#pause, "span", HTMLElement), paused ? "Resume client" : "Pause client");
-    setIcon(within(this.#pause, "svg", SVGElement), paused ? "play" : "paused");
     this.#link.show(id, client.link);
     this.#code.show(client.target, client.rate_hz);
   }
@@ -194,10 +206,20 @@ export class Drawer {
   }
 
   async #togglePause() {
-    const { client } = this.#world;
-    if (!client) return;
+    const id = this.#place?.open;
+    if (!id) return;
     try {
-      await api.changeClient(client.id, { paused: !(client.paused ?? client.state === "paused") });
+      await api.changeClient(id, { paused: !this.#isPaused });
+    } catch (error) {
+      notify(saidBy(error));
+    }
+  }
+
+  async #openChange() {
+    const id = this.#place?.open;
+    if (!id) return;
+    try {
+      this.#changeDialog.open(this.#client ?? (await api.getClient(id)));
     } catch (error) {
       notify(saidBy(error));
     }

@@ -61,6 +61,7 @@ export class LinkEditor {
   /** @type {Link} */ #link = OFF;
   #isSet = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** @type {Map<string, Link>} what the server has yet to be told, by owner */ #unsent = new Map();
   #sending = false;
   #profile = within(this.element, "[name=profile]", HTMLSelectElement);
   #models = within(this.element, ".profile-models", HTMLElement);
@@ -106,14 +107,23 @@ export class LinkEditor {
     this.#change(slider.field, slider.none && shown === 0 ? null : slider.unit === "%" ? shown / 100 : shown);
   }
 
+  /** Nobody's link, and nothing to change: until it is known what is set for whom comes next. */
+  close() {
+    if (this.#timer !== undefined) void this.#send();
+    this.#owner = "";
+    this.element.inert = true;
+  }
+
   /**
    * Shows the link of somebody. A link that is being changed here is not overwritten by what the feed says.
    * @param {string} owner a client's or session's id, or "default"
    * @param {Link | null} link null where none is set
    */
   show(owner, link) {
-    if (owner === this.#owner && (this.#sending || this.#timer !== undefined || this.element.contains(document.activeElement))) return;
+    if (owner === this.#owner && (this.#sending || this.#unsent.size > 0 || this.element.contains(document.activeElement))) return;
     if (owner !== this.#owner) {
+      this.close();
+      this.element.inert = false;
       this.#showError("", "");
       this.#profile.value = "";
       setText(this.#models, "");
@@ -150,26 +160,33 @@ export class LinkEditor {
     this.#profile.value = "";
     setText(this.#models, "");
     this.#write();
-    this.#sendSoon();
-  }
-
-  #sendSoon() {
+    this.#unsent.set(this.#owner, this.#link);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      void this.#send();
-    }, WAIT_MS);
+    this.#timer = setTimeout(() => void this.#send(), WAIT_MS);
   }
 
+  /** Tells the server what it has yet to be told, one link at a time, so that an older one never arrives last. */
   async #send() {
-    // One at a time, so that an older link never arrives last.
-    if (this.#sending) return this.#sendSoon();
-    const owner = this.#owner;
-    const link = this.#link;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#sending) return;
     this.#sending = true;
+    try {
+      for (const [owner, link] of this.#unsent) {
+        this.#unsent.delete(owner);
+        await this.#put(owner, link);
+      }
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  /** @param {string} owner @param {Link} link */
+  async #put(owner, link) {
     try {
       await api.putLink(owner, link);
       if (owner !== this.#owner) return;
+      if (this.#profile.value) notify(`${this.#profile.selectedOptions[0]?.textContent}: set`);
       this.#isSet = true;
       this.#clear.disabled = false;
       this.#showError("", "");
@@ -177,14 +194,14 @@ export class LinkEditor {
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (owner === this.#owner) this.#showError(error.field, error.message);
-    } finally {
-      this.#sending = false;
+      else notify(error.message);
     }
   }
 
   async #clearLink() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#unsent.delete(this.#owner);
     try {
       await api.clearLink(this.#owner);
       this.#isSet = false;
@@ -219,10 +236,8 @@ export class LinkEditor {
     if (!chosen) return;
     this.#link = { ...OFF, ...chosen.link, burst: { ...OFF.burst, ...chosen.link.burst } };
     this.#write();
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#unsent.set(this.#owner, this.#link);
     await this.#send();
-    notify(`${chosen.name}: set`);
   }
 
   /** @param {string} field @param {string} text */

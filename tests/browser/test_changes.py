@@ -74,6 +74,45 @@ def test_more_pixels_in_a_datagram_are_longer_datagrams(page: Page, visitors: li
     expect(page.locator(".datagrams tbody tr").first).to_contain_text("32", timeout=SOON_MS)  # 20 + 4 × 3 bytes
 
 
+PRESS = """ids => {
+  const press = (id) => (document.getElementById(id) ?? [...document.querySelectorAll(".lane-name button")]
+    .find((button) => button.textContent.includes(id))).click();
+  ids.forEach(press);
+}"""
+
+
+def test_a_button_pressed_before_anything_is_known_of_its_client_does_what_it_says(
+    page: Page, visitors: list[str]
+) -> None:
+    page.evaluate(PRESS, [visitors[0], "drawer-pause"])  # in one go: no message of the feed comes between
+    expect(page.locator("#drawer-pause")).to_have_text("Resume client", timeout=SOON_MS)
+    expect(page.locator(".lane", has_text=visitors[0])).to_have_attribute("data-state", "paused", timeout=SOON_MS)
+    page.evaluate(PRESS, [visitors[1], "drawer-pause"])  # says "Pause client" at once, not what it said of the other
+    expect(page.locator(".lane", has_text=visitors[1])).to_have_attribute("data-state", "paused", timeout=SOON_MS)
+    page.evaluate(PRESS, [visitors[0], "drawer-pause"])
+    expect(page.locator(".lane", has_text=visitors[0])).to_have_attribute("data-state", "live", timeout=SOON_MS)
+    page.evaluate(PRESS, [visitors[2], "drawer-change"])
+    expect(page.locator("#change [name=name]")).to_have_value(visitors[2])
+
+
+def test_a_link_that_was_changed_stays_with_its_client_when_another_is_opened_at_once(
+    page: Page, visitors: list[str], product: Program
+) -> None:
+    page.evaluate(PRESS, [visitors[0], "tab-link"])
+    loss = page.locator("#panel-link").get_by_role("slider", name="Loss", exact=True)
+    expect(page.locator("#panel-link .link-editor:not([inert])")).to_be_visible(timeout=SOON_MS)
+    loss.press("End")
+    page.evaluate(PRESS, [visitors[1]])
+    expect(page.locator("#drawer-title")).to_have_text(visitors[1])
+    expect(page.locator("#panel-link .link-clear")).to_be_disabled(timeout=SOON_MS)  # nothing is set for this one
+
+    page.evaluate(PRESS, [visitors[0]])
+    expect(page.locator("#panel-link .link-clear")).to_be_enabled(timeout=SOON_MS)
+    links = {client["name"]: client["link"] for client in product.get("/api/clients?query=visitor")["clients"]}
+    assert links[visitors[0]]["loss_ratio"] == 1.0
+    assert links[visitors[1]] is None
+
+
 def test_what_cannot_be_is_said_beside_its_field(home: Visit, visitors: list[str]) -> None:
     page = home.page
     open_change(page, visitors[0])
