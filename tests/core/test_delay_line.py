@@ -25,13 +25,21 @@ def push(line: DelayLine, release_ns: list[int], slot: int = 0, *, first: int = 
     ).tolist()
 
 
+def leave(line: DelayLine, until_ns: int) -> list[int]:
+    """Numbers of those that are due, whose places are free afterwards."""
+    due = line.take_due(until_ns)
+    numbers: list[int] = due.sequence.tolist()
+    line.give_back(due.places)
+    return numbers
+
+
 def test_nothing_leaves_before_its_time_and_all_of_it_at_its_time() -> None:
     line = DelayLine(10, 8)
     push(line, [100])
-    assert len(line.pop_due(99)) == 0
+    assert leave(line, 99) == []
     assert line.next_release_ns == 100
-    assert line.pop_due(100).sequence.tolist() == [0]
-    assert len(line.pop_due(NEVER_NS - 1)) == 0
+    assert leave(line, 100) == [0]
+    assert leave(line, NEVER_NS - 1) == []
     assert line.next_release_ns == NEVER_NS
 
 
@@ -46,7 +54,7 @@ def test_a_datagram_comes_out_as_it_went_in() -> None:
         rows,
         np.array([False, True]),
     )
-    due = line.pop_due(10)
+    due = line.take_due(10)
     assert due.release_ns.tolist() == [5, 7]
     assert due.slot.tolist() == [4, 3]
     assert due.sequence.tolist() == [2, 1 << 40]
@@ -55,21 +63,35 @@ def test_a_datagram_comes_out_as_it_went_in() -> None:
     assert (due.rows == rows[::-1]).all()
 
 
-def test_what_came_out_is_not_overwritten_by_what_goes_in_next() -> None:
+def test_what_came_out_keeps_its_place_until_that_is_given_back() -> None:
     line = DelayLine(1, 8)
     push(line, [1], first=5)
-    due = line.pop_due(1)
-    push(line, [2], first=6)
+    due = line.take_due(1)
+    assert push(line, [2], first=6) == [True]
     assert due.rows[0, 0] == 5
+    line.give_back(due.places)
+    assert push(line, [2], first=7) == [False]
+    assert due.rows[0, 0] == 7
+
+
+def test_what_is_put_back_leaves_as_if_it_had_never_been_out() -> None:
+    line = DelayLine(10, 8)
+    push(line, [20, 30, 30])
+    due = line.take_due(100, 2)
+    assert due.sequence.tolist() == [0, 1]
+    assert line.next_release_ns == 30
+    line.put_back(due.places, due.release_ns)
+    assert line.next_release_ns == 20
+    assert leave(line, 100) == [0, 1, 2]
 
 
 def test_of_equal_times_the_first_pushed_leaves_first() -> None:
     line = DelayLine(10, 8)
     push(line, [50, 10, 50], first=0)
-    assert line.pop_due(10).sequence.tolist() == [1]
+    assert leave(line, 10) == [1]
     # The place that has just become free lies before the places of those who wait already.
     push(line, [50, 50], first=3)
-    assert line.pop_due(50).sequence.tolist() == [0, 2, 3, 4]
+    assert leave(line, 50) == [0, 2, 3, 4]
 
 
 def test_a_full_line_tells_what_did_not_fit_and_keeps_the_rest() -> None:
@@ -78,17 +100,17 @@ def test_a_full_line_tells_what_did_not_fit_and_keeps_the_rest() -> None:
     assert push(line, [3, 4, 5], first=2) == [False, True, True]
     assert push(line, [6], first=9) == [True]
     assert len(line) == 3
-    assert line.pop_due(10).sequence.tolist() == [0, 1, 2]
+    assert leave(line, 10) == [0, 1, 2]
 
 
 def test_forgetting_a_slot_takes_out_its_datagrams_alone() -> None:
     line = DelayLine(10, 8)
     push(line, [30, 20], slot=1, first=0)
     push(line, [10, 40], slot=2, first=2)
-    assert line.forget(1).sequence.tolist() == [0, 1]
+    assert line.take_slot(1).sequence.tolist() == [0, 1]
     assert line.next_release_ns == 10
-    assert line.pop_due(100).sequence.tolist() == [2, 3]
-    assert len(line.forget(1)) == 0
+    assert leave(line, 100) == [2, 3]
+    assert len(line.take_slot(1)) == 0
 
 
 def test_the_last_release_is_that_of_the_longest_wait() -> None:
@@ -96,7 +118,7 @@ def test_the_last_release_is_that_of_the_longest_wait() -> None:
     assert line.last_release_ns == -NEVER_NS
     push(line, [30, 70, 20])
     assert line.last_release_ns == 70
-    line.pop_due(70)
+    line.take_due(70)
     assert line.last_release_ns == -NEVER_NS
 
 
@@ -115,9 +137,9 @@ class PlainLine:
         self.pushed += 1
         return False
 
-    def pop_due(self, now_ns: int) -> list[tuple[int, int, int]]:
-        due = []
-        while self.held and self.held[0][0] <= now_ns:
+    def pop_due(self, now_ns: int, at_most: int) -> list[tuple[int, int, int]]:
+        due: list[tuple[int, int, int]] = []
+        while self.held and self.held[0][0] <= now_ns and len(due) < at_most:
             release_ns, _, slot, sequence = heapq.heappop(self.held)
             due.append((release_ns, slot, sequence))
         return due
@@ -135,7 +157,7 @@ def triples(due: Due) -> list[tuple[int, int, int]]:
 
 steps = st.one_of(
     st.tuples(st.just("push"), st.lists(st.tuples(st.integers(0, 50), st.integers(0, 3)), min_size=1, max_size=8)),
-    st.tuples(st.just("pop"), st.integers(0, 20)),
+    st.tuples(st.just("pop"), st.tuples(st.integers(0, 20), st.integers(0, 9), st.integers(0, 9))),
     st.tuples(st.just("forget"), st.integers(0, 3)),
 )
 
@@ -162,13 +184,19 @@ def test_the_line_does_what_a_heap_does(capacity: int, moves: list[tuple[str, ob
             slots = [slot for _, slot in what]
             assert overflow.tolist() == [plain.push(*row) for row in zip(release_ns, slots, numbers, strict=True)]
         elif name == "pop":
-            assert isinstance(what, int)
-            now_ns += what
-            due = line.pop_due(now_ns)
-            assert triples(due) == plain.pop_due(now_ns)
+            # Some are taken out ahead of their time, and those that have not left by the next move are put back.
+            assert isinstance(what, tuple)
+            wait_ns, at_most, left = what
+            now_ns += wait_ns
+            due = line.take_due(now_ns, at_most)
             assert due.rows.view(np.uint32).ravel().tolist() == due.sequence.tolist() or not len(due)
+            assert triples(due)[:left] == plain.pop_due(now_ns, min(at_most, left))
+            line.give_back(due.places[:left])
+            line.put_back(due.places[left:], due.release_ns[left:])
         else:
             assert isinstance(what, int)
-            assert triples(line.forget(what)) == plain.forget(what)
+            gone = line.take_slot(what)
+            assert triples(gone) == plain.forget(what)
+            line.give_back(gone.places)
         assert len(line) == len(plain.held)
         assert line.next_release_ns == (plain.held[0][0] if plain.held else NEVER_NS)

@@ -94,14 +94,35 @@ def test_phases_are_spread_so_that_a_tick_is_no_burst() -> None:
     assert gaps_ns.max() < NS_PER_S // 10 // 20, "more than a twentieth of the period without a datagram"
 
 
+def test_who_is_due_next_is_known_however_it_came_to_be() -> None:
+    table = make(max_sessions=20, rate_hz=10)
+    assert table.next_due_ns() == NEVER_NS
+    slots = [connect(table, ("127.0.0.1", port)) for port in range(5000, 5020)]
+
+    def agrees() -> bool:
+        return table.next_due_ns() == min(int(ns) for ns in table.due_ns)
+
+    assert agrees()
+    for slot in slots[:3]:
+        table.end(slot)
+        assert agrees()
+    connect(table, ("127.0.0.1", 5010), Connect(measured=True, rate_hz=500))
+    assert agrees()
+    for _ in range(10):
+        now_ns = table.next_due_ns() + 1
+        table.advance(table.due(now_ns), now_ns)
+        assert agrees()
+
+
 def test_missed_ticks_are_skipped_and_never_made_up() -> None:
     table = make(rate_hz=10)
     slot = connect(table, ("127.0.0.1", 5000))
     table.due_ns[slot] = 0
     due = table.due(5 * NS_PER_S)
-    lag_ns, skipped = table.advance(due, 5 * NS_PER_S)
-    assert (lag_ns, skipped) == (5 * NS_PER_S, 50)
-    assert table.due_ns[slot] == 51 * NS_PER_S // 10, "the phase is kept"
+    due_ns, lag_ns, skipped = table.advance(due, 5 * NS_PER_S + 7)
+    assert (lag_ns, skipped) == (5 * NS_PER_S + 7, 50)
+    assert due_ns.tolist() == [5 * NS_PER_S], "the datagram is the last one that was due"
+    assert table.due_ns[slot] == table.next_due_ns() == 51 * NS_PER_S // 10, "the phase is kept"
     assert len(table.due(5 * NS_PER_S)) == 0
 
 

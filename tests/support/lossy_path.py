@@ -111,13 +111,14 @@ class LossyPath:
             self._depart(int(slots[place]), int(sequence[place]), rows[place].tobytes())
 
     def _release(self) -> None:
-        due = self.line.pop_due(self.now_ns)
+        due = self.line.take_due(self.now_ns)
         for place in range(len(due)):
             slot, number = int(due.slot[place]), int(due.sequence[place])
             if due.dropped[place]:
                 self._lose(slot, number, Cause.LINK)
             else:
-                self._depart(slot, number, due.rows[place].tobytes())
+                self._depart(slot, number, due.rows[place, : due.length[place]].tobytes())
+        self.line.give_back(due.places)
 
     def _lose(self, slot: int, number: int, cause: Cause) -> None:
         if self.truth.get((slot, number)) in (None, Cause.RECEIVER_KERNEL):

@@ -123,9 +123,10 @@ def main(seconds: float, link: Link | None) -> None:
 
 def _release(line: DelayLine, now_ns: int, sender: socket.socket) -> list[float]:
     """Send what is due; answers how late each of them is, in milliseconds."""
-    due = line.pop_due(now_ns)
+    due = line.take_due(now_ns)
     for row in due.rows:
         sender.send(row)
+    line.give_back(due.places)
     return ((now_ns - due.release_ns) / 1e6).tolist()
 
 

@@ -53,8 +53,10 @@ class Rig:
         for slot in EVERYBODY.tolist():
             self.departures.assign_link(slot, link, slot)
 
-    def send(self) -> None:
-        self.departures.send_due(EVERYBODY, self.clock.now_ns())
+    def send(self, apart_ns: int = 0) -> None:
+        """A tick of everybody, who were due so far apart, the last one now."""
+        due_ns = self.clock.now_ns() - apart_ns * (SESSIONS - 1 - EVERYBODY.astype(np.int64))
+        self.departures.send_due(EVERYBODY, due_ns, self.clock.now_ns())
 
     def heard(self, count: int) -> list[wire.Colour]:
         """The next datagrams; no more of them wait."""
@@ -86,12 +88,26 @@ def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_so_do_those_
     begun_ns, begun_unix_ns = rig.clock.now_ns(), rig.clock.unix_ns()
     rig.send()
     rig.send()
-    held = rig.departures.line.pop_due(begun_ns + 60 * NS_PER_MS)
+    held = rig.departures.line.take_due(begun_ns + 60 * NS_PER_MS)
     entered_ns = held.release_ns - 50 * NS_PER_MS - begun_ns
     assert entered_ns.tolist() == [PACE_NS * place for place in range(2 * SESSIONS)]
     stamps = held.rows[:, 12:20].copy().view(">i8")[:, 0]
     assert (stamps - begun_unix_ns).tolist() == entered_ns.tolist()
     assert held.sequence.tolist() == [0] * SESSIONS + [1] * SESSIONS
+
+
+def test_datagrams_enter_a_link_as_far_apart_as_they_were_due(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=50))
+    rig.send(apart_ns=20_000)
+    entered_ns = rig.departures.line.take_due(rig.clock.now_ns() + 60 * NS_PER_MS).release_ns - 50 * NS_PER_MS
+    assert (entered_ns - rig.clock.now_ns()).tolist() == [20_000 * place for place in range(SESSIONS)]
+
+
+def test_what_was_due_long_ago_enters_a_link_soon(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=50))
+    rig.send(apart_ns=NS_PER_MS)
+    held = rig.departures.line.take_due(rig.clock.now_ns() + 60 * NS_PER_MS)
+    assert held.slot.tolist() == EVERYBODY.tolist()
 
 
 def test_a_link_lets_go_what_is_due_and_nothing_before_its_time(rig: Rig) -> None:
@@ -105,11 +121,42 @@ def test_a_link_lets_go_what_is_due_and_nothing_before_its_time(rig: Rig) -> Non
     assert [colour.session_id for colour in first + second] == list(range(1, 1 + SESSIONS))
 
 
+def test_whatever_is_added_meanwhile_each_leaves_in_its_time(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=6, jitter_ms=6, seed=3))
+    dice, left, waits = np.random.default_rng(7), 0, []
+    for _ in range(60):
+        if dice.random() < 0.2:
+            rig.send(apart_ns=10_000)
+        began_ns = rig.clock.now_ns()
+        rig.departures.release(rig.clock.advance(dice.choice([0.0001, 0.0005, 0.003])))
+        overdue = rig.departures.line.take_due(rig.clock.now_ns())
+        assert len(overdue) == 0
+        assert rig.departures.next_release_ns > rig.clock.now_ns()
+        waits.append((began_ns, rig.departures.sent - left))
+        left = rig.departures.sent
+    rig.departures.release(rig.clock.advance(1))
+    assert rig.departures.sent == int(rig.table.next_sequence.sum())
+    assert len(rig.departures.line) == 0
+    assert sum(count > 0 for _, count in waits) > 20, "they left in many pieces"
+
+
+def test_what_waits_for_a_session_that_ends_never_leaves_though_it_was_ready(rig: Rig) -> None:
+    rig.impair(Link(delay_ms=5))
+    rig.send(apart_ns=20_000)
+    rig.departures.release(rig.clock.advance_ns(5 * NS_PER_MS))  # the first leaves, and the others are ready
+    assert len(rig.heard(1)) == 1
+    rig.departures.forget(100)
+    rig.table.end(100)
+    rig.departures.release(rig.clock.advance(1))
+    heard = [colour.session_id for colour in rig.heard(SESSIONS - 2)]
+    assert heard == [one for one in range(2, SESSIONS + 1) if one != 101]
+
+
 def test_ticks_that_follow_each_other_too_fast_enter_a_link_in_order_and_not_far_ahead_of_time(rig: Rig) -> None:
     rig.impair(Link(delay_ms=1))
     for _ in range(30):
         rig.send()
-    held = rig.departures.line.pop_due(rig.clock.now_ns() + 12 * NS_PER_MS)
+    held = rig.departures.line.take_due(rig.clock.now_ns() + 12 * NS_PER_MS)
     assert len(held) == 30 * SESSIONS
     assert held.sequence.tolist() == sorted(held.sequence.tolist())
 

@@ -20,7 +20,7 @@ from udprism.core.link import Link
 from udprism.core.link_model import LinkModel
 from udprism.core.palette import NAMES
 from udprism.core.sessions import SessionTable
-from udprism.core.types import NS_PER_S, Cause
+from udprism.core.types import NS_PER_MS, NS_PER_S, Cause
 from udprism.core.witness import Witness
 from udprism.udp.clock import SystemClock
 from udprism.udp.departures import Departures
@@ -329,10 +329,31 @@ def test_each_of_many_clients_that_are_gone_is_known_though_the_error_queue_is_s
             client.send(b"connect v=1")
             server._read(0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # room for two or three errors
-    server.departures.send_due(np.fromiter(server.table.sessions, np.int32), SystemClock().now_ns())
+    everybody = np.fromiter(server.table.sessions, np.int32)
+    server.departures.send_due(everybody, server.table.due_ns[everybody], SystemClock().now_ns())
     told = server.departures.take_unreachable() + [one.address for one in drain_error_queue(sock)]
     server.stop()
     assert set(told) == gone
+
+
+def test_a_server_that_is_behind_with_what_its_link_holds_skips_ticks_and_holds_no_more() -> None:
+    rig = make(rate_hz=1000, start=False)
+    server = rig.server
+    with rig.client() as client:
+        client.send(b"connect v=1")
+        until(lambda: server._read(0) or server.table.sessions)
+        server.put_default_link(Link(delay_ms=20))
+        server._tick(SystemClock().now_ns())
+        assert len(server.departures.line) == 1
+        late_ns = SystemClock().now_ns() + 40 * NS_PER_MS  # 20 of them behind
+        server.departures.release = lambda now_ns: None  # type: ignore[method-assign]  # a kernel that takes no more
+        server._tick(late_ns)
+        assert len(server.departures.line) == 1
+        del server.departures.release
+        server._tick(late_ns)
+        assert int(server.table.next_sequence[0]) == 2
+        assert server.skipped_ticks > 20
+    server.stop()
 
 
 def test_after_it_stood_still_the_server_first_hears_who_renewed_and_then_ends_leases(rig: Rig) -> None:

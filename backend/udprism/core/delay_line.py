@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from udprism.core.types import NEVER_NS, BoolColumn, I32Column, I64Column, Rows
 
 
-@dataclass(frozen=True, slots=True)
 class Due:
-    """Datagrams whose time has come, by release and then by the order in which they were pushed.
+    """Datagrams taken out of the line, by release and then by the order in which they were pushed.
 
-    release_ns: int64[n]. slot: int32[n]. sequence: int64[n]. length: int32[n]. rows: uint8[n, width], a copy as wide as
-    its longest datagram. dropped: bool[n], a marker: nothing to send, only its fate to report.
+    A look at where they lie until their places are given back: a column is copied when it is asked for. All are [n].
     """
 
-    release_ns: I64Column
-    slot: I32Column
-    sequence: I64Column
-    length: I32Column
-    rows: Rows
-    dropped: BoolColumn
+    def __init__(self, line: DelayLine, places: I64Column, release_ns: I64Column) -> None:
+        self.line = line
+        self.places = places
+        """int64[n]: which of the line's rows these are."""
+        self.release_ns = release_ns
+        """int64[n]: when each was to leave."""
 
     def __len__(self) -> int:
-        return len(self.slot)
+        return len(self.places)
+
+    @property
+    def slot(self) -> I32Column:
+        """int32[n]."""
+        return self.line._slot.take(self.places)
+
+    @property
+    def sequence(self) -> I64Column:
+        """int64[n]."""
+        return self.line._sequence.take(self.places)
+
+    @property
+    def length(self) -> I32Column:
+        """int32[n]: bytes of each."""
+        return self.line._length.take(self.places)
+
+    @property
+    def dropped(self) -> BoolColumn:
+        """bool[n]: a marker, nothing to send, only its fate to report."""
+        return self.line._dropped.take(self.places)
+
+    @property
+    def rows(self) -> Rows:
+        """uint8[n, width], a copy as wide as the longest of them."""
+        width = int(self.length.max(initial=0))
+        return self.line.rows[:, :width][self.places]
 
 
 class DelayLine:
@@ -44,13 +66,15 @@ class DelayLine:
         self._sequence = np.zeros(capacity, dtype=np.int64)
         self._length = np.zeros(capacity, dtype=np.int32)
         self._dropped = np.zeros(capacity, dtype=np.bool_)
-        self._rows = np.zeros((capacity, row_bytes), dtype=np.uint8)
+        self.rows = np.zeros((capacity, row_bytes), dtype=np.uint8)
         self._free = np.arange(capacity - 1, -1, -1, dtype=np.int64)
         self._n_free = capacity
         self._top = 0
         self._pushed = 0
+        self._none = np.empty(0, dtype=np.int64)
 
     def __len__(self) -> int:
+        """How many places are taken."""
         return self.capacity - self._n_free
 
     def push(
@@ -80,19 +104,36 @@ class DelayLine:
         self._sequence[places] = sequence[:fits]
         self._length[places] = length[:fits]
         self._dropped[places] = dropped[:fits]
-        self._rows[places, : rows.shape[1]] = rows[:fits]
+        self.rows[places, : rows.shape[1]] = rows[:fits]
         self._top = max(self._top, int(places.max()) + 1)
         self.next_release_ns = min(self.next_release_ns, int(release_ns[:fits].min()))
         return overflow
 
-    def pop_due(self, now_ns: int) -> Due:
-        """Take out all whose release is at or before `now_ns`."""
-        if now_ns < self.next_release_ns:
-            return self._take(np.empty(0, dtype=np.int64))
-        places = np.flatnonzero(self._release_ns[: self._top] <= now_ns)
-        due = self._take(places[np.lexsort((self._order[places], self._release_ns[places]))])
-        self._release(places)
-        return due
+    def take_due(self, until_ns: int, at_most: int | None = None) -> Due:
+        """Take out those whose release is at or before `until_ns`, the first `at_most` of them.
+
+        They keep their places until these are given back.
+        """
+        if until_ns < self.next_release_ns:
+            return Due(self, self._none, self._none)
+        places = np.flatnonzero(self._release_ns[: self._top] <= until_ns)
+        release_ns = self._release_ns[places]
+        first = np.lexsort((self._order[places], release_ns))[:at_most]
+        return self._take(places[first], release_ns[first])
+
+    def put_back(self, places: I64Column, release_ns: I64Column) -> None:
+        """Hold these again, as if they had not been taken out."""
+        self._release_ns[places] = release_ns
+        self.next_release_ns = min(self.next_release_ns, int(release_ns.min(initial=NEVER_NS)))
+
+    def give_back(self, places: I64Column) -> None:
+        """These places, of datagrams that were taken out, are free."""
+        self._free[self._n_free : self._n_free + len(places)] = places[::-1]
+        self._n_free += len(places)
+        if self._n_free == self.capacity:
+            # An empty line starts afresh at its front, so that one burst does not widen the search for ever.
+            self._free[self.capacity - self._top :] = np.arange(self._top - 1, -1, -1)
+            self._top = 0
 
     @property
     def last_release_ns(self) -> int:
@@ -100,34 +141,14 @@ class DelayLine:
         held = self._release_ns[: self._top]
         return int(held[held != NEVER_NS].max(initial=-NEVER_NS))
 
-    def forget(self, slot: int) -> Due:
+    def take_slot(self, slot: int) -> Due:
         """Take out all of this slot's datagrams, due or not, in the order in which they were pushed."""
         held = self._release_ns[: self._top] != NEVER_NS
         places = np.flatnonzero(held & (self._slot[: self._top] == slot))
-        due = self._take(places[np.argsort(self._order[places])])
-        self._release(places)
-        return due
+        places = places[np.argsort(self._order[places])]
+        return self._take(places, self._release_ns[places])
 
-    def _take(self, places: I64Column) -> Due:
-        length = self._length[places]
-        width = int(length.max()) if len(length) else 0
-        return Due(
-            self._release_ns[places],
-            self._slot[places],
-            self._sequence[places],
-            length,
-            self._rows[:, :width][places],
-            self._dropped[places],
-        )
-
-    def _release(self, places: I64Column) -> None:
+    def _take(self, places: I64Column, release_ns: I64Column) -> Due:
         self._release_ns[places] = NEVER_NS
-        self._free[self._n_free : self._n_free + len(places)] = places[::-1]
-        self._n_free += len(places)
-        if self._n_free == self.capacity:
-            # An empty line starts afresh at its front, so that one burst does not widen the search for ever.
-            self._free[self.capacity - self._top :] = np.arange(self._top - 1, -1, -1)
-            self._top = 0
-            self.next_release_ns = NEVER_NS
-        else:
-            self.next_release_ns = int(self._release_ns[: self._top].min())
+        self.next_release_ns = int(self._release_ns[: self._top].min(initial=NEVER_NS))
+        return Due(self, places, release_ns)

@@ -32,7 +32,8 @@ _NO_TRANSIT = np.iinfo(np.int64).min
 _NO_LEAST = np.iinfo(np.int64).max
 _ONE = np.uint32(1)  # of the histogram's own type: adding another one is fifteen times slower
 _BUFFER_ROWS = 8192
-_REFRESHED_AT_ONCE = 2048
+_REFRESHED_AT_ONCE = 256
+"""So many clients' histograms fit into the processor's cache."""
 _SHOWN = {"min": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
@@ -162,7 +163,7 @@ class Delays:
         self._transit_ns[clients] = transit_ns[ends]
 
     def refresh(self, high: int) -> None:
-        """Bring medians of slots below `high` up to date where they have changed, 2,048 at most, in turn."""
+        """Bring medians of slots below `high` up to date where they have changed, 256 at most, in turn."""
         self.settle()
         stale = np.flatnonzero(self._stale[:high])
         if len(stale) > _REFRESHED_AT_ONCE:

@@ -29,10 +29,16 @@ def philox(key: U64Column, counter_low: U64Column, counter_high: U64Column) -> U
     """
     even = np.stack((counter_low & _LOW, counter_high & _LOW))
     odd = np.stack((counter_low >> _HALF, counter_high >> _HALF))
+    if len(key) and (key == key[0]).all():
+        key = key[:1]  # one for all: nearly always
     round_key = np.stack((key & _LOW, key >> _HALF))
+    product = np.empty_like(even)
     for _ in range(ROUNDS):
-        product = even * _MULTIPLIERS
-        even = (product >> _HALF)[::-1] ^ odd ^ round_key
-        odd = (product & _LOW)[::-1]
+        np.multiply(even, _MULTIPLIERS, out=product)
+        np.right_shift(product, _HALF, out=even)
+        np.bitwise_xor(even[::-1], odd, out=odd)
+        np.bitwise_xor(odd, round_key, out=odd)
+        np.bitwise_and(product[::-1], _LOW, out=even)
+        even, odd = odd, even
         round_key = (round_key + _WEYL) & _LOW
     return np.stack((even[0], odd[0], even[1], odd[1]))

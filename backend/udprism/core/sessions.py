@@ -88,6 +88,8 @@ class SessionTable:
         self.shape = np.zeros(max_sessions, np.int32)
         self.period_ns = np.zeros(max_sessions, np.int64)
         self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
+        self._next_due_ns: int | None = NEVER_NS
+        """The least of them; None where it is to be found anew."""
         self.lease_deadline_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self.last_sent_ns = np.zeros(max_sessions, np.int64)
         self.last_rgb = np.zeros((max_sessions, 3), np.uint8)
@@ -104,6 +106,7 @@ class SessionTable:
         Of the newest `max_sessions` that have ended."""
         self.remote = 0
         self.shapes: list[Shape] = []
+        self.socket_of_shape = np.zeros(0, np.int64)
         self._shape_number: dict[Shape, int] = {}
         self._sessions_of_host: dict[str, int] = {}
         self._free: list[int] = []
@@ -153,6 +156,7 @@ class SessionTable:
         if period_ns != self.period_ns[slot]:
             self.period_ns[slot] = period_ns
             self.due_ns[slot] = _first_due_ns(slot, now_ns, min(period_ns, _FIRST_WITHIN_NS))
+            self._next_due_ns = None
         self.heard(slot, now_ns)
         return slot, started
 
@@ -203,6 +207,7 @@ class SessionTable:
         if number is None:
             number = self._shape_number[shape] = len(self.shapes)
             self.shapes.append(shape)
+            self.socket_of_shape = np.append(self.socket_of_shape, shape.socket_index)
         return number
 
     def end(self, slot: int) -> Session:
@@ -222,6 +227,7 @@ class SessionTable:
         self.ended[int(self.session_id[slot])] = int(self.next_sequence[slot])  # before its id is gone: others read it
         self.session_id[slot] = 0
         self.due_ns[slot] = NEVER_NS
+        self._next_due_ns = None
         self.lease_deadline_ns[slot] = NEVER_NS
         heapq.heappush(self._free, slot)
         return session
@@ -253,18 +259,20 @@ class SessionTable:
         """Slots whose next datagram is due, ascending: int32[n]."""
         return np.flatnonzero(self.due_ns[: self.high] <= now_ns).astype(np.int32)
 
-    def advance(self, slot: I32Column, now_ns: int) -> tuple[int, int]:
+    def advance(self, slot: I32Column, now_ns: int) -> tuple[I64Column, int, int]:
         """Set the next due instants; a missed tick is skipped, never made up.
 
-        Answers (largest lag in ns, ticks skipped).
+        Answers (when the last tick of each was due: int64[n], largest lag in ns, ticks skipped).
         """
         due_ns = self.due_ns[slot]
         period_ns = self.period_ns[slot]
         lag_ns = now_ns - due_ns
         worst_ns = int(lag_ns.max(initial=0))
         missed = lag_ns // period_ns
-        self.due_ns[slot] = due_ns + (missed + 1) * period_ns
-        return worst_ns, int(missed.sum())
+        due_ns += missed * period_ns
+        self.due_ns[slot] = due_ns + period_ns
+        self._next_due_ns = None
+        return due_ns, worst_ns, int(missed.sum())
 
     def issue(self, slot: I32Column, now_ns: int) -> I64Column:
         """Take the next sequence number of each slot (each at most once in `slot`): int64[n], not wrapped."""
@@ -275,7 +283,9 @@ class SessionTable:
 
     def next_due_ns(self) -> int:
         """The earliest instant at which somebody is due."""
-        return int(self.due_ns[: self.high].min(initial=NEVER_NS))
+        if self._next_due_ns is None:
+            self._next_due_ns = int(self.due_ns[: self.high].min(initial=NEVER_NS))
+        return self._next_due_ns
 
     def expired(self, now_ns: int) -> I32Column:
         """Slots whose lease has ended."""

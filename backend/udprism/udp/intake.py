@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,13 +25,15 @@ from udprism.core.types import (
     U8Column,
     U32Column,
 )
-from udprism.core.witness import CORRUPT, Witness
+from udprism.core.witness import CORRUPT, FateReport, Witness
 from udprism.errors import WireError
 from udprism.udp.asking import Asking
 
 _SESSION_CHANGES_WITHIN_NS = NS_PER_S
-_MOST_CORRUPT_WAITING = 256
-"""Batches of reports of damaged datagrams that wait for these to arrive."""
+_MOST_CORRUPT_WAITING = 65_536
+"""Reports of damaged datagrams that wait for these to arrive; the oldest are forgotten."""
+_LOST_TOGETHER = 128
+"""Reports of losses that are taken without giving way."""
 _LONGEST_RTT_NS = 60 * NS_PER_S
 """An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""
 
@@ -47,6 +50,7 @@ class Intake:
         clock: Clock,
         rng: np.random.Generator,
         witness: Witness | None,
+        give_way: Callable[[], None],
     ) -> None:
         self.table, self.ledger, self.history, _, self.latest = columns
         self.taps = taps
@@ -56,7 +60,9 @@ class Intake:
         self._clock = clock
         self._rng = rng
         self._witness = witness
-        self._corrupt_later: list[tuple[I32Column, I64Column]] = []
+        self._give_way = give_way
+        self._corrupt_slot: I32Column = np.zeros(0, np.int32)
+        self._corrupt_sequence: I64Column = np.zeros(0, np.int64)
         self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
         self._session_changed_ns = np.zeros(self.table.max_clients, np.int64)
         self.ledger.ask_sender = self._issued_to
@@ -88,7 +94,9 @@ class Intake:
 
     def _account(self, slot: I32Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
         """Rows of measured streams, each of its client's own session."""
+        self._give_way()
         outcome = self.ledger.update(slot, decoded.sequence, decoded.sent_at_unix_ns, arrivals.received_unix_ns, now_ns)
+        self._give_way()
         self.history.record(
             slot,
             outcome.extended,
@@ -98,6 +106,7 @@ class Intake:
             decoded.rgb,
             outcome.flags,
         )
+        self._give_way()
         self._show(slot, arrivals, decoded.rgb, outcome.flags, now_ns)
         if self.taps.any:
             self.taps.feed(slot, outcome.extended, outcome.flags, decoded, arrivals, self.ledger.shared_clock)
@@ -283,17 +292,16 @@ class Intake:
             self.ledger.set_sent(slots[still], issued[still])
             for slot in slots[~still].tolist():
                 self._hear_end(slot, witness)
-        corrupt, self._corrupt_later = self._corrupt_later, []
-        for report in reports:
+        if reports:
+            report = FateReport(*(np.concatenate(column) for column in zip(*reports, strict=True)))
             slot = self._client_of_server_slot[report.session_slot]
             known = (slot >= 0) & (table.session_id[slot] == report.session_id)
             slot, sequence, cause = slot[known], report.sequence[known], report.cause[known]
             damaged = cause == CORRUPT
-            corrupt.append((slot[damaged], sequence[damaged]))
-            lost = ~damaged
-            if lost.any():
-                self._lose(slot[lost], sequence[lost], cause[lost])
-        self._mark_corrupt(corrupt)
+            self._corrupt_slot = np.concatenate((self._corrupt_slot, slot[damaged]))
+            self._corrupt_sequence = np.concatenate((self._corrupt_sequence, sequence[damaged]))
+            self._lose(slot[~damaged], sequence[~damaged], cause[~damaged])
+        self._mark_corrupt()
 
     def _issued_to(self, slot: int) -> int:
         """How many numbers our own server has used for this client's session by now."""
@@ -334,12 +342,15 @@ class Intake:
             self._begin_sessions(np.array(found, np.int32), self._clock.now_ns())
 
     def _lose(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> None:
-        self.history.mark_lost(*self.ledger.report_unsent(slot, sequence, cause))
+        for start in range(0, len(slot), _LOST_TOGETHER):
+            some = slice(start, start + _LOST_TOGETHER)
+            self.history.mark_lost(*self.ledger.report_unsent(slot[some], sequence[some], cause[some]))
+            self._give_way()
 
-    def _mark_corrupt(self, reports: list[tuple[I32Column, I64Column]]) -> None:
-        for slot, sequence in reports[-_MOST_CORRUPT_WAITING:]:
-            if len(slot):
-                later = self.ledger.report_corrupt(slot, sequence)
-                self.history.mark_corrupt(slot[~later], sequence[~later])
-                if later.any():
-                    self._corrupt_later.append((slot[later], sequence[later]))
+    def _mark_corrupt(self) -> None:
+        slot, sequence = self._corrupt_slot, self._corrupt_sequence
+        if len(slot):
+            later = self.ledger.report_corrupt(slot, sequence)
+            self.history.mark_corrupt(slot[~later], sequence[~later])
+            self._corrupt_slot = slot[later][-_MOST_CORRUPT_WAITING:]
+            self._corrupt_sequence = sequence[later][-_MOST_CORRUPT_WAITING:]

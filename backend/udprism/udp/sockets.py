@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udprism.core.types import Address, I32Column, Rows
+from udprism.core.types import Address, I32Column, I64Column, Rows
 from udprism.errors import BindError
 
 LINUX = sys.platform == "linux"
@@ -203,21 +203,29 @@ class BatchSender:
         self._messages["iov_length"] = 1
         self._messages["name_length"] = _ENCODED_NAME_BYTES[socket.AddressFamily(sock.family)]
         self._messages_at = self._messages.ctypes.data
-        self._row_number = np.arange(max_batch, dtype=np.uint64)
+        self._row_numbers = np.arange(max_batch)
+        self._base, self._length, self._name = self._iov["base"], self._iov["length"], self._messages["name"]
 
     @property
     def sends_batches(self) -> bool:
         """True where one system call carries many datagrams."""
         return self._sendmmsg is not None
 
-    def prepare(self, rows: Rows, length: I32Column, addresses: Rows, slot: I32Column) -> None:
-        """Point at n ≤ max_batch rows (uint8[n, width], C order) and their addresses (uint8[capacity, 28])."""
+    def prepare(
+        self, rows: Rows, length: I32Column, addresses: Rows, slot: I32Column, which: I64Column | None = None
+    ) -> None:
+        """Point at n ≤ max_batch datagrams and their addresses.
+
+        rows: uint8[≥ n, width], of which `which`, int64[n], tells those to send (None: the first n); they stay where
+        they are until they are sent. length: int32[n]. addresses: uint8[capacity, 28], by `slot`, int32[n].
+        """
         count = len(slot)
-        self._kept = rows, length, addresses, slot  # memory that the kernel reads must stay alive
+        which = self._row_numbers[:count] if which is None else which
+        self._kept = rows, which, length, addresses, slot  # memory that the kernel reads must stay alive
         if self._sendmmsg is not None:
-            self._iov["base"][:count] = self._row_number[:count] * rows.strides[0] + rows.ctypes.data
-            self._iov["length"][:count] = length
-            self._messages["name"][:count] = slot.astype(np.uint64) * SOCKADDR_BYTES + addresses.ctypes.data
+            self._base[:count] = which * rows.strides[0] + rows.ctypes.data
+            self._length[:count] = length
+            self._name[:count] = slot.astype(np.int64) * SOCKADDR_BYTES + addresses.ctypes.data
 
     def send(self, start: int, stop: int) -> tuple[int, int]:
         """Send prepared rows [start, stop); answers (how many left, errno of the first that did not, or 0)."""
@@ -229,11 +237,11 @@ class BatchSender:
         return sent, 0
 
     def _send_singly(self, start: int, stop: int) -> tuple[int, int]:
-        rows, length, addresses, slot = self._kept
+        rows, which, length, addresses, slot = self._kept
         family = socket.AddressFamily(self.sock.family)
         for i in range(start, stop):
             try:
-                self.sock.sendto(rows[i, : length[i]].tobytes(), address_of_row(addresses[slot[i]], family))
+                self.sock.sendto(rows[which[i], : length[i]].tobytes(), address_of_row(addresses[slot[i]], family))
             except OSError as error:
                 return i - start, error.errno or errno.EIO
         return stop - start, 0

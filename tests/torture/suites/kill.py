@@ -92,6 +92,7 @@ class _Changes(threading.Thread):
 def run(scale: float, rng: Random) -> Figure:
     """One directory, one program after the other."""
     kills, definitions = max(3, round(KILLS * scale)), round(DEFINITIONS * scale)
+    room = {"UDPRISM_MAX_CLIENTS": str(definitions + 5 * kills)}  # more are added than removed, as chance has it
     model: Model = {}
     ready_s: list[float] = []
     own_s: list[float] = []
@@ -100,7 +101,7 @@ def run(scale: float, rng: Random) -> Figure:
     with TemporaryDirectory() as directory:
         for number in range(kills + 1):
             began_s = monotonic()
-            with program.serving(Path(directory), "--clients", "0", "--rate-hz", "1") as served:
+            with program.serving(Path(directory), "--clients", "0", "--rate-hz", "1", **room) as served:
                 wait_until(lambda: bool(is_ready(served)))
                 ready_s.append(monotonic() - began_s)
                 own_s.append(cpu_s(served.process.pid))
