@@ -147,9 +147,13 @@ export class Drawer {
     setIcon(within(this.#pause, "svg", SVGElement), paused ? "play" : "paused");
     setText(within(this.#remove, "span", HTMLElement), "Remove");
     const entry = this.#world.byId.get(id);
-    this.#inspector.tick(entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "");
+    const way = entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "";
+    this.#inspector.tick(way);
     if (!client) {
-      if (!gone) setText(this.#title, entry?.name ?? id);
+      if (gone) return;
+      setText(this.#title, entry?.name ?? id);
+      setText(this.#way, way);
+      if (entry) this.#code.show(entry.target, null);
       return;
     }
     setText(this.#title, client.name ?? client.id);
@@ -167,6 +171,8 @@ export class Drawer {
     if (!session) {
       setText(this.#title, id);
       setText(this.#way, "");
+      within(this.#facts, "dl", HTMLElement).replaceChildren();
+      setText(this.#answers, "");
       return;
     }
     setText(this.#title, session.name ?? session.address);

@@ -78,11 +78,12 @@ PRESS = """ids => {
   const press = (id) => (document.getElementById(id) ?? [...document.querySelectorAll(".lane-name button")]
     .find((button) => button.textContent.includes(id))).click();
   ids.forEach(press);
+  return document.getElementById("drawer-way").textContent;
 }"""
 
 
 def test_a_button_pressed_before_anything_is_known_of_its_client_does_what_it_says(
-    page: Page, visitors: list[str]
+    page: Page, visitors: list[str], product: Program
 ) -> None:
     page.evaluate(PRESS, [visitors[0], "drawer-pause"])  # in one go: no message of the feed comes between
     expect(page.locator("#drawer-pause")).to_have_text("Resume client", timeout=SOON_MS)
@@ -91,7 +92,9 @@ def test_a_button_pressed_before_anything_is_known_of_its_client_does_what_it_sa
     expect(page.locator(".lane", has_text=visitors[1])).to_have_attribute("data-state", "paused", timeout=SOON_MS)
     page.evaluate(PRESS, [visitors[0], "drawer-pause"])
     expect(page.locator(".lane", has_text=visitors[0])).to_have_attribute("data-state", "live", timeout=SOON_MS)
-    page.evaluate(PRESS, [visitors[2], "drawer-change"])
+    way = page.evaluate(PRESS, [visitors[2], "drawer-change"])
+    [third] = product.get(f"/api/clients?query={visitors[2].replace(' ', '%20')}")["clients"]
+    assert third["local_address"] in way, "it is not the address of the one before"
     expect(page.locator("#change [name=name]")).to_have_value(visitors[2])
 
 
