@@ -156,7 +156,7 @@ def test_refresh_comes_round_to_every_client() -> None:
     while np.isnan(delays.p50_ns).any():
         delays.refresh(count)
         rounds += 1
-        assert rounds <= count // 256 + 1
+        assert rounds <= count // 128 + 1
     assert delays.p50_ns == pytest.approx(NS_PER_MS)
     delays.append(np.array([4_321]), np.array([3 * NS_PER_MS]), ONCE[:1])
     delays.append(np.array([4_321]), np.array([3 * NS_PER_MS]), ONCE[:1])

@@ -32,7 +32,7 @@ _NO_TRANSIT = np.iinfo(np.int64).min
 _NO_LEAST = np.iinfo(np.int64).max
 _ONE = np.uint32(1)  # of the histogram's own type: adding another one is fifteen times slower
 _BUFFER_ROWS = 8192
-_REFRESHED_AT_ONCE = 256
+_REFRESHED_AT_ONCE = 128
 """So many clients' histograms fit into the processor's cache."""
 _SHOWN = {"min": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
@@ -162,8 +162,11 @@ class Delays:
         self.jitter_ns[clients] = _KEPT**lengths * self.jitter_ns[clients] + sums_ns
         self._transit_ns[clients] = transit_ns[ends]
 
-    def refresh(self, high: int) -> None:
-        """Bring medians of slots below `high` up to date where they have changed, 256 at most, in turn."""
+    def refresh(self, high: int) -> bool:
+        """Bring medians of slots below `high` up to date where they have changed, 128 at most, in turn.
+
+        Answers whether there may be more.
+        """
         self.settle()
         stale = np.flatnonzero(self._stale[:high])
         if len(stale) > _REFRESHED_AT_ONCE:
@@ -172,6 +175,7 @@ class Delays:
             self._next_refreshed = int(stale[-1]) + 1
         self.p50_ns[stale] = self.percentiles(stale, (0.5,))[:, 0]
         self._stale[stale] = False
+        return len(stale) == _REFRESHED_AT_ONCE
 
     def percentiles(self, slots: I32Column | I64Column, ratios: Sequence[float]) -> npt.NDArray[np.float64]:
         """float64[k, len(ratios)], ns; NaN where nothing was measured. 0 and 1 are the exact extremes."""

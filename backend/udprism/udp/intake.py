@@ -32,7 +32,7 @@ from udprism.udp.asking import Asking
 _SESSION_CHANGES_WITHIN_NS = NS_PER_S
 _MOST_CORRUPT_WAITING = 65_536
 """Reports of damaged datagrams that wait for these to arrive; the oldest are forgotten."""
-_LOST_TOGETHER = 128
+_LOST_TOGETHER = 32
 """Reports of losses that are taken without giving way."""
 _LONGEST_RTT_NS = 60 * NS_PER_S
 """An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 _SWEEP_NS = 250 * NS_PER_MS
 _EARLY_NS = 40 * NS_PER_MS
 """A sweep rides on a wake that comes so much too early: few slow streams are due at the same quarters of a second."""
-_REFRESHES = 8
+_REFRESHES = 16
 """How many parts of the medians are brought up to date in a sweep."""
 _GIVE_WAY_S = 50e-6
 _MAX_TIMERS_A_TURN = 512
@@ -188,10 +188,11 @@ class ClientPool:
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
         self._give_way()
-        self.rates.sample(now_ns, self.ledger, self.table.high)
+        self.rates.sample(now_ns, self.ledger, self.table.high, self._give_way)
         for _ in range(_REFRESHES):
             self._give_way()
-            self.ledger.delays.refresh(self.table.high)
+            if not self.ledger.delays.refresh(self.table.high):
+                break
 
     def _give_way(self) -> None:
         """Sleep for a moment where the server's thread wants to run and its link holds something back.
