@@ -44,7 +44,7 @@ class Rig:
             self.table,
             Witness(self.table.session_id, self.table.next_sequence, {}, {}, {}, 100),
             LinkModel(SESSIONS),
-            DelayLine(10_000, wire.MAX_DATAGRAM_BYTES),
+            DelayLine(50_000, wire.MAX_DATAGRAM_BYTES),
             self.clock,
             np.random.default_rng(1),
         )
@@ -83,17 +83,15 @@ def rig() -> Iterator[Rig]:
     made.receiver.close()
 
 
-def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_so_do_those_of_the_next(rig: Rig) -> None:
+def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_say_so(rig: Rig) -> None:
     rig.impair(Link(delay_ms=50))
     begun_ns, begun_unix_ns = rig.clock.now_ns(), rig.clock.unix_ns()
     rig.send()
-    rig.send()
     held = rig.departures.line.take_due(begun_ns + 60 * NS_PER_MS)
     entered_ns = held.release_ns - 50 * NS_PER_MS - begun_ns
-    assert entered_ns.tolist() == [PACE_NS * place for place in range(2 * SESSIONS)]
+    assert entered_ns.tolist() == [PACE_NS * place for place in range(SESSIONS)]
     stamps = held.rows[:, 12:20].copy().view(">i8")[:, 0]
     assert (stamps - begun_unix_ns).tolist() == entered_ns.tolist()
-    assert held.sequence.tolist() == [0] * SESSIONS + [1] * SESSIONS
 
 
 def test_datagrams_enter_a_link_as_far_apart_as_they_were_due(rig: Rig) -> None:
@@ -106,7 +104,7 @@ def test_datagrams_enter_a_link_as_far_apart_as_they_were_due(rig: Rig) -> None:
 def test_what_was_due_long_ago_enters_a_link_soon(rig: Rig) -> None:
     rig.impair(Link(delay_ms=50))
     rig.send(apart_ns=NS_PER_MS)
-    held = rig.departures.line.take_due(rig.clock.now_ns() + 60 * NS_PER_MS)
+    held = rig.departures.line.take_due(rig.clock.now_ns() + 110 * NS_PER_MS)
     assert held.slot.tolist() == EVERYBODY.tolist()
 
 
@@ -152,13 +150,23 @@ def test_what_waits_for_a_session_that_ends_never_leaves_though_it_was_ready(rig
     assert heard == [one for one in range(2, SESSIONS + 1) if one != 101]
 
 
-def test_ticks_that_follow_each_other_too_fast_enter_a_link_in_order_and_not_far_ahead_of_time(rig: Rig) -> None:
-    rig.impair(Link(delay_ms=1))
-    for _ in range(30):
-        rig.send()
-    held = rig.departures.line.take_due(rig.clock.now_ns() + 12 * NS_PER_MS)
-    assert len(held) == 30 * SESSIONS
-    assert held.sequence.tolist() == sorted(held.sequence.tolist())
+def test_whatever_the_ticks_nobody_overtakes_himself_and_a_shift_grows_short_again(rig: Rig) -> None:
+    """Streams of 1,000 Hz, whose every tick is late by something else."""
+    rig.impair(Link(delay_ms=2000))
+    dice, began_ns = np.random.default_rng(5), rig.clock.now_ns()
+    due_ns = began_ns + 5_000 * EVERYBODY.astype(np.int64)
+    for turn in range(150):
+        late_ns = int(dice.integers(0, 8 * NS_PER_MS)) if turn < 20 else 0
+        now_ns = max(rig.clock.now_ns(), int(due_ns.max()) + late_ns)
+        rig.clock.advance_ns(now_ns - rig.clock.now_ns())
+        due_ns += (now_ns - due_ns) // NS_PER_MS * NS_PER_MS
+        rig.departures.send_due(EVERYBODY, due_ns, now_ns)
+        due_ns += NS_PER_MS
+    held = rig.departures.line.take_due(now_ns + 2100 * NS_PER_MS)
+    for slot in range(SESSIONS):
+        assert held.sequence[held.slot == slot].tolist() == list(range(150)), slot
+    last_ns = held.release_ns[-SESSIONS:] - 2000 * NS_PER_MS
+    assert int(last_ns.max()) <= now_ns + 2 * NS_PER_MS
 
 
 def test_without_a_delay_a_link_holds_nobody_up(rig: Rig) -> None:

@@ -53,7 +53,7 @@ class Witness:
         self.next_release_ns = NEVER_NS
         """All that the link model held back until then has left; in the past where the sender is behind."""
         self.wanted_ns = NEVER_NS
-        """When the server's thread wants to run again, while its link model holds something back."""
+        """From when on the server's thread wants to run, while its link model holds something back."""
         self.forgotten = 0
         """Reports thrown away because nobody took them; their losses show as unexplained."""
         self._reports: deque[FateReport] = deque(maxlen=max_reports)

@@ -40,7 +40,8 @@ not show up as delay."""
 PACE_NS = 3_000
 """How far apart datagrams enter the link at least: what one takes to be sent. Those that enter at once are due at once
 when their delay is over, and the last one would be late by what the sending of the others takes."""
-_MOST_AHEAD_NS = 8 * NS_PER_MS
+_MOST_SHIFT_NS = 50 * NS_PER_MS
+"""What was due longer ago, on a machine with too much to do, enters a link within that time."""
 _TOGETHER_NS = 4 * NS_PER_MS
 _TRIES = 3
 
@@ -103,7 +104,7 @@ class Departures:
         self._rng = rng
         self._scratch = np.zeros(MAX_BATCH * wire.MAX_DATAGRAM_BYTES, np.uint8)
         self._unreachable: list[Address] = []
-        self._entered_ns = 0
+        self._shift_ns = self._shifted_ns = 0
         self._leaving: list[_Leaving] = []
 
     @property
@@ -223,21 +224,22 @@ class Departures:
         return _Batch(slot, sequence, np.full(count, width, np.int32), rows)
 
     def _enter(self, due_ns: I64Column, now_ns: int) -> I64Column:
-        """When a tick's datagrams enter the link, int64[n]: as far apart as they were due, and after the last tick's.
+        """When a tick's datagrams enter the link, int64[n]: as far apart as they were due, 3 µs at least.
 
-        A tick gathers what was due within some milliseconds. What leaves a link has to leave in its time, not in lumps.
+        A tick gathers what was due within some milliseconds; what leaves a link has to leave in its time, not in lumps.
+        So each enters by a shift after it was due, which is as long as the latest tick was late with its first, and
+        grows shorter by a tenth of the time: no datagram overtakes the one before it.
         """
-        order = np.argsort(due_ns)
-        first_ns = max(now_ns, self._entered_ns)
-        after_ns = due_ns[order] - due_ns[order[0]]
+        order = np.argsort(due_ns, kind="stable")
         paced_ns = PACE_NS * np.arange(len(due_ns))
-        after_ns = np.maximum.accumulate(after_ns - paced_ns) + paced_ns
-        most_ns = max(0, now_ns + _MOST_AHEAD_NS - first_ns)
-        if after_ns[-1] > most_ns:
-            after_ns = after_ns * most_ns // after_ns[-1]
+        after_ns = np.maximum.accumulate(due_ns[order] - due_ns[order[0]] - paced_ns) + paced_ns
+        if after_ns[-1] > _MOST_SHIFT_NS:
+            after_ns = after_ns * _MOST_SHIFT_NS // after_ns[-1]
+        late_ns = now_ns - int(due_ns[order[0]])
+        shift_ns = max(late_ns, self._shift_ns - (now_ns - self._shifted_ns) // 10)
+        self._shift_ns, self._shifted_ns = min(shift_ns, _MOST_SHIFT_NS), now_ns
         enters_ns = np.empty(len(due_ns), np.int64)
-        enters_ns[order] = first_ns + after_ns
-        self._entered_ns = first_ns + int(after_ns[-1]) + PACE_NS
+        enters_ns[order] = now_ns + (shift_ns - late_ns) + after_ns
         return enters_ns
 
     def _impair(self, batch: _Batch, enters_ns: I64Column, *, stamp: bool) -> _Batch:
@@ -313,7 +315,8 @@ class Departures:
             else:
                 wire.stamp(unstamped[start:stop], self._clock.unix_ns())
             left, error = sender.send(start, stop)
-            self._witness.wanted_ns = NEVER_NS
+            if unstamped is None:
+                self._witness.wanted_ns = 0
             start += left
             if left:
                 tries = 0

@@ -180,9 +180,10 @@ class ColourServer:
             self.thread.beat()
             now_ns = self._clock.now_ns()
             wake_ns = self._next_wake_ns(now_ns)
-            self.witness.wanted_ns = NEVER_NS if self.departures.next_release_ns == NEVER_NS else wake_ns
+            holds = self.departures.next_release_ns != NEVER_NS
+            self.witness.wanted_ns = wake_ns if holds else NEVER_NS
             ready = self._selector.select(max(0, wake_ns - now_ns) / NS_PER_S)
-            self.witness.wanted_ns = NEVER_NS
+            self.witness.wanted_ns = 0 if holds else NEVER_NS
             for key, _ in ready:
                 if key.data is None:
                     self._empty_wake_pipe()
