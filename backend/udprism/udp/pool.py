@@ -172,7 +172,9 @@ class ClientPool:
             due = self.table.due(now_ns)[:_MAX_TIMERS_A_TURN]
             if len(due):
                 self.asking.on_timers(due, now_ns)
-            if now_ns >= self._next_sweep_ns - _EARLY_NS:
+            # What is said of silence and of losses needs a poll that left nothing: a sweep waits for one, not for ever.
+            patience_ns = _SWEEP_NS if self.receiver.behind else -_EARLY_NS
+            if now_ns >= self._next_sweep_ns + patience_ns:
                 self._sweep(now_ns)
                 self._next_sweep_ns = ((now_ns + _EARLY_NS) // _SWEEP_NS + 1) * _SWEEP_NS + _EARLY_NS // 2
         for slot in list(self.asking.sockets):  # a copy: a thread that hung may wake up now, in the midst of a removal
