@@ -39,6 +39,7 @@ _REFRESHES = 16
 """How many parts of the medians are brought up to date in a sweep."""
 _GIVE_WAY_S = 50e-6
 _MOST_GIVEN_WAY = 8
+"""Moments that the pool sleeps at most, one after the other: a server that is always busy must not stop it."""
 _MAX_TIMERS_A_TURN = 512
 """Clients that say something before what has arrived gets its turn, and the heart beats."""
 
