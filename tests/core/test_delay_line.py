@@ -29,7 +29,7 @@ def leave(line: DelayLine, until_ns: int) -> list[int]:
     """Numbers of those that are due, whose places are free afterwards."""
     due = line.take_due(until_ns)
     numbers: list[int] = due.sequence.tolist()
-    line.give_back(due.places)
+    line.give_back(due)
     return numbers
 
 
@@ -69,7 +69,7 @@ def test_what_came_out_keeps_its_place_until_that_is_given_back() -> None:
     due = line.take_due(1)
     assert push(line, [2], first=6) == [True]
     assert due.rows[0, 0] == 5
-    line.give_back(due.places)
+    line.give_back(due)
     assert push(line, [2], first=7) == [False]
     assert due.rows[0, 0] == 7
 
@@ -80,7 +80,7 @@ def test_what_is_put_back_leaves_as_if_it_had_never_been_out() -> None:
     due = line.take_due(100, 2)
     assert due.sequence.tolist() == [0, 1]
     assert line.next_release_ns == 30
-    line.put_back(due.places, due.release_ns)
+    line.put_back(due)
     assert line.next_release_ns == 20
     assert leave(line, 100) == [0, 1, 2]
 
@@ -191,12 +191,12 @@ def test_the_line_does_what_a_heap_does(capacity: int, moves: list[tuple[str, ob
             due = line.take_due(now_ns, at_most)
             assert due.rows.view(np.uint32).ravel().tolist() == due.sequence.tolist() or not len(due)
             assert triples(due)[:left] == plain.pop_due(now_ns, min(at_most, left))
-            line.give_back(due.places[:left])
-            line.put_back(due.places[left:], due.release_ns[left:])
+            line.give_back(due.part(slice(left)))
+            line.put_back(due.part(slice(left, None)))
         else:
             assert isinstance(what, int)
             gone = line.take_slot(what)
             assert triples(gone) == plain.forget(what)
-            line.give_back(gone.places)
+            line.give_back(gone)
         assert len(line) == len(plain.held)
         assert line.next_release_ns == (plain.held[0][0] if plain.held else NEVER_NS)

@@ -118,7 +118,7 @@ class LossyPath:
                 self._lose(slot, number, Cause.LINK)
             else:
                 self._depart(slot, number, due.rows[place, : due.length[place]].tobytes())
-        self.line.give_back(due.places)
+        self.line.give_back(due)
 
     def _lose(self, slot: int, number: int, cause: Cause) -> None:
         if self.truth.get((slot, number)) in (None, Cause.RECEIVER_KERNEL):

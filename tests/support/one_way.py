@@ -126,7 +126,7 @@ def _release(line: DelayLine, now_ns: int, sender: socket.socket) -> list[float]
     due = line.take_due(now_ns)
     for row in due.rows:
         sender.send(row)
-    line.give_back(due.places)
+    line.give_back(due)
     return ((now_ns - due.release_ns) / 1e6).tolist()
 
 

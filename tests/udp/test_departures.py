@@ -2,88 +2,26 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from support.clock import FakeClock
-from udprism.core import wire
-from udprism.core.commands import Connect
-from udprism.core.delay_line import DelayLine
+from support.way_out import EVERYBODY, SESSIONS, WayOut
 from udprism.core.link import Link
-from udprism.core.link_model import LinkModel
-from udprism.core.sessions import Grant, SessionTable
-from udprism.core.types import NS_PER_MS, I32Column
-from udprism.core.witness import Witness
-from udprism.udp.departures import PACE_NS, Departures
-from udprism.udp.sockets import sockaddr_row
-
-SESSIONS = 200
-EVERYBODY: I32Column = np.arange(SESSIONS, dtype=np.int32)
-
-
-class Rig:
-    """So many measured sessions, all of which lead to one socket."""
-
-    def __init__(self) -> None:
-        self.clock = FakeClock()
-        self.sender, self.receiver = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-        self.receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        self.receiver.bind(("127.0.0.1", 0))
-        self.receiver.settimeout(5)
-        ids = iter(range(1, 1 + SESSIONS))
-        self.table = SessionTable(SESSIONS, 10, 4, lambda: next(ids))
-        row = sockaddr_row(self.receiver.getsockname(), socket.AF_INET)
-        for port in range(SESSIONS):
-            address, grant = ("127.0.0.1", 1024 + port), Grant("loopback", None, None)
-            self.table.connect(address, row, 0, Connect(measured=True), grant, 0, 0)
-        self.departures = Departures(
-            [self.sender],
-            self.table,
-            Witness(self.table.session_id, self.table.next_sequence, {}, {}, {}, 100),
-            LinkModel(SESSIONS),
-            DelayLine(50_000, wire.MAX_DATAGRAM_BYTES),
-            self.clock,
-            np.random.default_rng(1),
-        )
-
-    def impair(self, link: Link) -> None:
-        for slot in EVERYBODY.tolist():
-            self.departures.assign_link(slot, link, slot)
-
-    def send(self, apart_ns: int = 0) -> None:
-        """A tick of everybody, who were due so far apart, the last one now."""
-        due_ns = self.clock.now_ns() - apart_ns * (SESSIONS - 1 - EVERYBODY.astype(np.int64))
-        self.departures.send_due(EVERYBODY, due_ns, self.clock.now_ns())
-
-    def heard(self, count: int) -> list[wire.Colour]:
-        """The next datagrams; no more of them wait."""
-        colours = [wire.decode_datagram(self.receiver.recv(100)) for _ in range(count)]
-        assert self.waits_for_nothing()
-        return [colour for colour in colours if isinstance(colour, wire.Colour)]
-
-    def waits_for_nothing(self) -> bool:
-        self.receiver.setblocking(False)
-        try:
-            self.receiver.recv(100)
-        except BlockingIOError:
-            return True
-        finally:
-            self.receiver.settimeout(5)
-        return False
+from udprism.core.types import NS_PER_MS
+from udprism.udp.departures import PACE_NS
 
 
 @pytest.fixture
-def rig() -> Iterator[Rig]:
-    made = Rig()
+def rig() -> Iterator[WayOut[FakeClock]]:
+    made = WayOut(FakeClock())
     yield made
-    made.sender.close()
-    made.receiver.close()
+    made.close()
 
 
-def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_say_so(rig: Rig) -> None:
+def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_say_so(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(delay_ms=50))
     begun_ns, begun_unix_ns = rig.clock.now_ns(), rig.clock.unix_ns()
     rig.send()
@@ -94,21 +32,21 @@ def test_datagrams_of_one_tick_enter_a_link_one_after_the_other_and_say_so(rig: 
     assert (stamps - begun_unix_ns).tolist() == entered_ns.tolist()
 
 
-def test_datagrams_enter_a_link_as_far_apart_as_they_were_due(rig: Rig) -> None:
+def test_datagrams_enter_a_link_as_far_apart_as_they_were_due(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(delay_ms=50))
     rig.send(apart_ns=20_000)
     entered_ns = rig.departures.line.take_due(rig.clock.now_ns() + 60 * NS_PER_MS).release_ns - 50 * NS_PER_MS
     assert (entered_ns - rig.clock.now_ns()).tolist() == [20_000 * place for place in range(SESSIONS)]
 
 
-def test_what_was_due_long_ago_enters_a_link_soon(rig: Rig) -> None:
+def test_what_was_due_long_ago_enters_a_link_soon(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(delay_ms=50))
     rig.send(apart_ns=NS_PER_MS)
     held = rig.departures.line.take_due(rig.clock.now_ns() + 110 * NS_PER_MS)
     assert held.slot.tolist() == EVERYBODY.tolist()
 
 
-def test_a_link_lets_go_what_is_due_and_nothing_before_its_time(rig: Rig) -> None:
+def test_a_link_lets_go_what_is_due_and_nothing_before_its_time(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(delay_ms=50))
     rig.send()
     half_ns = 50 * NS_PER_MS + PACE_NS * (SESSIONS // 2)
@@ -119,7 +57,7 @@ def test_a_link_lets_go_what_is_due_and_nothing_before_its_time(rig: Rig) -> Non
     assert [colour.session_id for colour in first + second] == list(range(1, 1 + SESSIONS))
 
 
-def test_whatever_is_added_meanwhile_each_leaves_in_its_time(rig: Rig) -> None:
+def test_whatever_is_added_meanwhile_each_leaves_in_its_time(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(delay_ms=6, jitter_ms=6, seed=3))
     dice, pieces = np.random.default_rng(7), []
     for _ in range(60):
@@ -136,7 +74,7 @@ def test_whatever_is_added_meanwhile_each_leaves_in_its_time(rig: Rig) -> None:
     assert sum(piece > 0 for piece in pieces) > 20, "they left in many pieces"
 
 
-def test_what_waits_for_a_session_that_ends_never_leaves_though_it_was_ready(rig: Rig) -> None:
+def test_what_waits_for_a_session_that_ends_never_leaves_though_it_was_ready(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(delay_ms=5))
     rig.send(apart_ns=20_000)
     rig.departures.release(rig.clock.advance_ns(5 * NS_PER_MS))  # the first leaves, and the others are ready
@@ -148,7 +86,7 @@ def test_what_waits_for_a_session_that_ends_never_leaves_though_it_was_ready(rig
     assert heard == [one for one in range(2, SESSIONS + 1) if one != 101]
 
 
-def test_whatever_the_ticks_nobody_overtakes_himself_and_a_shift_grows_short_again(rig: Rig) -> None:
+def test_whatever_the_ticks_nobody_overtakes_himself_and_a_shift_grows_short_again(rig: WayOut[FakeClock]) -> None:
     """Streams of 1,000 Hz, whose every tick is late by something else."""
     rig.impair(Link(delay_ms=2000))
     dice, began_ns = np.random.default_rng(5), rig.clock.now_ns()
@@ -167,7 +105,7 @@ def test_whatever_the_ticks_nobody_overtakes_himself_and_a_shift_grows_short_aga
     assert int(last_ns.max()) <= now_ns + 2 * NS_PER_MS
 
 
-def test_without_a_delay_a_link_holds_nobody_up(rig: Rig) -> None:
+def test_without_a_delay_a_link_holds_nobody_up(rig: WayOut[FakeClock]) -> None:
     rig.impair(Link(corrupt_ratio=1.0))
     rig.send()
     assert len(rig.heard(SESSIONS)) == SESSIONS

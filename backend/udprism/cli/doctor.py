@@ -23,6 +23,7 @@ from udprism.core.types import NS_PER_MS, NS_PER_S, NS_PER_US
 from udprism.errors import BindError
 from udprism.settings import Settings, reachable_host
 from udprism.udp.arrivals import best_receiver
+from udprism.udp.releaser import Releaser
 from udprism.udp.sockets import bind_server
 
 MAX_DATAGRAM_BYTES = 20 + 3 * 480
@@ -34,6 +35,7 @@ _GOOD_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_
 _COARSE_CLOCK_NS = 100 * NS_PER_US
 _ROUND_TRIPS = 1_000
 _ROUND_TRIP_WAIT_S = 0.25
+_PROCESS_WITHIN_S = 2.0
 
 
 class Verdict(Enum):
@@ -196,6 +198,37 @@ def judge_receiver(description: str) -> Finding:
     )
 
 
+def check_link(settings: Settings) -> Finding:
+    """Whether what a link holds back would leave in its time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        releaser = Releaser.where_possible([sock], 1, MAX_DATAGRAM_BYTES)
+        if releaser is None:
+            return judge_link(False, 1)
+        releaser.want(True)
+        until_s = time.monotonic() + _PROCESS_WITHIN_S
+        while not releaser.ready and time.monotonic() < until_s:
+            releaser.settle(time.monotonic_ns())
+            time.sleep(0.001)
+        ready = releaser.ready
+        releaser.close()
+        return judge_link(ready, len(os.sched_getaffinity(0)))
+
+
+def judge_link(ready: bool, processors: int) -> Finding:
+    """What it means for delays whether the link's process can be started, and how many processors there are."""
+    means = "delays that a link adds are right within some milliseconds only"
+    if not ready:
+        return Finding(
+            Verdict.NOTE,
+            "what a link holds back is let go by the server's thread, which has other work as well",
+            means,
+            "64-bit Linux, where a program may start another one",
+        )
+    if processors < 2:
+        return Finding(Verdict.NOTE, "the link's process shares the only processor", means, "allow it a second one")
+    return Finding(Verdict.OK, "what a link holds back is let go by a process that has a processor of its own")
+
+
 def check_ipv6(settings: Settings) -> Finding:
     """Whether ::1 can be used beside 127.0.0.1."""
     try:
@@ -341,8 +374,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     if running is not None:
         yield running
         first = [check_stream]
-    rest: list[Check] = [check_descriptors, check_receive_buffer, check_receiver, check_ipv6, check_container]
-    rest += [check_clock, check_clock_jumps, check_mtu, check_round_trips]
+    rest: list[Check] = [check_descriptors, check_receive_buffer, check_receiver, check_link, check_ipv6]
+    rest += [check_container, check_clock, check_clock_jumps, check_mtu, check_round_trips]
     for check in (*first, *rest):
         yield check(settings)
 

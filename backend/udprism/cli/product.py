@@ -41,22 +41,30 @@ class Product:
         return json.loads(text) if text else None
 
     def cpu_s(self) -> dict[str, float] | None:
-        """Processor time so far by thread: server, pool, web; None where the system does not tell."""
+        """Processor time so far by thread: server, pool, web, and by the link's process if there is one.
+
+        None where the system does not tell.
+        """
         tasks = Path(f"/proc/{self._process.pid}/task")
         if not tasks.is_dir():
             return None
         spent = {"server": 0.0, "pool": 0.0, "web": 0.0}
         for task in tasks.iterdir():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
-                name = _THREADS.get((task / "comm").read_text().strip(), "web")
-                fields = (task / "stat").read_text().rpartition(")")[2].split()
-                spent[name] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                spent[_THREADS.get((task / "comm").read_text().strip(), "web")] += _spent_s(task)
+                for child in (task / "children").read_text().split():
+                    spent["link"] = spent.get("link", 0.0) + _spent_s(Path("/proc", child))
         return spent
 
     def rss_bytes(self) -> int | None:
         """Memory in use; None where the system does not tell."""
         statm = Path(f"/proc/{self._process.pid}/statm")
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else None
+
+
+def _spent_s(task: Path) -> float:
+    fields = (task / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

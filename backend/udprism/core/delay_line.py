@@ -23,6 +23,10 @@ class Due:
     def __len__(self) -> int:
         return len(self.places)
 
+    def part(self, which: BoolColumn | I64Column | slice) -> Due:
+        """Some of them: places that are to be given back, or put back, apart from the others'."""
+        return Due(self.line, self.places[which], self.release_ns[which])
+
     @property
     def slot(self) -> I32Column:
         """int32[n]."""
@@ -57,7 +61,8 @@ class DelayLine:
     ever full.
     """
 
-    def __init__(self, capacity: int, row_bytes: int) -> None:
+    def __init__(self, capacity: int, row_bytes: int, rows: Rows | None = None) -> None:
+        """rows: uint8[capacity, row_bytes], where others than the line have to read them."""
         self.capacity = capacity
         self.next_release_ns = NEVER_NS
         self._release_ns = np.full(capacity, NEVER_NS, dtype=np.int64)
@@ -66,7 +71,7 @@ class DelayLine:
         self._sequence = np.zeros(capacity, dtype=np.int64)
         self._length = np.zeros(capacity, dtype=np.int32)
         self._dropped = np.zeros(capacity, dtype=np.bool_)
-        self.rows = np.zeros((capacity, row_bytes), dtype=np.uint8)
+        self.rows: Rows = np.zeros((capacity, row_bytes), dtype=np.uint8) if rows is None else rows
         self._free = np.arange(capacity - 1, -1, -1, dtype=np.int64)
         self._n_free = capacity
         self._top = 0
@@ -121,13 +126,14 @@ class DelayLine:
         first = np.lexsort((self._order[places], release_ns))[:at_most]
         return self._take(places[first], release_ns[first])
 
-    def put_back(self, places: I64Column, release_ns: I64Column) -> None:
+    def put_back(self, due: Due) -> None:
         """Hold these again, as if they had not been taken out."""
-        self._release_ns[places] = release_ns
-        self.next_release_ns = min(self.next_release_ns, int(release_ns.min(initial=NEVER_NS)))
+        self._release_ns[due.places] = due.release_ns
+        self.next_release_ns = min(self.next_release_ns, int(due.release_ns.min(initial=NEVER_NS)))
 
-    def give_back(self, places: I64Column) -> None:
-        """These places, of datagrams that were taken out, are free."""
+    def give_back(self, due: Due) -> None:
+        """The places of these, which were taken out, are free."""
+        places = due.places
         self._free[self._n_free : self._n_free + len(places)] = places[::-1]
         self._n_free += len(places)
         if self._n_free == self.capacity:

@@ -39,6 +39,8 @@ class _Need(IntFlag):
     BLACKOUT = 512
 
 
+_HOLDS = _Need.DELAY | _Need.JITTER | _Need.RATE
+
 # Which random word decides what: (block, place in the block).
 _LOSS, _JITTER, _DUPLICATE, _REORDER = ((0, place) for place in range(4))
 _BURST, _CORRUPT, _CORRUPT_BIT, _DUPLICATE_JITTER = ((1, place) for place in range(4))
@@ -116,6 +118,11 @@ class LinkModel:
         self._distribution[slots] = DISTRIBUTIONS.index(link.distribution)
         self._ns_per_byte[slots] = 8e6 / link.rate_kbit_s if link.rate_kbit_s else 0.0
         self._queue_datagrams[slots] = link.queue_datagrams
+
+    def holds(self, slots: I32Column) -> BoolColumn:
+        """bool[n]: whose link holds some datagrams back, so that the order of all of them is its affair."""
+        holds: BoolColumn = (self._need[slots] & _HOLDS) != 0
+        return holds
 
     def judge(self, slots: I32Column, sequence: I64Column, size_bytes: I32Column, now_ns: int | I64Column) -> Verdict:
         """The fates of n datagrams that are about to leave.

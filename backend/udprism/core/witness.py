@@ -52,8 +52,6 @@ class Witness:
         """The longest time for which the link model may hold a datagram back now."""
         self.next_release_ns = NEVER_NS
         """All that the link model held back until then has left; in the past where the sender is behind."""
-        self.wanted_ns = NEVER_NS
-        """From when on the server's thread wants to run, while its link model holds something back."""
         self.forgotten = 0
         """Reports thrown away because nobody took them; their losses show as unexplained."""
         self._reports: deque[FateReport] = deque(maxlen=max_reports)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +26,13 @@ from udprism.core.types import (
     I64Column,
     Rows,
     U8Column,
+    U32Column,
 )
 from udprism.core.witness import CORRUPT, FateReport, Witness
+from udprism.udp.releaser import Held, Releaser
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
 MAX_BATCH = 1024
-LINK_BATCH = 250
-"""Datagrams that a link judges together: NumPy gives the interpreter lock back in calls on more than 500 numbers, and
-judging has two for each."""
 STAMP_CHUNK = 32
 """Datagrams that share one sent_at: stamped just before their system call, so that the wait for the ones ahead does
 not show up as delay."""
@@ -42,7 +41,12 @@ PACE_NS = 3_000
 when their delay is over, and the last one would be late by what the sending of the others takes."""
 _MOST_SHIFT_NS = 50 * NS_PER_MS
 """What was due longer ago, on a machine with too much to do, enters a link within that time."""
-_TOGETHER_NS = 4 * NS_PER_MS
+_AHEAD_NS = 60 * NS_PER_MS
+"""What leaves within that time is handed over to the releaser, """
+_ENOUGH_AHEAD_NS = 40 * NS_PER_MS
+"""and not later than so long before: a thread that waits for the interpreter lock is late by some milliseconds."""
+_LATE = "late by some milliseconds"
+_LOOK_EVERY_NS = NS_PER_MS // 2
 _TRIES = 3
 
 
@@ -59,22 +63,6 @@ class _Batch(NamedTuple):
         return _Batch(self.slot[which], self.sequence[which], self.length[which], self.rows[which])
 
 
-@dataclass(slots=True)
-class _Leaving:
-    """Datagrams of the delay line that a sender has ready, in the order of their times; the first `sent` have left."""
-
-    sender: BatchSender
-    slot: I32Column
-    sequence: I64Column
-    places: I64Column
-    release_ns: I64Column
-    sent: int = 0
-
-    @property
-    def is_over(self) -> bool:
-        return self.sent == len(self.slot)
-
-
 class Departures:
     """Encodes, impairs and sends. Server thread only."""
 
@@ -87,17 +75,21 @@ class Departures:
         line: DelayLine,
         clock: Clock,
         rng: np.random.Generator,
+        releaser: Releaser | None = None,
     ) -> None:
+        """releaser: lets go what the link holds back; without one the server's thread does, and is late more often."""
         self.link = link
         self.line = line
+        self.releaser = releaser
         self.sent = 0
         self.refused = 0
         self.tracked = False
         """True where somebody takes the witness's reports."""
         self.next_release_ns = NEVER_NS
         """When the link lets the next datagram go."""
+        self.wake_ns = NEVER_NS
+        """When `release` is to be called."""
         self._senders = [BatchSender(sock, MAX_BATCH) for sock in sockets]
-        self._senders_of_held = [BatchSender(sock, MAX_BATCH) for sock in sockets]
         self._table = table
         self._witness = witness
         self._clock = clock
@@ -105,12 +97,35 @@ class Departures:
         self._scratch = np.zeros(MAX_BATCH * wire.MAX_DATAGRAM_BYTES, np.uint8)
         self._unreachable: list[Address] = []
         self._shift_ns = self._shifted_ns = 0
-        self._leaving: list[_Leaving] = []
+        self._untold: deque[tuple[int, FateReport]] = deque()
+        """What the link dropped of that which was handed over together, and when the last of it leaves."""
 
     @property
     def last_release_ns(self) -> int:
         """When the last of those that are held back now leaves; -NEVER_NS where none is."""
-        return max(self.line.last_release_ns, *(int(one.release_ns[-1]) for one in self._leaving), -NEVER_NS)
+        return max(self.line.last_release_ns, -NEVER_NS if self.releaser is None else self.releaser.last_release_ns)
+
+    @property
+    def releaser_starts(self) -> int:
+        """How often the releaser's process was started. Any thread."""
+        return 0 if self.releaser is None else self.releaser.starts
+
+    @property
+    def releaser_state(self) -> tuple[bool, str]:
+        """Whether delays are as right as they can be here, and who sees to it. Any thread."""
+        if self.releaser is None:
+            return (
+                True,
+                f"what a link holds back is let go by the server's thread, {_LATE}: this system has no other way",
+            )
+        if self.releaser.ready or not self.releaser.wanted:
+            return True, "what a link holds back is let go by a process of its own"
+        return False, f"the link's process is being started; the server's thread does its work meanwhile, {_LATE}"
+
+    def close(self) -> None:
+        """What is still held back never leaves."""
+        if self.releaser is not None:
+            self.releaser.close()
 
     def take_unreachable(self) -> list[Address]:
         """Addresses whose port was unreachable since the last call, one entry an error."""
@@ -127,83 +142,100 @@ class Departures:
             for number in np.unique(shapes):
                 mine = shapes == number
                 self._send_shape(self._table.shapes[number], slot[mine], enters_ns[mine], now_ns)
+        if self.link.active:
+            self.release(self._clock.now_ns())
 
     def release(self, now_ns: int) -> None:
-        """Send what the link lets go, and report what it held as dropped.
+        """Let go what the link held back, and report what it held as dropped.
 
-        What leaves within the next milliseconds is put together once, so that letting go of some of it, which is done
-        as often as it takes to be in time, is one system call and little else.
+        What leaves within the next milliseconds is handed over to the releaser, which is in time whatever this thread
+        waits for. Where there is none, what is due now leaves from here.
         """
-        if self.line.next_release_ns <= now_ns:
-            self._put_together(now_ns)
-            now_ns = max(now_ns, self._clock.now_ns())
-        for leaving in self._leaving:
-            stop = int(leaving.release_ns.searchsorted(now_ns, side="right"))
-            if stop > leaving.sent:
-                self._send(leaving.sender, leaving.slot, leaving.sequence, leaving.sent, stop)
-                leaving.sent = stop
-        if all(leaving.is_over for leaving in self._leaving):
-            self._put_apart()
-        self._foresee_release()
+        releaser = self.releaser
+        if releaser is not None:
+            for held in releaser.settle(now_ns):
+                self._take_back(held)
+        if releaser is not None and releaser.ready:
+            while self.line.next_release_ns <= now_ns + _ENOUGH_AHEAD_NS and releaser.has_room:
+                for held in self._take_due(now_ns + _AHEAD_NS):
+                    if not releaser.hand_over(held, self._table.sockaddr[held.due.slot]):
+                        self.line.put_back(held.due)
+        else:
+            while self.line.next_release_ns <= now_ns:
+                for held in self._take_due(now_ns):
+                    self._let_go(held)
+        self._foresee(now_ns)
 
-    def _keep_releasing(self) -> None:
-        """What is to leave in the midst of a tick does not wait for its end."""
-        now_ns = self._clock.now_ns()
-        if self.next_release_ns <= now_ns:
-            self.release(now_ns)
-
-    def _put_together(self, now_ns: int) -> None:
-        self._put_apart()
-        due = self.line.take_due(now_ns + _TOGETHER_NS, MAX_BATCH)
-        places, release_ns, slot, sequence, dropped = due.places, due.release_ns, due.slot, due.sequence, due.dropped
+    def _take_due(self, until_ns: int) -> list[Held]:
+        """The first of what leaves until then, without what the link dropped: this is reported in its turn."""
+        due = self.line.take_due(until_ns, MAX_BATCH)
+        dropped = due.dropped
         if dropped.any():
-            self._report(slot[dropped], sequence[dropped], Cause.LINK)
-            np.add.at(self._table.unsent_link, slot[dropped], 1)
-            self.line.give_back(places[dropped])
-        length = due.length
-        through = np.where(dropped, -1, self._table.socket_of_shape[self._table.shape[slot]])
-        for index, sender in enumerate(self._senders_of_held):
-            mine = np.flatnonzero(through == index)
-            if len(mine):
-                leaving = _Leaving(sender, slot[mine], sequence[mine], places[mine], release_ns[mine])
-                sender.prepare(self.line.rows, length[mine], self._table.sockaddr, leaving.slot, leaving.places)
-                self._leaving.append(leaving)
+            lost = due.part(dropped)
+            np.add.at(self._table.unsent_link, lost.slot, 1)
+            self._untold.append((int(due.release_ns[-1]), self._fates(lost.slot, lost.sequence, Cause.LINK)))
+            self.line.give_back(lost)
+            due = due.part(~dropped)
+        index_of = self._table.socket_of_shape[self._table.shape[due.slot]]
+        parts = [(index, due.part(index_of == index)) for index in range(len(self._senders))]
+        return [Held(part, index, self._table.session_id[part.slot]) for index, part in parts if len(part)]
 
-    def _put_apart(self) -> None:
-        """Give the delay line back its places, and what has not left."""
-        for leaving in self._leaving:
-            self.line.give_back(leaving.places[: leaving.sent])
-            self.line.put_back(leaving.places[leaving.sent :], leaving.release_ns[leaving.sent :])
-        self._leaving.clear()
+    def _let_go(self, held: Held) -> None:
+        due, sender = held.due, self._senders[held.socket_index]
+        sender.prepare(self.line.rows, due.length, self._table.sockaddr, due.slot, due.places)
+        self._send(sender, due.slot, due.sequence)
+        self.line.give_back(due)
 
-    def _foresee_release(self) -> None:
-        next_ns = [int(one.release_ns[one.sent]) for one in self._leaving if not one.is_over]
-        # What has been let go has left by now, all of it.
-        self.next_release_ns = self._witness.next_release_ns = min(self.line.next_release_ns, *next_ns, NEVER_NS)
+    def _take_back(self, held: Held) -> None:
+        """What was handed over has left or was refused; what has not, because the releaser died, is held again."""
+        refused = held.due.part(held.refused)
+        self.sent += held.done - len(refused)
+        self._refuse(refused.slot, held.session_id[held.refused], refused.sequence)
+        self.line.give_back(held.due.part(slice(held.done)))
+        if held.done < len(held.due):
+            rest, session_id = held.due.part(slice(held.done, None)), held.session_id[held.done :]
+            ended = session_id != self._table.session_id[rest.slot]
+            lost = rest.part(ended)
+            causes: U8Column = np.full(len(lost), Cause.LINK, np.uint8)
+            self._tell(FateReport(lost.slot, session_id[ended], lost.sequence, causes))
+            self.line.give_back(lost)
+            self.line.put_back(rest.part(~ended))
+
+    def _foresee(self, now_ns: int) -> None:
+        """When what comes next, and what can be told now."""
+        self.next_release_ns = self.wake_ns = self.line.next_release_ns
+        if self.releaser is not None and self.releaser.ready:
+            self.next_release_ns = min(self.line.next_release_ns, self.releaser.next_release_ns)
+            self.wake_ns = min(self.line.next_release_ns - _ENOUGH_AHEAD_NS, self.releaser.next_done_ns)
+        self._witness.next_release_ns = self.next_release_ns
+        while self._untold and self._untold[0][0] < min(self.next_release_ns, now_ns + 1):
+            self._tell(self._untold.popleft()[1])
+        if self._untold:
+            self.wake_ns = min(self.wake_ns, self._untold[0][0])
+        self.wake_ns = max(self.wake_ns, now_ns + _LOOK_EVERY_NS)
 
     def assign_link(self, slot: int, link: Link | None, key: int) -> None:
         """The link for a session's next datagrams; None for none."""
         if link is None and not self.link.active:
             return
         self.link.assign(np.array([slot], np.int32), link, np.array([key], np.uint64))
+        if self.releaser is not None:
+            self.releaser.want(self.link.active)
 
     def forget(self, slot: int) -> None:
-        """The session has ended: what waits for it never leaves, and its link is off."""
+        """The session has ended: what waits for it never leaves, but for what the releaser has; and its link is off."""
         if len(self.line):
-            self._put_apart()
             gone = self.line.take_slot(slot)
-            self._report(gone.slot, gone.sequence, Cause.LINK)
-            self.line.give_back(gone.places)
-            self._foresee_release()
+            self._tell(self._fates(gone.slot, gone.sequence, Cause.LINK))
+            self.line.give_back(gone)
+            self._foresee(self._clock.now_ns())
         self.assign_link(slot, None, 0)
 
     def _send_shape(self, shape: Shape, slot: I32Column, enters_ns: I64Column, now_ns: int) -> None:
-        together = LINK_BATCH if self.link.active else MAX_BATCH
-        for start in range(0, len(slot), together):
-            some = slice(start, start + together)
+        for start in range(0, len(slot), MAX_BATCH):
+            some = slice(start, start + MAX_BATCH)
             batch = self._encode(shape, slot[some], self._table.issue(slot[some], now_ns))
             if self.link.active:
-                self._keep_releasing()
                 batch = self._impair(batch, enters_ns[some], stamp=shape.measured)
             if len(batch.slot):
                 self._depart(self._senders[shape.socket_index], batch, stamp=shape.measured)
@@ -250,7 +282,6 @@ class Departures:
         if stamp:
             wire.stamp(batch.rows, unix_ns + (enters_ns - now_ns))
         verdict = self.link.judge(batch.slot, batch.sequence, batch.length, enters_ns)
-        self._keep_releasing()
         damaged = np.flatnonzero(verdict.corrupt_bit >= 0)
         if len(damaged):
             bit = verdict.corrupt_bit[damaged]
@@ -261,6 +292,9 @@ class Departures:
             copies = batch.take(doubled)
             self._hold(copies, verdict.duplicate_release_ns[doubled], np.zeros(len(doubled), np.bool_), count=False)
         now = (verdict.release_ns <= enters_ns) & ~verdict.dropped
+        if self.releaser is not None and self.releaser.ready:
+            # Two processes that send to the same client would let one datagram overtake another by accident.
+            now &= ~self.link.holds(batch.slot)
         if now.all():
             return batch
         later = np.flatnonzero(~now)
@@ -281,7 +315,6 @@ class Departures:
     ) -> None:
         """Put rows into the delay line. A duplicate that finds no room is no loss, so it is not counted as one."""
         overflow = self.line.push(release_ns, batch.slot, batch.sequence, batch.length, batch.rows, dropped)
-        self._foresee_release()
         if count and overflow.any():
             self._report(batch.slot[overflow], batch.sequence[overflow], Cause.LINK)
             np.add.at(self._table.unsent_link, batch.slot[overflow], 1)
@@ -289,34 +322,22 @@ class Departures:
     def _depart(self, sender: BatchSender, batch: _Batch, *, stamp: bool) -> None:
         """Send n ≤ MAX_BATCH rows now."""
         sender.prepare(batch.rows, batch.length, self._table.sockaddr, batch.slot)
-        self._send(sender, batch.slot, batch.sequence, 0, len(batch.slot), batch.rows if stamp else None)
+        self._send(sender, batch.slot, batch.sequence, batch.rows if stamp else None)
 
-    def _send(
-        self,
-        sender: BatchSender,
-        slot: I32Column,
-        sequence: I64Column,
-        first: int,
-        end: int,
-        unstamped: Rows | None = None,
-    ) -> None:
-        """Send those that the sender has ready, [first, end); what the kernel refuses is counted, never queued.
+    def _send(self, sender: BatchSender, slot: I32Column, sequence: I64Column, unstamped: Rows | None = None) -> None:
+        """Send all that the sender has ready; what the kernel refuses is counted, never queued.
 
-        unstamped: all its rows, to write sent_at just before the system call. Without it, one call takes all: each
-        gives the interpreter lock back, and waits for it again.
+        unstamped: the rows, to write sent_at just before the system call. Without it, one call takes all: each gives
+        the interpreter lock back, and waits for it again.
         """
         refused: list[int] = []
-        start, tries = first, 0
+        start, end, tries = 0, len(slot), 0
         chunk = end if unstamped is None else STAMP_CHUNK
         while start < end:
             stop = min(start + chunk, end)
-            if unstamped is None:
-                self._witness.wanted_ns = self._clock.now_ns() + PACE_NS * (stop - start)
-            else:
+            if unstamped is not None:
                 wire.stamp(unstamped[start:stop], self._clock.unix_ns())
             left, error = sender.send(start, stop)
-            if unstamped is None:
-                self._witness.wanted_ns = 0
             start += left
             if left:
                 tries = 0
@@ -334,13 +355,24 @@ class Departures:
                 refused.append(start)
                 start += 1
                 tries = 0
-        self.sent += end - first - len(refused)
-        if refused:
-            self.refused += len(refused)
-            np.add.at(self._table.unsent_kernel, slot[refused], 1)
-            self._report(slot[refused], sequence[refused], Cause.SENDER_KERNEL)
+        self.sent += end - len(refused)
+        self._refuse(slot[refused], self._table.session_id[slot[refused]], sequence[refused])
+
+    def _refuse(self, slot: I32Column, session_id: U32Column, sequence: I64Column) -> None:
+        """The kernel did not take these."""
+        if len(slot):
+            self.refused += len(slot)
+            np.add.at(self._table.unsent_kernel, slot[self._table.session_id[slot] == session_id], 1)
+            causes: U8Column = np.full(len(slot), Cause.SENDER_KERNEL, np.uint8)
+            self._tell(FateReport(slot, session_id, sequence, causes))
 
     def _report(self, slot: I32Column, sequence: I64Column, cause: int) -> None:
-        if self.tracked:
-            causes: U8Column = np.full(len(slot), cause, np.uint8)
-            self._witness.report(FateReport(slot.copy(), self._table.session_id[slot], sequence.copy(), causes))
+        self._tell(self._fates(slot, sequence, cause))
+
+    def _fates(self, slot: I32Column, sequence: I64Column, cause: int) -> FateReport:
+        causes: U8Column = np.full(len(slot), cause, np.uint8)
+        return FateReport(slot.copy(), self._table.session_id[slot], sequence.copy(), causes)
+
+    def _tell(self, report: FateReport) -> None:
+        if self.tracked and len(report.sequence):
+            self._witness.report(report)

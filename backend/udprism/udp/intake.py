@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 
@@ -32,8 +31,6 @@ from udprism.udp.asking import Asking
 _SESSION_CHANGES_WITHIN_NS = NS_PER_S
 _MOST_CORRUPT_WAITING = 65_536
 """Reports of damaged datagrams that wait for these to arrive; the oldest are forgotten."""
-_LOST_TOGETHER = 32
-"""Reports of losses that are taken without giving way."""
 _LONGEST_RTT_NS = 60 * NS_PER_S
 """An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""
 
@@ -50,7 +47,6 @@ class Intake:
         clock: Clock,
         rng: np.random.Generator,
         witness: Witness | None,
-        give_way: Callable[[], None],
     ) -> None:
         self.table, self.ledger, self.history, _, self.latest = columns
         self.taps = taps
@@ -60,7 +56,6 @@ class Intake:
         self._clock = clock
         self._rng = rng
         self._witness = witness
-        self._give_way = give_way
         self._corrupt_slot: I32Column = np.zeros(0, np.int32)
         self._corrupt_sequence: I64Column = np.zeros(0, np.int64)
         self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
@@ -94,9 +89,7 @@ class Intake:
 
     def _account(self, slot: I32Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
         """Rows of measured streams, each of its client's own session."""
-        self._give_way()
         outcome = self.ledger.update(slot, decoded.sequence, decoded.sent_at_unix_ns, arrivals.received_unix_ns, now_ns)
-        self._give_way()
         self.history.record(
             slot,
             outcome.extended,
@@ -106,7 +99,6 @@ class Intake:
             decoded.rgb,
             outcome.flags,
         )
-        self._give_way()
         self._show(slot, arrivals, decoded.rgb, outcome.flags, now_ns)
         if self.taps.any:
             self.taps.feed(slot, outcome.extended, outcome.flags, decoded, arrivals, self.ledger.shared_clock)
@@ -300,7 +292,8 @@ class Intake:
             damaged = cause == CORRUPT
             self._corrupt_slot = np.concatenate((self._corrupt_slot, slot[damaged]))
             self._corrupt_sequence = np.concatenate((self._corrupt_sequence, sequence[damaged]))
-            self._lose(slot[~damaged], sequence[~damaged], cause[~damaged])
+            lost = self.ledger.report_unsent(slot[~damaged], sequence[~damaged], cause[~damaged])
+            self.history.mark_lost(*lost)
         self._mark_corrupt()
 
     def _issued_to(self, slot: int) -> int:
@@ -340,12 +333,6 @@ class Intake:
                 found.append(slot)
         if found:
             self._begin_sessions(np.array(found, np.int32), self._clock.now_ns())
-
-    def _lose(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> None:
-        for start in range(0, len(slot), _LOST_TOGETHER):
-            some = slice(start, start + _LOST_TOGETHER)
-            self.history.mark_lost(*self.ledger.report_unsent(slot[some], sequence[some], cause[some]))
-            self._give_way()
 
     def _mark_corrupt(self) -> None:
         slot, sequence = self._corrupt_slot, self._corrupt_sequence

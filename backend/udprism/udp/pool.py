@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -37,9 +36,6 @@ _EARLY_NS = 40 * NS_PER_MS
 """A sweep rides on a wake that comes so much too early: few slow streams are due at the same quarters of a second."""
 _REFRESHES = 16
 """How many parts of the medians are brought up to date in a sweep."""
-_GIVE_WAY_S = 50e-6
-_MOST_GIVEN_WAY = 8
-"""Moments that the pool sleeps at most, one after the other: a server that is always busy must not stop it."""
 _MAX_TIMERS_A_TURN = 512
 """Clients that say something before what has arrived gets its turn, and the heart beats."""
 
@@ -77,7 +73,7 @@ class ClientPool:
         self._polled_ns = 0
         self.asking = Asking(self.table, self.ledger, receiver, self.drops, clock, rng, client_buffer_bytes, moved)
         self._witness = witness
-        self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness, self._give_way)
+        self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness)
 
     # -- any thread
 
@@ -191,24 +187,10 @@ class ClientPool:
         silent = self.table.fell_silent(now_ns)
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
-        self._give_way()
-        self.rates.sample(now_ns, self.ledger, self.table.high, self._give_way)
+        self.rates.sample(now_ns, self.ledger, self.table.high)
         for _ in range(_REFRESHES):
-            self._give_way()
             if not self.ledger.delays.refresh(self.table.high):
                 break
-
-    def _give_way(self) -> None:
-        """Sleep for a moment or some where the server's thread wants to run and its link holds something back.
-
-        A thread that gives the interpreter lock back for each NumPy call, and takes it again before another one has
-        woken up, keeps it for ever, whatever the switch interval.
-        """
-        if self._witness is not None:
-            for _ in range(_MOST_GIVEN_WAY):
-                if self._witness.wanted_ns > self._clock.now_ns():
-                    break
-                time.sleep(_GIVE_WAY_S)
 
     def _silence_ns(self, client: HostedClient) -> int:
         return max(self._silent_after_ns, round(3 * NS_PER_S / client.rate_hz))

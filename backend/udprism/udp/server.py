@@ -16,7 +16,7 @@ from udprism.core import commands, wire
 from udprism.core.admission import Admission, Refuse, Retry
 from udprism.core.link import Link, client_key
 from udprism.core.sessions import Grant, SessionTable
-from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column
+from udprism.core.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
 from udprism.core.wire import ByeReason
 from udprism.core.witness import Witness
 from udprism.errors import RequestError, WireError
@@ -33,11 +33,7 @@ _SELECT_DESCRIPTORS = 512
 """What select() takes on every system. The server's few sockets are opened before its clients'."""
 
 _SLOWEST_TICK_NS = 8 * NS_PER_MS
-_HOLDING_TICK_NS = 4 * NS_PER_MS
-"""While the link holds something back, which would be late by what a larger tick takes to be made."""
 _FASTEST_TICK_NS = NS_PER_MS // 2
-_RELEASE_EVERY_NS = 400_000
-"""What the link holds back is let go so often: each time costs some 0.05 ms, however few leave."""
 _BEHIND_NS = 8 * NS_PER_MS
 """A server that much late with what its link holds sends nothing new."""
 _LEASE_CHECK_NS = NS_PER_S // 4
@@ -94,7 +90,6 @@ class ColourServer:
         self._lag_window_ns = 0
         self._next_lease_check_ns = 0
         self._next_tick_ns = 0
-        self._last_release_ns = 0
 
     # -- any thread
 
@@ -117,6 +112,7 @@ class ColourServer:
             self._engine.stop()
         if ended:
             self._selector.close()
+        self.departures.close()
         for sock in (*self.sockets, self._wake_reader, self._wake_writer):
             sock.close()
 
@@ -180,10 +176,7 @@ class ColourServer:
             self.thread.beat()
             now_ns = self._clock.now_ns()
             wake_ns = self._next_wake_ns(now_ns)
-            holds = self.departures.next_release_ns != NEVER_NS
-            self.witness.wanted_ns = wake_ns if holds else NEVER_NS
             ready = self._selector.select(max(0, wake_ns - now_ns) / NS_PER_S)
-            self.witness.wanted_ns = 0 if holds else NEVER_NS
             for key, _ in ready:
                 if key.data is None:
                     self._empty_wake_pipe()
@@ -206,9 +199,7 @@ class ColourServer:
     def _next_wake_ns(self, now_ns: int) -> int:
         """When somebody is due, but not sooner than a tick after the last one: a tick of many is a cheap one."""
         due_ns = max(self.table.next_due_ns(), self._next_tick_ns)
-        # What the link holds back leaves closer to its time: to be late here would be to measure our own delay.
-        release_ns = max(self.departures.next_release_ns, self._last_release_ns + _RELEASE_EVERY_NS)
-        return min(due_ns, release_ns, now_ns + int(_BEAT_S * NS_PER_S))
+        return min(due_ns, self.departures.wake_ns, now_ns + int(_BEAT_S * NS_PER_S))
 
     def _empty_wake_pipe(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -217,9 +208,7 @@ class ColourServer:
 
     def _tick(self, now_ns: int) -> None:
         # What was held back goes first, so that a new datagram does not overtake it by accident.
-        if self.departures.next_release_ns <= now_ns:
-            self._last_release_ns = now_ns
-            self.departures.release(now_ns)
+        self.departures.release(now_ns)
         # On a machine with too much to do ticks are skipped; or the link would hold ever more, and for ever longer.
         if now_ns >= self._next_tick_ns and self.departures.next_release_ns > now_ns - _BEHIND_NS:
             self._send_due(now_ns)
@@ -231,8 +220,7 @@ class ColourServer:
         if len(slot):
             # A quarter of the fastest stream's period, which is due at every tick or nearly.
             fastest_ns = int(self.table.period_ns[slot].min())
-            slowest_ns = _SLOWEST_TICK_NS if self.departures.next_release_ns == NEVER_NS else _HOLDING_TICK_NS
-            self._next_tick_ns = now_ns + max(_FASTEST_TICK_NS, min(slowest_ns, fastest_ns // 4))
+            self._next_tick_ns = now_ns + max(_FASTEST_TICK_NS, min(_SLOWEST_TICK_NS, fastest_ns // 4))
             due_ns, lag_ns, skipped = self.table.advance(slot, now_ns)
             self.skipped_ticks += skipped
             self._lag_window_ns = max(self._lag_window_ns, lag_ns)

@@ -165,9 +165,9 @@ def address_of_row(row: npt.NDArray[np.uint8], family: socket.AddressFamily) -> 
     return host, port
 
 
-_IOVEC = np.dtype([("base", np.uint64), ("length", np.uint64)])
-# struct mmsghdr of 64-bit Linux: struct msghdr (56 bytes) and the length that was sent.
-_MMSGHDR = np.dtype(
+IOVEC = np.dtype([("base", np.uint64), ("length", np.uint64)])
+"""struct iovec of 64-bit systems."""
+MMSGHDR = np.dtype(
     [
         ("name", np.uint64),
         ("name_length", np.uint32),
@@ -182,7 +182,9 @@ _MMSGHDR = np.dtype(
         ("_pad2", np.uint32),
     ]
 )
-_ENCODED_NAME_BYTES = {socket.AF_INET: 16, socket.AF_INET6: 28}
+"""struct mmsghdr of 64-bit Linux: struct msghdr (56 bytes) and the length that was sent."""
+NAME_BYTES = {socket.AF_INET: 16, socket.AF_INET6: 28}
+"""Of a struct sockaddr, by address family."""
 
 
 class BatchSender:
@@ -197,11 +199,11 @@ class BatchSender:
         self.max_batch = max_batch
         self._fd = sock.fileno()
         self._sendmmsg = _load_sendmmsg() if use_sendmmsg else None
-        self._iov = np.zeros(max_batch, _IOVEC)
-        self._messages = np.zeros(max_batch, _MMSGHDR)
+        self._iov = np.zeros(max_batch, IOVEC)
+        self._messages = np.zeros(max_batch, MMSGHDR)
         self._messages["iov"] = self._iov.ctypes.data + 16 * np.arange(max_batch, dtype=np.uint64)
         self._messages["iov_length"] = 1
-        self._messages["name_length"] = _ENCODED_NAME_BYTES[socket.AddressFamily(sock.family)]
+        self._messages["name_length"] = NAME_BYTES[socket.AddressFamily(sock.family)]
         self._messages_at = self._messages.ctypes.data
         self._row_numbers = np.arange(max_batch)
         self._base, self._length, self._name = self._iov["base"], self._iov["length"], self._messages["name"]
@@ -231,7 +233,7 @@ class BatchSender:
         """Send prepared rows [start, stop); answers (how many left, errno of the first that did not, or 0)."""
         if self._sendmmsg is None:
             return self._send_singly(start, stop)
-        sent = self._sendmmsg(self._fd, self._messages_at + start * _MMSGHDR.itemsize, stop - start, 0)
+        sent = self._sendmmsg(self._fd, self._messages_at + start * MMSGHDR.itemsize, stop - start, 0)
         if sent < 0:
             return 0, ctypes.get_errno()
         return sent, 0

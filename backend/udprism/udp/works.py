@@ -33,6 +33,7 @@ from udprism.udp.clock import SystemClock
 from udprism.udp.departures import Departures
 from udprism.udp.networks import Targets, own_networks
 from udprism.udp.pool import ClientPool
+from udprism.udp.releaser import Releaser
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, dropped_by_kernel
 from udprism.udp.threads_engine import ThreadsEngine
@@ -96,14 +97,16 @@ class Works:
             lease_ns=round(settings.udp_lease_s * NS_PER_S),
             max_remote_sessions=settings.max_remote_sessions,
         )
+        releaser = Releaser.where_possible(sockets, settings.link_queue_datagrams, MAX_DATAGRAM_BYTES)
         departures = Departures(
             sockets,
             table,
             witness,
             LinkModel(settings.max_sessions),
-            DelayLine(settings.link_queue_datagrams, MAX_DATAGRAM_BYTES),
+            DelayLine(settings.link_queue_datagrams, MAX_DATAGRAM_BYTES, None if releaser is None else releaser.rows),
             self._clock,
             np.random.default_rng(),
+            releaser,
         )
         engine = ThreadsEngine(table, secrets.randbits(32)) if settings.engine == "threads" else None
         return ColourServer(
@@ -270,8 +273,8 @@ class Works:
     # -- any thread
 
     def checks(self) -> list[dict[str, Any]]:
-        """Whether both threads are alive."""
-        return [
+        """Whether both threads are alive, and how what a link holds back is let go."""
+        checks: list[dict[str, Any]] = [
             {
                 "name": name,
                 "ok": thread.alive,
@@ -282,6 +285,8 @@ class Works:
             }
             for name, thread in (("server", self.server.thread), ("pool", self.pool.thread))
         ]
+        ok, detail = self.server.departures.releaser_state
+        return [*checks, {"name": "link", "ok": ok, "detail": detail, "fatal": False}]
 
     def counters(self) -> dict[str, Any]:
         """Figures for /metrics: `…_total` grows, the rest are gauges."""
@@ -304,6 +309,7 @@ class Works:
             "schedule_lag_seconds": server.lag_ns / NS_PER_S,
             "skipped_ticks_total": server.skipped_ticks,
             "link_queue_datagrams": len(server.departures.line),
+            "link_process_starts_total": server.departures.releaser_starts,
             "fate_reports_forgotten_total": server.witness.forgotten,
             "thread_restarts_total": {"server": server.thread.restarts, "pool": pool.thread.restarts},
             "history_bytes": pool.columns.history.nbytes,

@@ -1,0 +1,89 @@
+"""Sessions that all lead to one socket, and the server's way out to them, driven without the server."""
+
+from __future__ import annotations
+
+import socket
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from udprism.core import wire
+from udprism.core.commands import Connect
+from udprism.core.delay_line import DelayLine
+from udprism.core.link import Link
+from udprism.core.link_model import LinkModel
+from udprism.core.sessions import Grant, SessionTable
+from udprism.core.types import Clock, I32Column
+from udprism.core.witness import Witness
+from udprism.udp.departures import Departures
+from udprism.udp.releaser import Releaser
+from udprism.udp.sockets import sockaddr_row
+
+SESSIONS = 200
+EVERYBODY: I32Column = np.arange(SESSIONS, dtype=np.int32)
+_LINE = 50_000
+C = TypeVar("C", bound=Clock)
+
+
+class WayOut(Generic[C]):
+    """So many measured sessions; session ids are slots plus one. With a releaser, or without one."""
+
+    def __init__(self, clock: C, *, with_releaser: bool = False) -> None:
+        self.clock = clock
+        self.sender, self.receiver = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        self.receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+        self.receiver.bind(("127.0.0.1", 0))
+        self.receiver.settimeout(5)
+        ids = iter(range(1, 1 + SESSIONS))
+        self.table = SessionTable(SESSIONS, 10, 4, lambda: next(ids))
+        row = sockaddr_row(self.receiver.getsockname(), socket.AF_INET)
+        for port in range(SESSIONS):
+            address, grant = ("127.0.0.1", 1024 + port), Grant("loopback", None, None)
+            self.table.connect(address, row, 0, Connect(measured=True), grant, 0, 0)
+        self.witness = Witness(self.table.session_id, self.table.next_sequence, {}, {}, {}, 1000)
+        self.releaser = Releaser([self.sender], _LINE, wire.MAX_DATAGRAM_BYTES) if with_releaser else None
+        rows = None if self.releaser is None else self.releaser.rows
+        self.departures = Departures(
+            [self.sender],
+            self.table,
+            self.witness,
+            LinkModel(SESSIONS),
+            DelayLine(_LINE, wire.MAX_DATAGRAM_BYTES, rows),
+            self.clock,
+            np.random.default_rng(1),
+            self.releaser,
+        )
+        self.departures.tracked = True
+
+    def close(self) -> None:
+        """Leave nothing open."""
+        self.departures.close()
+        self.sender.close()
+        self.receiver.close()
+
+    def impair(self, link: Link) -> None:
+        """The same link for everybody."""
+        for slot in EVERYBODY.tolist():
+            self.departures.assign_link(slot, link, slot)
+
+    def send(self, apart_ns: int = 0) -> None:
+        """A tick of everybody, who were due so far apart, the last one now."""
+        now_ns = self.clock.now_ns()
+        self.departures.send_due(EVERYBODY, now_ns - apart_ns * (SESSIONS - 1 - EVERYBODY.astype(np.int64)), now_ns)
+
+    def heard(self, count: int) -> list[wire.Colour]:
+        """The next datagrams; no more of them wait."""
+        colours = [wire.decode_datagram(self.receiver.recv(100)) for _ in range(count)]
+        assert self.waits_for_nothing()
+        return [colour for colour in colours if isinstance(colour, wire.Colour)]
+
+    def waits_for_nothing(self) -> bool:
+        """Whether all that has arrived was heard."""
+        self.receiver.setblocking(False)
+        try:
+            self.receiver.recv(100)
+        except BlockingIOError:
+            return True
+        finally:
+            self.receiver.settimeout(5)
+        return False
