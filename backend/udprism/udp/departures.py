@@ -42,9 +42,9 @@ when their delay is over, and the last one would be late by what the sending of 
 _MOST_SHIFT_NS = 50 * NS_PER_MS
 """What was due longer ago, on a machine with too much to do, enters a link within that time."""
 _AHEAD_NS = 60 * NS_PER_MS
-"""What leaves within that time is handed over to the releaser, """
+"""What leaves within that time is handed over to the releaser together."""
 _ENOUGH_AHEAD_NS = 40 * NS_PER_MS
-"""and not later than so long before: a thread that waits for the interpreter lock is late by some milliseconds."""
+"""So long before its time at least: a thread that waits for the interpreter lock is late by some milliseconds."""
 _LATE = "late by some milliseconds"
 _LOOK_EVERY_NS = NS_PER_MS // 2
 _TRIES = 3
