@@ -114,12 +114,9 @@ class Departures:
     def releaser_state(self) -> tuple[bool, str]:
         """Whether delays are as right as they can be here, and who sees to it. Any thread."""
         if self.releaser is None:
-            return (
-                True,
-                f"what a link holds back is let go by the server's thread, {_LATE}: this system has no other way",
-            )
+            return True, f"the server's thread lets go what a link holds back, {_LATE}: there is no other way here"
         if self.releaser.ready or not self.releaser.wanted:
-            return True, "what a link holds back is let go by a process of its own"
+            return True, "a process of its own lets go what a link holds back"
         return False, f"the link's process is being started; the server's thread does its work meanwhile, {_LATE}"
 
     def close(self) -> None:
@@ -173,7 +170,8 @@ class Departures:
         if dropped.any():
             lost = due.part(dropped)
             np.add.at(self._table.unsent_link, lost.slot, 1)
-            self._untold.append((int(due.release_ns[-1]), self._fates(lost.slot, lost.sequence, Cause.LINK)))
+            fates = _fates(lost.slot, self._table.session_id[lost.slot], lost.sequence, Cause.LINK)
+            self._untold.append((int(due.release_ns[-1]), fates))
             self.line.give_back(lost)
             due = due.part(~dropped)
         index_of = self._table.socket_of_shape[self._table.shape[due.slot]]
@@ -196,8 +194,7 @@ class Departures:
             rest, session_id = held.due.part(slice(held.done, None)), held.session_id[held.done :]
             ended = session_id != self._table.session_id[rest.slot]
             lost = rest.part(ended)
-            causes: U8Column = np.full(len(lost), Cause.LINK, np.uint8)
-            self._tell(FateReport(lost.slot, session_id[ended], lost.sequence, causes))
+            self._tell(_fates(lost.slot, session_id[ended], lost.sequence, Cause.LINK))
             self.line.give_back(lost)
             self.line.put_back(rest.part(~ended))
 
@@ -226,7 +223,7 @@ class Departures:
         """The session has ended: what waits for it never leaves, but for what the releaser has; and its link is off."""
         if len(self.line):
             gone = self.line.take_slot(slot)
-            self._tell(self._fates(gone.slot, gone.sequence, Cause.LINK))
+            self._report(gone.slot, gone.sequence, Cause.LINK)
             self.line.give_back(gone)
             self._foresee(self._clock.now_ns())
         self.assign_link(slot, None, 0)
@@ -363,16 +360,16 @@ class Departures:
         if len(slot):
             self.refused += len(slot)
             np.add.at(self._table.unsent_kernel, slot[self._table.session_id[slot] == session_id], 1)
-            causes: U8Column = np.full(len(slot), Cause.SENDER_KERNEL, np.uint8)
-            self._tell(FateReport(slot, session_id, sequence, causes))
+            self._tell(_fates(slot, session_id, sequence, Cause.SENDER_KERNEL))
 
     def _report(self, slot: I32Column, sequence: I64Column, cause: int) -> None:
-        self._tell(self._fates(slot, sequence, cause))
-
-    def _fates(self, slot: I32Column, sequence: I64Column, cause: int) -> FateReport:
-        causes: U8Column = np.full(len(slot), cause, np.uint8)
-        return FateReport(slot.copy(), self._table.session_id[slot], sequence.copy(), causes)
+        self._tell(_fates(slot, self._table.session_id[slot], sequence, cause))
 
     def _tell(self, report: FateReport) -> None:
         if self.tracked and len(report.sequence):
             self._witness.report(report)
+
+
+def _fates(slot: I32Column, session_id: U32Column, sequence: I64Column, cause: int) -> FateReport:
+    causes: U8Column = np.full(len(slot), cause, np.uint8)
+    return FateReport(slot.copy(), session_id, sequence.copy(), causes)

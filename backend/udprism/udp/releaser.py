@@ -177,7 +177,7 @@ class Releaser:
         self._look()
         if alive and now_ns < self.next_release_ns + _HANGS_AFTER_NS:
             return back
-        log.warning("the link's process %s; another one is started", "hangs" if alive else "ended")
+        log.warning("the link's process %s; the next one is started when a link is on", "hangs" if alive else "ended")
         return back + self._end()
 
     def close(self) -> None:
@@ -246,6 +246,7 @@ class Releaser:
                 self._process.send_signal(signal.SIGKILL)
                 self._process.wait()
             self._process = None
+            self._set_apart(False)
         self._look()
         back = list(self._blocks.values())
         self._blocks.clear()
