@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from udprism.core import admission, commands, wire
-from udprism.core.types import Cause, Fate, State
+from udprism.ledger.fates import Cause, Fate
+from udprism.serving import admission, commands
+from udprism.serving.clients import State
 from udprism.web import messages
+from udprism.wire import measured as wire
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "backend" / "PROTOCOL.md").read_text("utf-8")

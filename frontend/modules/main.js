@@ -1,29 +1,29 @@
 /** Puts the page together: the world, the clock, the feed, and the parts that look at them. */
-import { AddDialog } from "./add.js";
-import { Address, LENSES, VIEWS } from "./address.js";
-import { AttentionList } from "./attention.js";
-import { Banner, conditionOf } from "./banner.js";
-import { Clock } from "./clock.js";
-import { copy, splitAddress } from "./code.js";
-import { element, need, setAttribute, setText, within } from "./dom.js";
-import { Drawer } from "./drawer.js";
-import { followTerms } from "./explain.js";
-import { Feed } from "./feed.js";
-import { count } from "./format.js";
-import { showLanesKey, showWallKey } from "./key.js";
-import { followKeys, KEYS } from "./keys.js";
-import { Lanes } from "./lanes.js";
-import { LinkDialog } from "./linkdialog.js";
-import { learnNames } from "./names.js";
-import { announce, notify } from "./notices.js";
-import { keepPreferences, readPreferences } from "./preferences.js";
-import { RemoveDialog, removeWithUndo } from "./remove.js";
-import { isMoving, select } from "./selection.js";
-import { ServerView } from "./server.js";
-import { applyFrame, applyMessage, emptyWorld, keepRows } from "./state.js";
-import { Summary } from "./summary.js";
-import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./theme.js";
-import { Wall } from "./wall.js";
+import { AddDialog } from "./dialogs/add.js";
+import { Address, LENSES, VIEWS } from "./base/address.js";
+import { AttentionList } from "./views/attention.js";
+import { Banner, conditionOf } from "./views/banner.js";
+import { Clock } from "./feed/clock.js";
+import { copy, splitAddress } from "./dialogs/code.js";
+import { element, need, setAttribute, setText, within } from "./base/dom.js";
+import { Drawer } from "./views/drawer.js";
+import { followTerms } from "./dialogs/explain.js";
+import { Feed } from "./feed/feed.js";
+import { count } from "./base/format.js";
+import { showLanesKey, showWallKey } from "./draw/key.js";
+import { followKeys, KEYS } from "./base/keys.js";
+import { Lanes } from "./views/lanes.js";
+import { LinkDialog } from "./dialogs/linkdialog.js";
+import { learnNames } from "./draw/names.js";
+import { announce, notify } from "./dialogs/notices.js";
+import { keepPreferences, readPreferences } from "./base/preferences.js";
+import { RemoveDialog, removeWithUndo } from "./dialogs/remove.js";
+import { isMoving, select } from "./feed/selection.js";
+import { ServerView } from "./views/server.js";
+import { applyFrame, applyMessage, emptyWorld, keepRows } from "./feed/state.js";
+import { Summary } from "./views/summary.js";
+import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./draw/theme.js";
+import { Wall } from "./views/wall.js";
 
 const ROWS_ASK_MS = 100;
 /** The server sends the ribbons of at most 256 rows. */
@@ -154,7 +154,7 @@ function painted() {
   feed.more(rows);
 }
 
-/** @param {import("./messages.js").Hello} hello */
+/** @param {import("./feed/messages.js").Hello} hello */
 function welcome(hello) {
   learnNames(hello.palette.basic);
   const [host, port] = splitAddress(hello.udp);
@@ -204,20 +204,20 @@ setInterval(() => {
 const find = need("find", HTMLInputElement);
 const order = need("order", HTMLSelectElement);
 find.addEventListener("input", () => address.adjust({ find: find.value }));
-order.addEventListener("change", () => address.adjust({ order: /** @type {import("./address.js").Order} */ (order.value) }));
+order.addEventListener("change", () => address.adjust({ order: /** @type {import("./base/address.js").Order} */ (order.value) }));
 need("pause", HTMLButtonElement).addEventListener("click", () => pause(!clock.paused));
 for (const id of ["add-open", "empty-add"]) need(id, HTMLButtonElement).addEventListener("click", () => addDialog.open());
 for (const button of document.querySelectorAll(".nothing button")) button.addEventListener("click", () => address.adjust({ find: "" }));
 const lens = need("lens", HTMLSelectElement);
 const spotlight = need("spotlight", HTMLInputElement);
-lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./address.js").Lens} */ (lens.value) }));
+lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./base/address.js").Lens} */ (lens.value) }));
 spotlight.addEventListener("change", () => address.adjust({ spotlight: spotlight.checked }));
 for (const link of document.querySelectorAll("a[data-view]")) {
   link.addEventListener("click", (event) => {
     const { ctrlKey, metaKey, shiftKey } = /** @type {MouseEvent} */ (event);
     if (ctrlKey || metaKey || shiftKey) return;
     event.preventDefault();
-    address.go({ view: /** @type {import("./address.js").View} */ (link.getAttribute("data-view")) });
+    address.go({ view: /** @type {import("./base/address.js").View} */ (link.getAttribute("data-view")) });
   });
 }
 for (const button of document.querySelectorAll("button.copy")) {

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udprism.core.history import History
-from udprism.core.latest import Latest
-from udprism.core.ledger import Ledger
-from udprism.core.types import NS_PER_MS, NS_PER_S, I32Column, I64Column, U32Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, I32Column, I64Column, U32Column
+from udprism.ledger.history import History
+from udprism.ledger.latest import Latest
+from udprism.ledger.ledger import Ledger
 
 CLIENTS = 10_000
 BATCHES = (1, 50, 200, 500, 2000)

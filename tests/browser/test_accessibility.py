@@ -271,6 +271,6 @@ def test_less_motion_means_one_hard_step_a_second(visit: Open, product: Program)
 def test_the_page_says_so_where_a_module_fails(browser: Browser, product: Program) -> None:
     with browser.new_context() as context:
         page = context.new_page()
-        page.route("**/modules/lanes.js", lambda route: route.abort())
+        page.route("**/modules/views/lanes.js", lambda route: route.abort())
         page.goto(product.page + "/")
         expect(page.locator("#failed")).to_be_visible()

@@ -21,7 +21,7 @@ ASLEEP_S = 1.0
 HOUR_MS = 3_600_000
 
 JOIN = """(async () => {
-  const { applyFrame, applyMessage, emptyWorld } = await import("/modules/state.js");
+  const { applyFrame, applyMessage, emptyWorld } = await import("/modules/feed/state.js");
   const world = emptyWorld();
   const startMs = performance.now();
   return await new Promise((resolve) => {

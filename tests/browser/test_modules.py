@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
 def test_frames_are_read_as_the_golden_vectors_say(modules: Visit) -> None:
     for vector in LIVE:
         told = vector["decoded"]
-        read: Any = modules.import_("messages", PLAIN_FRAME, vector["hex"])
+        read: Any = modules.import_("feed/messages", PLAIN_FRAME, vector["hex"])
         for name in ("number", "unix_ms", "slots", "roster_version", "state", "flags", "age_ms", "stats"):
             assert read[name] == told[name], (vector["name"], name)
         rgba = told["rgba"] if isinstance(told["rgba"], str) else bytes(_flat(told["rgba"])).hex()
@@ -92,13 +92,13 @@ def _flat(value: Any) -> list[int]:
 def test_a_frame_that_is_cut_short_is_refused(modules: Visit) -> None:
     whole = LIVE[-1]["hex"]
     cut = ["", "50", whole[: len(whole) // 4 * 2], "51" + whole[2:]]
-    said = modules.import_("messages", TRY_FRAMES, cut)
+    said = modules.import_("feed/messages", TRY_FRAMES, cut)
     assert said == ["ProtocolError"] * 4
 
 
 def test_messages_that_are_none_are_refused(modules: Visit) -> None:
     said: Any = modules.import_(
-        "messages",
+        "feed/messages",
         "x.map((text) => { try { return m.parseText(text); } catch (e) { return e.constructor.name; } })",
         ["{", "null", "[]", '{"type":7}', '{"type":"later"}', '{"type":"hello","protocol":2}'],
     )
@@ -107,7 +107,7 @@ def test_messages_that_are_none_are_refused(modules: Visit) -> None:
 
 def test_the_inspector_names_the_bytes_of_every_golden_datagram(modules: Visit) -> None:
     for vector in WIRE["colours"]:
-        read: Any = modules.import_("wire", INSPECT, vector["hex"])
+        read: Any = modules.import_("views/wire", INSPECT, vector["hex"])
         assert read["session"] == vector["session_id"]
         assert read["sequence"] == vector["sequence"]
         assert read["sent"] == vector["sent_at_unix_ns"]
@@ -117,13 +117,13 @@ def test_the_inspector_names_the_bytes_of_every_golden_datagram(modules: Visit) 
 
 
 def test_a_plain_datagram_is_one_field(modules: Visit) -> None:
-    fields: Any = modules.import_("wire", "m.fieldsOf(m.bytesOf(x)).map((f) => [f.name, f.value])", b"blue".hex())
+    fields: Any = modules.import_("views/wire", "m.fieldsOf(m.bytesOf(x)).map((f) => [f.name, f.value])", b"blue".hex())
     assert fields == [["colour name", "blue"]]
 
 
 def test_softened_colours_cannot_flash(modules: Visit) -> None:
     told: Any = modules.import_(
-        "colour",
+        "draw/colour",
         """(() => {
           let least = 1, most = 0, red = 0;
           for (let r = 0; r < 256; r += 5) for (let g = 0; g < 256; g += 5) for (let b = 0; b < 256; b += 5) {
@@ -142,20 +142,22 @@ def test_softened_colours_cannot_flash(modules: Visit) -> None:
 
 
 def test_colours_mix_as_light_does(modules: Visit) -> None:
-    half = modules.import_("colour", "m.unpack(m.mix(m.pack(0, 0, 0), m.pack(255, 255, 255), 0.5))")
+    half = modules.import_("draw/colour", "m.unpack(m.mix(m.pack(0, 0, 0), m.pack(255, 255, 255), 0.5))")
     assert half == [188, 188, 188]
 
 
 def test_an_address_says_the_place_and_is_read_back(modules: Visit) -> None:
     place = {"view": "wall", "find": "a b&c", "order": "loss", "lens": "delay", "spotlight": True, "open": "c-1"}
-    text: Any = modules.import_("address", "m.formatPlace({...m.HOME, ...x}, m.HOME)", place)
-    assert modules.import_("address", "m.parsePlace(x)", text) == place
-    assert modules.import_("address", "m.parsePlace('?view=moon&lens=%00&tab=..')") == {}
-    assert modules.import_("address", "m.formatPlace(m.HOME, m.HOME)") == ""
+    text: Any = modules.import_("base/address", "m.formatPlace({...m.HOME, ...x}, m.HOME)", place)
+    assert modules.import_("base/address", "m.parsePlace(x)", text) == place
+    assert modules.import_("base/address", "m.parsePlace('?view=moon&lens=%00&tab=..')") == {}
+    assert modules.import_("base/address", "m.formatPlace(m.HOME, m.HOME)") == ""
 
 
 def test_retries_are_spread_and_never_later_than_fifteen_seconds(modules: Visit) -> None:
-    delays: Any = modules.import_("feed", "[0, 1, 2, 5, 50].map((n) => [m.retryDelayMs(n, 0), m.retryDelayMs(n, 1)])")
+    delays: Any = modules.import_(
+        "feed/feed", "[0, 1, 2, 5, 50].map((n) => [m.retryDelayMs(n, 0), m.retryDelayMs(n, 1)])"
+    )
     assert delays == [[0, 500], [0, 1000], [0, 2000], [0, 15000], [0, 15000]]
 
 
@@ -177,7 +179,7 @@ SITUATION = {
 
 def test_only_what_is_live_is_called_live(modules: Visit) -> None:
     def said(**otherwise: object) -> Any:
-        return modules.import_("banner", "m.conditionOf(x)", SITUATION | otherwise)
+        return modules.import_("views/banner", "m.conditionOf(x)", SITUATION | otherwise)
 
     assert (said()["word"], said()["text"]) == ("Live", "")
     assert said(answered=False)["word"] == "Connecting"
@@ -191,23 +193,23 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
 
 def test_unknown_numbers_are_dashes_and_a_small_loss_is_not_nothing(modules: Visit) -> None:
     said = modules.import_(
-        "format",
+        "base/format",
         "[NaN, null, 0, 0.0001, 0.234].map(m.percent).concat(m.milliseconds(0.037), m.perSecond(9.98))",
     )
     assert said == ["–", "–", "0.0 %", "< 0.1 %", "23 %", "37 µs", "10.0/s"]
 
 
 def test_all_tiles_fit_the_area_or_keep_a_finger_s_size(modules: Visit) -> None:
-    grid: Any = modules.import_("tiles", "m.layoutTiles(10000, 1392, 600, 3)")
+    grid: Any = modules.import_("draw/tiles", "m.layoutTiles(10000, 1392, 600, 3)")
     assert grid["columns"] * grid["rows"] >= 10_000
     assert grid["heightPx"] <= 600
-    phone: Any = modules.import_("tiles", "m.layoutTiles(10000, 296, 400, 24)")
+    phone: Any = modules.import_("draw/tiles", "m.layoutTiles(10000, 296, 400, 24)")
     assert phone["tilePx"] == 24
 
 
 def test_link_values_survive_their_sliders(modules: Visit) -> None:
     back: Any = modules.import_(
-        "link", "m.SLIDERS.map((s) => [0, 1, 5, s.most].map((v) => [v, m.shownAt(s, m.placeOf(s, v))]))"
+        "dialogs/link", "m.SLIDERS.map((s) => [0, 1, 5, s.most].map((v) => [v, m.shownAt(s, m.placeOf(s, v))]))"
     )
     for pairs in back:
         for value, shown in pairs:

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from browser.conftest import DEADLINE_MS, Open, Visit
 from support import program
 from support.program import Program
-from udprism.core import wire
+from udprism.wire import measured as wire
 
 SOON_MS = DEADLINE_MS
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 from support.dialogue import DEADLINE_S, ScriptedServer, next_line, scripted_server, started
 from udprism.cli import app
-from udprism.core import wire
-from udprism.core.commands import Connect, encode_retry, parse_command
+from udprism.serving.commands import Connect, encode_retry, parse_command
+from udprism.wire import measured as wire
 
 SESSION = 0x0A0B0C0D
 RED, GREEN, NAMELESS = b"\xff\x00\x00", b"\x00\x80\x00", b"\xfe\x00\x01"

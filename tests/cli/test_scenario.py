@@ -11,7 +11,7 @@ import pytest
 
 from support.program import COMMAND, DEADLINE_S, run
 from udprism.cli.scenario import report, shipped, table
-from udprism.core.scenario import MEASURES, Scenario, evaluate
+from udprism.node.scenario import MEASURES, Scenario, evaluate
 
 SHORT = """
 clients = 3

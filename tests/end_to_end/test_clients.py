@@ -12,7 +12,7 @@ import pytest
 
 from support.dialogue import ScriptedServer, next_line, scripted_server, started
 from support.program import running
-from udprism.core.palette import INDONESIAN
+from udprism.wire.colours import INDONESIAN
 
 CLIENTS = Path(__file__).parents[2] / "frontend" / "examples"
 

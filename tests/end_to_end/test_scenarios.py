@@ -7,8 +7,8 @@ import subprocess
 from typing import Any
 
 from support.program import COMMAND, DEADLINE_S
-from udprism.bridge import Bridge
 from udprism.cli.scenario import shipped
+from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 
 COMPARED = 150

@@ -18,7 +18,7 @@ import pytest
 
 from support import program, readme
 from support.program import DEADLINE_S, Program
-from udprism.core import wire
+from udprism.wire import measured as wire
 
 BASIC = {"red", "green", "blue", "yellow", "purple", "orange"}
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from udprism.core import wire
-from udprism.core.commands import Connect, Disconnect, Response, encode_connect, is_name, parse_command
-from udprism.core.palette import is_plain_colour
 from udprism.errors import WireError
+from udprism.serving.commands import Connect, Disconnect, Response, encode_connect, is_name, parse_command
+from udprism.wire import measured as wire
+from udprism.wire.colours import is_plain_colour
 
 COMMAND_REASONS = frozenset(
     {"too-long", "empty", "not-text", "bad-command", "bad-option", "duplicate-option", "server-text"}

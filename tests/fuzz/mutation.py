@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from udprism.core import commands, palette, wire
-from udprism.core.types import I32Column, Rows
+from udprism.columns.types import I32Column, Rows
+from udprism.serving import commands
+from udprism.wire import colours as palette
+from udprism.wire import measured as wire
 
 WIDTH = 1600
 """Longer than anything that the protocol allows."""

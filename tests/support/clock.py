@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from udprism.core.types import NS_PER_S
+from udprism.columns.types import NS_PER_S
 
 
 class FakeClock:
-    """Monotonic and wall time; satisfies `udprism.core.types.Clock`."""
+    """Monotonic and wall time; satisfies `udprism.columns.types.Clock`."""
 
     def __init__(self, now_ns: int = 1_000 * NS_PER_S, unix_ns: int = 1_700_000_000 * NS_PER_S) -> None:
         self._now_ns = now_ns

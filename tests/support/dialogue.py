@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from udprism.core.types import Address
+from udprism.columns.types import Address
 
 DEADLINE_S = 30.0
 """For what takes a second on an idle machine."""

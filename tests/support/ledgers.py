@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from udprism.core.ledger import Ledger, Outcome
-from udprism.core.types import NS_PER_MS, NS_PER_S, I32Column, I64Column
-from udprism.core.window import HELD_DAMAGED, LOST, RECEIVED
+from udprism.columns.types import NS_PER_MS, NS_PER_S, I32Column, I64Column
+from udprism.ledger.ledger import Ledger, Outcome
+from udprism.ledger.window import HELD_DAMAGED, LOST, RECEIVED
 
 WINDOW = 64
 START_NS = 1_000 * NS_PER_S

@@ -11,13 +11,14 @@ from random import Random
 
 import numpy as np
 
-from udprism.core import wire
-from udprism.core.delay_line import DelayLine
-from udprism.core.history import History
-from udprism.core.ledger import BEYOND, NEW, Ledger
-from udprism.core.link import Link
-from udprism.core.link_model import LinkModel
-from udprism.core.types import NS_PER_MS, NS_PER_S, Cause, I32Column, I64Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, I32Column, I64Column
+from udprism.ledger.fates import BEYOND, NEW, Cause
+from udprism.ledger.history import History
+from udprism.ledger.ledger import Ledger
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link
+from udprism.link.model import LinkModel
+from udprism.wire import measured as wire
 
 TICK_NS = 5 * NS_PER_MS
 UNIX_NS = 1_700_000_000 * NS_PER_S

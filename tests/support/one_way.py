@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from udprism.core.delay_line import DelayLine
-from udprism.core.link import Link
-from udprism.core.link_model import LinkModel
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link
+from udprism.link.model import LinkModel
 
 STREAMS = 40
 RATE_HZ = 100

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from udprism.core.ledger import BEYOND, DUPLICATE, LATE, NEW, REORDERED
-from udprism.core.types import Cause
+from udprism.ledger.fates import BEYOND, DUPLICATE, LATE, NEW, REORDERED, Cause
 
 TICK_NS = 1 << 24
 

@@ -7,17 +7,17 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from udprism.core import wire
-from udprism.core.commands import Connect
-from udprism.core.delay_line import DelayLine
-from udprism.core.link import Link
-from udprism.core.link_model import LinkModel
-from udprism.core.sessions import Grant, SessionTable
-from udprism.core.types import Clock, I32Column
-from udprism.core.witness import Witness
+from udprism.columns.types import Clock, I32Column
+from udprism.ledger.witness import Witness
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link
+from udprism.link.model import LinkModel
+from udprism.serving.commands import Connect
+from udprism.serving.sessions import Grant, SessionTable
 from udprism.udp.departures import Departures
 from udprism.udp.releaser import Releaser
 from udprism.udp.sockets import sockaddr_row
+from udprism.wire import measured as wire
 
 SESSIONS = 200
 EVERYBODY: I32Column = np.arange(SESSIONS, dtype=np.int32)

@@ -21,15 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import udprism.bridge
+import udprism.node.bridge
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.program import Program
 from udprism.__main__ import main
-from udprism.bridge import Bridge
-from udprism.core.types import NS_PER_S, Arrivals
-from udprism.udp import works
+from udprism.columns.types import NS_PER_S, Arrivals
+from udprism.node import works
+from udprism.node.bridge import Bridge
 from udprism.udp.arrivals import Receiver, best_receiver
 from udprism.udp.clock import SystemClock
 
@@ -143,7 +143,7 @@ def _door(program: Program) -> socket.socket:
 
 
 if __name__ == "__main__":
-    udprism.bridge.Bridge = FaultyBridge  # type: ignore[misc]
+    udprism.node.bridge.Bridge = FaultyBridge  # type: ignore[misc]
     vars(works).update(SystemClock=SteppedClock, best_receiver=lambda *shape: SteppedReceiver(best_receiver(*shape)))
     signal.signal(signal.SIGUSR1, _stall)
     signal.signal(signal.SIGUSR2, _count_tasks)  # only the loop's own thread may look at its tasks

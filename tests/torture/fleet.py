@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 
-from udprism.core import wire
-from udprism.core.types import Address
+from udprism.columns.types import Address
+from udprism.wire import measured as wire
 
 _HEADER = struct.Struct(">BBBBIIq")
 _READS = 64

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from udprism.core.types import NS_PER_S, Arrivals
+from udprism.columns.types import NS_PER_S, Arrivals
 from udprism.udp.arrivals import PollReceiver, Receiver, best_receiver
 from udprism.udp.sockets import report_errors
 from udprism.udp.uring import UringReceiver

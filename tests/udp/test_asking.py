@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from support.clock import FakeClock
-from udprism.core.clients import MAX_PROBERS, ClientTable, HostedClient
-from udprism.core.ledger import Ledger
-from udprism.core.types import NEVER_NS, NS_PER_S, Address, Arrivals, I32Column, Mode, State
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Arrivals, I32Column
+from udprism.ledger.ledger import Ledger
+from udprism.serving.clients import MAX_PROBERS, ClientTable, HostedClient, Mode, State
 from udprism.udp.asking import Asking
 
 CLIENTS = MAX_PROBERS + 30

@@ -7,8 +7,9 @@ import threading
 import time
 from typing import Any
 
-from udprism.bridge import Bridge
-from udprism.core.types import NS_PER_S, Arrivals, State
+from udprism.columns.types import NS_PER_S, Arrivals
+from udprism.node.bridge import Bridge
+from udprism.serving.clients import State
 from udprism.settings import Settings
 from udprism.udp.pool import ClientPool
 

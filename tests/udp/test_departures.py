@@ -9,8 +9,8 @@ import pytest
 
 from support.clock import FakeClock
 from support.way_out import EVERYBODY, SESSIONS, WayOut
-from udprism.core.link import Link
-from udprism.core.types import NS_PER_MS
+from udprism.columns.types import NS_PER_MS
+from udprism.link.link import Link
 from udprism.udp.departures import PACE_NS
 
 

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from udprism.bridge import Bridge
-from udprism.core import wire
-from udprism.core.link import Link, client_key
-from udprism.core.link_model import LinkModel
-from udprism.core.types import NS_PER_S
+from udprism.columns.types import NS_PER_S
+from udprism.link.link import Link, client_key
+from udprism.link.model import LinkModel
+from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 from udprism.udp.arrivals import PollReceiver, Receiver
 from udprism.udp.sockets import dropped_by_kernel
 from udprism.udp.uring import UringReceiver
+from udprism.wire import measured as wire
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count what they drop")
 
@@ -50,7 +50,7 @@ def epoll(capacity: int, width: int, max_batch: int, coalesce_s: float) -> Recei
 @pytest.fixture(params=[uring, epoll])
 def bridge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridge]:
     """One whose clients have the smallest receive buffer that can be asked for."""
-    monkeypatch.setattr("udprism.udp.works.best_receiver", request.param)
+    monkeypatch.setattr("udprism.node.works.best_receiver", request.param)
     monkeypatch.setattr("udprism.udp.asking._REPORT_NS", 3600 * NS_PER_S)  # the kernel counts acknowledgements too
     settings = Settings(
         udp="127.0.0.1:0", clients=0, max_clients=8, client_buffer_bytes=2048, loss_after_s=0.2, history_datagrams=4096

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from udprism.bridge import Bridge
-from udprism.core import wire
-from udprism.core.types import Address, Arrivals
+from udprism.columns.types import Address, Arrivals
+from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 from udprism.udp.arrivals import Receiver
 from udprism.udp.thread import HANGS_AFTER_NS
+from udprism.wire import measured as wire
 
 SESSION = 7
 DEADLINE_S = 20.0
@@ -50,7 +50,7 @@ def hosted(bridge: Bridge, server: socket.socket) -> tuple[str, Address]:
 def test_a_measured_server_that_was_replaced_by_a_plain_one_is_heard_again(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("udprism.core.clients.UNANSWERED_BEFORE_DOUBT", 2)  # eight tries take twenty seconds
+    monkeypatch.setattr("udprism.serving.clients.UNANSWERED_BEFORE_DOUBT", 2)  # eight tries take twenty seconds
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, silent_after_s=0.1))
     bridge.start()
     try:

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from support.way_out import SESSIONS, WayOut
-from udprism.core.delay_line import DelayLine
-from udprism.core.link import Link
-from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Cause
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S
+from udprism.ledger.fates import Cause
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link
 from udprism.udp.clock import SystemClock
 from udprism.udp.releaser import Held, Releaser
 from udprism.udp.sockets import sockaddr_row

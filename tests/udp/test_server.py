@@ -13,20 +13,21 @@ from typing import TypeVar
 import numpy as np
 import pytest
 
-from udprism.core import wire
-from udprism.core.admission import Admission
-from udprism.core.delay_line import DelayLine
-from udprism.core.link import Link
-from udprism.core.link_model import LinkModel
-from udprism.core.palette import NAMES
-from udprism.core.sessions import SessionTable
-from udprism.core.types import NS_PER_MS, NS_PER_S, Cause
-from udprism.core.witness import Witness
+from udprism.columns.types import NS_PER_MS, NS_PER_S
+from udprism.ledger.fates import Cause
+from udprism.ledger.witness import Witness
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link
+from udprism.link.model import LinkModel
+from udprism.serving.admission import Admission
+from udprism.serving.sessions import SessionTable
 from udprism.udp.clock import SystemClock
 from udprism.udp.departures import Departures
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, drain_error_queue
 from udprism.udp.threads_engine import ThreadsEngine
+from udprism.wire import measured as wire
+from udprism.wire.colours import NAMES
 
 T = TypeVar("T")
 

@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from udprism.core import palette
-from udprism.core.types import NS_PER_MS, NS_PER_S, Cause, Fate, State
-from udprism.core.view import ROW_STATS, Roster, Snapshot
+from udprism.columns.types import NS_PER_MS, NS_PER_S
 from udprism.errors import RequestError
+from udprism.ledger.fates import Cause, Fate
+from udprism.node.view import ROW_STATS, Roster, Snapshot
+from udprism.serving.clients import State
 from udprism.settings import Settings, split_host_port
+from udprism.wire import colours as palette
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
 PERIOD = 64
 """Fates repeat after so many sequence numbers, so that sums are exact without remembering anything."""
@@ -605,7 +607,7 @@ _RESPONSE = {"text": "merah", "colour": "red", "answered_after_ms": 812.0}
 
 
 def _link(body: dict[str, Any]) -> dict[str, Any]:
-    from udprism.core.link import Link
+    from udprism.link.link import Link
 
     return Link.from_body(body).to_body()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from udprism.core.view import ROW_STATS, Snapshot
+from udprism.node.view import ROW_STATS, Snapshot
 from udprism.web.live import Picture
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "live.json"

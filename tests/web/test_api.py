@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from udprism.core.profiles import PROFILES
+from udprism.link.profiles import PROFILES
 from udprism.web.api import DATAGRAM_FIELDS
 from web.fake_bridge import FakeBridge
 from web.running import Clock, Running, ephemeral, running, wait_for

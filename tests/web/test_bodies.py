@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from udprism.core.link import Burst, Link
-from udprism.core.types import State
 from udprism.errors import RequestError
+from udprism.link.link import Burst, Link
+from udprism.serving.clients import State
 from udprism.web import bodies
 
 ANY_JSON = st.recursive(

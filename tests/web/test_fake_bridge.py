@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from udprism.bridge import Bridge
-from udprism.core.types import State
+from udprism.node.bridge import Bridge
+from udprism.serving.clients import State
 from udprism.web.api import DATAGRAM_FIELDS
 from web.fake_bridge import FakeBridge
 from web.running import DEADLINE_S, Clock, ephemeral

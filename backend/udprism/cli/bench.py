@@ -23,7 +23,7 @@ import typer
 
 from udprism.cli.product import Product, running
 from udprism.cli.viewer import Viewer
-from udprism.core import wire
+from udprism.wire import measured as wire
 
 Figures = dict[str, Any]
 

@@ -17,17 +17,17 @@ from typing import Annotated, Any
 
 import typer
 
-from udprism.core import palette
-from udprism.core.commands import MAX_RESPONSE_BYTES, Connect, encode_disconnect
-from udprism.core.conversation import Conversation, Ended, Heard, Send
-from udprism.core.ledger import DUPLICATE, LATE, REORDERED
-from udprism.core.sessions import format_address
-from udprism.core.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Mode
-from udprism.core.wire import MAX_DATAGRAM_BYTES, ByeReason
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, format_address
 from udprism.errors import UdprismError, WireError
+from udprism.ledger.fates import DUPLICATE, LATE, REORDERED
+from udprism.serving.clients import Mode
+from udprism.serving.commands import MAX_RESPONSE_BYTES, Connect, encode_disconnect
+from udprism.serving.conversation import Conversation, Ended, Heard, Send
 from udprism.settings import split_host_port
 from udprism.udp.arrivals import PollReceiver
 from udprism.udp.sockets import open_client, report_errors
+from udprism.wire import colours as palette
+from udprism.wire.measured import MAX_DATAGRAM_BYTES, ByeReason
 
 QUIZ_RATE_HZ = 0.2
 """Slow enough to type a word before the next colour leaves."""

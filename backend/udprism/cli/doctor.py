@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from udprism.cli.flags import flag, read_settings
-from udprism.core.types import NS_PER_MS, NS_PER_S, NS_PER_US
+from udprism.columns.types import NS_PER_MS, NS_PER_S, NS_PER_US
 from udprism.errors import BindError
 from udprism.settings import Settings, reachable_host
 from udprism.udp.arrivals import best_receiver

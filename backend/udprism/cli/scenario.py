@@ -14,20 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from udprism.bridge import Bridge
 from udprism.cli.flags import read_settings
-from udprism.core.scenario import (
-    COUNTS,
-    DELAYS,
-    EVERYBODY,
-    RATIOS,
-    Outcome,
-    Results,
-    Scenario,
-    Step,
-    evaluate,
-)
 from udprism.errors import RequestError, UdprismError
+from udprism.node.bridge import Bridge
+from udprism.node.scenario import COUNTS, DELAYS, EVERYBODY, RATIOS, Outcome, Results, Scenario, Step, evaluate
 
 EXIT_NOT_MET = 1
 EXIT_USAGE = 2

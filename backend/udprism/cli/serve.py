@@ -21,13 +21,13 @@ import typer
 
 from udprism.cli import logs
 from udprism.cli.flags import flag, read_settings, user_data_directory
-from udprism.core.sessions import format_address
+from udprism.columns.types import format_address
+from udprism.node.store import Store
 from udprism.settings import Settings
-from udprism.store import Store
 from udprism.udp.sockets import bind_server
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _start_bridge(settings: Settings, store: Store | None, gave_up: threading.Ev
         gave_up.set()
         signal.raise_signal(signal.SIGTERM)
 
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
     bridge = Bridge(settings, store, given_up=give_up)
     stack.callback(bridge.stop)

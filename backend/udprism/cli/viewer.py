@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import websockets
 
-from udprism.core.types import I64Column
+from udprism.columns.types import I64Column
 from udprism.web import messages
 
 _WATCHED_ROWS = 40  # about as many as a screen has lanes

@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from udprism.core.types import NS_PER_S, Arrivals
+from udprism.columns.types import NS_PER_S, Arrivals
 from udprism.udp.sockets import drain_error_queue
 from udprism.udp.uring import UringReceiver
 

@@ -12,14 +12,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from udprism.core import commands, wire
-from udprism.core.clients import ClientTable, HostedClient, attempt
-from udprism.core.commands import Connect
-from udprism.core.ledger import Ledger
-from udprism.core.sessions import format_address
-from udprism.core.types import NS_PER_S, Address, Clock, I32Column, I64Column, Mode, State
+from udprism.columns.types import NS_PER_S, Address, Clock, I32Column, I64Column, format_address
+from udprism.ledger.ledger import Ledger
+from udprism.serving import commands
+from udprism.serving.clients import ClientTable, HostedClient, Mode, State, attempt
+from udprism.serving.commands import Connect
 from udprism.udp.arrivals import Receiver
 from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors
+from udprism.wire import measured as wire
 
 _REPORT_NS = NS_PER_S
 _RENEWAL_NS = 10 * NS_PER_S

@@ -10,17 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udprism.core import palette, wire
-from udprism.core.delay_line import DelayLine
-from udprism.core.link import Link
-from udprism.core.link_model import LinkModel
-from udprism.core.sessions import SessionTable, Shape
-from udprism.core.types import (
+from udprism.columns.types import (
     NEVER_NS,
     NS_PER_MS,
     Address,
     BoolColumn,
-    Cause,
     Clock,
     I32Column,
     I64Column,
@@ -28,9 +22,16 @@ from udprism.core.types import (
     U8Column,
     U32Column,
 )
-from udprism.core.witness import CORRUPT, FateReport, Witness
+from udprism.ledger.fates import Cause
+from udprism.ledger.witness import CORRUPT, FateReport, Witness
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link
+from udprism.link.model import LinkModel
+from udprism.serving.sessions import SessionTable, Shape
 from udprism.udp.releaser import Held, Releaser
 from udprism.udp.sockets import BatchSender, drain_error_queue
+from udprism.wire import colours as palette
+from udprism.wire import measured as wire
 
 MAX_BATCH = 1024
 STAMP_CHUNK = 32

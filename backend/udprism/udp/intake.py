@@ -6,12 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from udprism.core import commands, wire
-from udprism.core.columns import ClientColumns
-from udprism.core.ledger import NEW
-from udprism.core.palette import decode_plain
-from udprism.core.taps import Taps
-from udprism.core.types import (
+from udprism.columns.types import (
     NEVER_NS,
     NS_PER_S,
     Arrivals,
@@ -19,14 +14,19 @@ from udprism.core.types import (
     Clock,
     I32Column,
     I64Column,
-    Mode,
-    State,
     U8Column,
     U32Column,
 )
-from udprism.core.witness import CORRUPT, FateReport, Witness
 from udprism.errors import WireError
+from udprism.ledger.fates import NEW
+from udprism.ledger.taps import Taps
+from udprism.ledger.witness import CORRUPT, FateReport, Witness
+from udprism.serving import commands
+from udprism.serving.book import ClientColumns
+from udprism.serving.clients import Mode, State
 from udprism.udp.asking import Asking
+from udprism.wire import measured as wire
+from udprism.wire.colours import decode_plain
 
 _SESSION_CHANGES_WITHIN_NS = NS_PER_S
 _MOST_CORRUPT_WAITING = 65_536

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from udprism.core.types import Address
+from udprism.columns.types import Address
 from udprism.errors import RequestError
 from udprism.settings import split_host_port
 

@@ -9,20 +9,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from udprism.core import commands
-from udprism.core.clients import HostedClient
-from udprism.core.columns import ClientColumns
-from udprism.core.taps import Tap, Taps
-from udprism.core.types import (
-    NEVER_NS,
-    NS_PER_MS,
-    NS_PER_S,
-    Address,
-    Clock,
-    Mode,
-    State,
-)
-from udprism.core.witness import Witness
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock
+from udprism.ledger.taps import Tap, Taps
+from udprism.ledger.witness import Witness
+from udprism.serving import commands
+from udprism.serving.book import ClientColumns
+from udprism.serving.clients import HostedClient, Mode, State
 from udprism.udp.arrivals import Receiver
 from udprism.udp.asking import Asking
 from udprism.udp.inbox import Inbox

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from udprism.core.delay_line import Due
-from udprism.core.types import NEVER_NS, NS_PER_S, I64Column, Rows, U32Column
+from udprism.columns.types import NEVER_NS, NS_PER_S, I64Column, Rows, U32Column
+from udprism.link.delay_line import Due
 from udprism.udp import release_process as far
 from udprism.udp.sockets import IOVEC, LINUX, MMSGHDR, NAME_BYTES, SOCKADDR_BYTES
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from udprism.core.types import NS_PER_S, I64Column, U64Column
+from udprism.columns.types import NS_PER_S, I64Column, U64Column
 
 SUBMISSION = np.dtype(
     {

@@ -12,19 +12,20 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from udprism.core import commands, wire
-from udprism.core.admission import Admission, Refuse, Retry
-from udprism.core.link import Link, client_key
-from udprism.core.sessions import Grant, SessionTable
-from udprism.core.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
-from udprism.core.wire import ByeReason
-from udprism.core.witness import Witness
+from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
 from udprism.errors import RequestError, WireError
+from udprism.ledger.witness import Witness
+from udprism.link.link import Link, client_key
+from udprism.serving import commands
+from udprism.serving.admission import Admission, Refuse, Retry
+from udprism.serving.sessions import Grant, SessionTable
 from udprism.udp.departures import Departures
 from udprism.udp.inbox import Inbox
 from udprism.udp.sockets import drain_error_queue, sockaddr_row
 from udprism.udp.thread import SupervisedThread
 from udprism.udp.threads_engine import ThreadsEngine
+from udprism.wire import measured as wire
+from udprism.wire.measured import ByeReason
 
 MAX_READS_A_TURN = 512
 """Datagrams read from one socket before the next tick gets its turn."""

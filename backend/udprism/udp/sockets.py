@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from udprism.core.types import Address, I32Column, I64Column, Rows
+from udprism.columns.types import Address, I32Column, I64Column, Rows
 from udprism.errors import BindError
 
 LINUX = sys.platform == "linux"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from types import TracebackType
 from typing import Any
 
-from udprism.core.taps import Tap
+from udprism.ledger.taps import Tap
 from udprism.udp.pool import ClientPool
 
 

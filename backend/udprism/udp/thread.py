@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from udprism.core.types import NS_PER_S
+from udprism.columns.types import NS_PER_S
 
 log = logging.getLogger(__name__)
 

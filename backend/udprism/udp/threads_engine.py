@@ -13,9 +13,10 @@ import time
 
 import numpy as np
 
-from udprism.core import palette, wire
-from udprism.core.sessions import SessionTable
-from udprism.core.types import NEVER_NS, NS_PER_S, Address
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address
+from udprism.serving.sessions import SessionTable
+from udprism.wire import colours as palette
+from udprism.wire import measured as wire
 
 log = logging.getLogger(__name__)
 

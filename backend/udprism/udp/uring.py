@@ -18,7 +18,7 @@ from ipaddress import ip_address
 import numpy as np
 import numpy.typing as npt
 
-from udprism.core.types import NS_PER_S, Arrivals, I64Column
+from udprism.columns.types import NS_PER_S, Arrivals, I64Column
 from udprism.udp.ring import Completions, Ring
 from udprism.udp.sockets import drain_error_queue
 

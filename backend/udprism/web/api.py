@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
-from udprism.core.profiles import PROFILES
 from udprism.errors import RequestError
+from udprism.link.profiles import PROFILES
 from udprism.web import bodies, definitions, messages, problem
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
 DATAGRAM_FIELDS: Final = (
     "sequence",

@@ -28,7 +28,7 @@ from udprism.web.live import Hub
 from udprism.web.streams import Streams
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
 BACKLOG: Final = 2048
 STOP_TIMEOUT_S: Final = 5

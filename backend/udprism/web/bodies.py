@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from udprism.core import link
-from udprism.core.types import ModeName
+from udprism.link import link
+from udprism.serving.clients import ModeName
 
 NAME_CHARACTERS = 64
 RATE_HZ = (0.01, 1000.0)
@@ -133,7 +133,7 @@ _LINK_SCHEMA["properties"]["burst"]["anyOf"][0] = _LINK_SCHEMA.pop("$defs")["_Bu
     "enter_ratio", "leave_ratio"
 )
 LinkBody = Annotated[dict[str, Any], WithJsonSchema(_LINK_SCHEMA | {"title": "Link"})]
-"""`PUT /api/links/{id}`. The document says what `core.link` checks: its words are about links, pydantic's are not."""
+"""`PUT /api/links/{id}`. The document says what `link.link` checks: its words are about links, pydantic's are not."""
 
 
 class ListQuery(Query):

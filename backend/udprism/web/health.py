@@ -14,7 +14,7 @@ from udprism.web.api import answer
 from udprism.web.live import Hub
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

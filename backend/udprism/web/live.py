@@ -17,13 +17,13 @@ import numpy as np
 from fastapi import WebSocket
 from pydantic import ValidationError
 
-from udprism.core.types import NS_PER_MS, U32Column
+from udprism.columns.types import NS_PER_MS, U32Column
 from udprism.errors import RequestError
 from udprism.web import bodies, messages
 from udprism.web.conversation import BadMessage, converse, received_text, writable
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge, Snapshot
+    from udprism.node.bridge import Bridge, Snapshot
 
 SLOW_S: Final = 0.25
 """Stats columns, and status, client and sessions messages, go to a viewer at most this often."""

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from udprism import __version__
-from udprism.core import palette
-from udprism.core.types import I32Column, U16Column
+from udprism.columns.types import I32Column, U16Column
 from udprism.web import bodies
+from udprism.wire import colours as palette
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge, Roster, Snapshot
+    from udprism.node.bridge import Bridge, Roster, Snapshot
 
 MAGIC: Final = 0x50
 PROTOCOL: Final = 1

@@ -13,7 +13,7 @@ from udprism.web.conversation import BadMessage, converse, received_text
 from udprism.web.live import Hub
 
 if TYPE_CHECKING:
-    from udprism.bridge import Bridge
+    from udprism.node.bridge import Bridge
 
 
 class Streams:

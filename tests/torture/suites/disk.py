@@ -19,7 +19,7 @@ from torture.figure import Figure
 from torture.outside import metrics, total, wait_until
 from torture.small_disk import make_read_only, small_disk
 from udprism.__main__ import EXIT_USAGE
-from udprism.store import FILE_NAME
+from udprism.node.store import FILE_NAME
 
 CHANGES = 1_000
 CLIENTS = 100

@@ -16,13 +16,13 @@ import numpy as np
 
 from torture.figure import Figure
 from torture.outside import wait_until
-from udprism.core.admission import MAX_AMPLIFICATION, Admission
-from udprism.core.commands import Connect, encode_connect
-from udprism.core.delay_line import DelayLine
-from udprism.core.link_model import LinkModel
-from udprism.core.sessions import SessionTable
-from udprism.core.types import NS_PER_S, Address
-from udprism.core.witness import Witness
+from udprism.columns.types import NS_PER_S, Address
+from udprism.ledger.witness import Witness
+from udprism.link.delay_line import DelayLine
+from udprism.link.model import LinkModel
+from udprism.serving.admission import MAX_AMPLIFICATION, Admission
+from udprism.serving.commands import Connect, encode_connect
+from udprism.serving.sessions import SessionTable
 from udprism.udp.clock import SystemClock
 from udprism.udp.departures import Departures
 from udprism.udp.server import ColourServer

@@ -17,7 +17,7 @@ from support import program
 from support.program import Program
 from torture.figure import Figure
 from torture.outside import metrics, total, wait_until
-from udprism.core.types import Address
+from udprism.columns.types import Address
 from udprism.udp.sockets import BatchSender, sockaddr_row
 
 HOSTILE = 10_000_000

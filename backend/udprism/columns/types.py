@@ -1,0 +1,67 @@
+"""The words that every room shares: columns, units, addresses, and the batch.
+
+Instants are integers in nanoseconds: `now_ns` and `deadline_ns` are monotonic, a name with `unix` is the wall clock.
+A *slot* is a row in a table of columns (int32); a slot is reused, an id (text) never is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+BoolColumn: TypeAlias = npt.NDArray[np.bool_]
+U8Column: TypeAlias = npt.NDArray[np.uint8]
+U16Column: TypeAlias = npt.NDArray[np.uint16]
+U32Column: TypeAlias = npt.NDArray[np.uint32]
+U64Column: TypeAlias = npt.NDArray[np.uint64]
+I32Column: TypeAlias = npt.NDArray[np.int32]
+I64Column: TypeAlias = npt.NDArray[np.int64]
+F64Column: TypeAlias = npt.NDArray[np.float64]
+Rows: TypeAlias = npt.NDArray[np.uint8]
+"""uint8[n, width]: one datagram's bytes a row; what lies behind its length is rubbish."""
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+NS_PER_US = 1_000
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """One batch of datagrams, in the order in which the kernel handed them over.
+
+    slot: int32[n], the client's slot. received_unix_ns: int64[n], the kernel's stamp. length: int32[n], bytes on the
+    wire (may exceed the row's width: the rest was cut off). rows: uint8[n, width].
+    """
+
+    slot: I32Column
+    received_unix_ns: I64Column
+    length: I32Column
+    rows: Rows
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+
+class Clock(Protocol):
+    """Where a shell reads the time: the core only ever gets the values."""
+
+    def now_ns(self) -> int:
+        """Monotonic, nanoseconds."""
+
+    def unix_ns(self) -> int:
+        """Wall clock, Unix nanoseconds; may step."""
+
+
+Address: TypeAlias = tuple[str, int]
+"""(IP address as text, port)."""
+NEVER_NS = 1 << 62
+"""An instant that does not come."""
+
+
+def format_address(address: Address) -> str:
+    """`127.0.0.1:12345` or `[::1]:12345`."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,234 @@
+"""The last datagrams of every client: fate, cause, colour, times, size and payload, in a ring of fixed size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from udprism.columns.types import NS_PER_MS, I32Column, I64Column, Rows, U8Column
+from udprism.ledger.fates import (
+    CELL_CAUSE_SHIFT,
+    CELL_CORRUPT,
+    CELL_DUPLICATE,
+    CELL_FATE_MASK,
+    CELL_IN_FLIGHT,
+    CELL_REORDERED,
+    DUPLICATE,
+    LATE,
+    NEW,
+    REORDERED,
+    Cause,
+    Fate,
+)
+from udprism.wire.colours import hex_of, nearest_name
+from udprism.wire.measured import HEADER, HEADER_BYTES, MAGIC
+
+CELLS = 256
+_ROW_BYTES = 20
+_FATES = {fate: fate.name.lower() for fate in Fate}
+_CAUSE_WORDS = {cause: cause.name.lower() for cause in Cause}
+
+
+class History:
+    """`depth` rows for each client, in the place number modulo depth. Pool thread only.
+
+    depth: a power of two. A row takes 20 + payload_bytes bytes, and memory only once it is written.
+    """
+
+    def __init__(self, capacity: int, depth: int = 256, payload_bytes: int = 24) -> None:
+        if depth & (depth - 1):
+            raise ValueError(f"the history's depth is a power of two, not {depth}")
+        self.depth = depth
+        self.payload_bytes = payload_bytes
+        row = np.dtype(
+            [
+                ("number", np.uint32),  # modulo 2**32: what is a ring apart cannot be mistaken
+                ("received_unix_ns", np.int64),
+                ("size_bytes", np.uint16),
+                ("duplicates", np.uint8),
+                ("spare", np.uint8),
+                ("cell", np.uint8, (4,)),
+                ("payload", np.uint8, (payload_bytes,)),
+            ]
+        )
+        self._rows: npt.NDArray[np.void] = np.zeros(capacity * depth, row)
+        self._opaque = self._rows.view(np.dtype((np.void, row.itemsize)))  # copied whole, not field by field
+        self._cells = self._rows["cell"]
+        self._top = np.full(capacity, -1, np.int64)
+        self._mask = depth - 1
+        self._width = 0
+        self._scratch = np.zeros(256, row)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are taken when every row is in use."""
+        return int(self._rows.nbytes)
+
+    def reset(self, slots: I32Column) -> None:
+        """New clients in these slots."""
+        for slot in slots[self._top[slots] >= 0].tolist():
+            self._opaque.view(np.uint8).reshape(len(self._top), -1)[slot] = 0
+        self._top[slots] = -1
+
+    def begin_session(self, slots: I32Column) -> None:
+        """Numbers begin anew, so rows of the same number must not be mixed up."""
+        self.reset(slots)
+
+    # -- writing
+
+    def record(
+        self,
+        slot: I32Column,
+        extended: I64Column,
+        received_unix_ns: I64Column,
+        length: I32Column,
+        rows: Rows,
+        rgb: U8Column,
+        flags: U8Column,
+    ) -> None:
+        """One batch in order of arrival, as the ledger judged it. rgb: uint8[n, 3]. flags: the ledger's, uint8[n]."""
+        if (flags == NEW).all():
+            self._write(slot, extended, received_unix_ns, length, rows, rgb, flags)
+            return
+        new = np.flatnonzero((flags & NEW) != 0)
+        if len(new):
+            self._write(slot[new], extended[new], received_unix_ns[new], length[new], rows[new], rgb[new], flags[new])
+        again = np.flatnonzero(flags & DUPLICATE)
+        if len(again):
+            self._count_duplicates(slot[again], extended[again])
+
+    def _write(
+        self,
+        slot: I32Column,
+        extended: I64Column,
+        received_unix_ns: I64Column,
+        length: I32Column,
+        rows: Rows,
+        rgb: U8Column,
+        flags: U8Column,
+    ) -> None:
+        count = len(slot)
+        if count > len(self._scratch):
+            self._scratch = np.zeros(2 * count, self._rows.dtype)
+        block = self._scratch[:count]
+        width = min(self.payload_bytes, rows.shape[1])
+        self._width = max(self._width, width)
+        block["number"] = extended
+        block["received_unix_ns"] = received_unix_ns
+        block["size_bytes"] = length
+        block["payload"][:, :width] = rows[:, :width]
+        block["payload"][:, width:] = 0
+        cell = block["cell"]
+        cell[:, :3] = rgb
+        # REORDERED is the cell's own bit; LATE is RECEIVED + 2
+        cell[:, 3] = Fate.RECEIVED | (flags & REORDERED) | ((flags & LATE) >> 2)
+        at = slot * np.int64(self.depth) + (extended & self._mask)
+        self._opaque[at] = block.view(self._opaque.dtype)
+        np.maximum.at(self._top, slot, extended)
+
+    def _count_duplicates(self, slot: I32Column, extended: I64Column) -> None:
+        for at in self._places(slot, extended).tolist():
+            row = self._rows[at]
+            row["duplicates"] = min(int(row["duplicates"]) + 1, 255)
+            row["cell"][3] |= CELL_DUPLICATE
+
+    def _places(self, slot: I32Column, extended: I64Column) -> I64Column:
+        """Where the numbers are that were received, as far as they are still kept."""
+        at = slot * np.int64(self.depth) + (extended & self._mask)
+        rows = self._rows[at]
+        known: I64Column = at[(rows["number"] == extended.astype(np.uint32)) & ((rows["cell"][:, 3] & 1) != 0)]
+        return known
+
+    def mark_lost(self, slot: I32Column, extended: I64Column, cause: U8Column) -> None:
+        """These numbers were declared lost, or their cause is known now. What was received stays so."""
+        np.maximum.at(self._top, slot, extended)
+        kept = extended > self._top[slot] - self.depth
+        slot, extended, cause = slot[kept], extended[kept], cause[kept]
+        at = slot * np.int64(self.depth) + (extended & self._mask)
+        number = extended.astype(np.uint32)
+        here = self._rows[at]
+        received = (here["number"] == number) & ((here["cell"][:, 3] & 1) != 0)
+        at, number, cause = at[~received], number[~received], cause[~received]
+        block = np.zeros(len(at), self._rows.dtype)
+        block["number"] = number
+        block["cell"][:, 3] = Fate.LOST | (cause << CELL_CAUSE_SHIFT)
+        self._opaque[at] = block.view(self._opaque.dtype)
+
+    def mark_corrupt(self, slot: I32Column, extended: I64Column) -> None:
+        """These numbers were damaged on their way, where they have come."""
+        at = self._places(slot, extended)
+        self._cells[at, 3] |= CELL_CORRUPT
+
+    # -- reading
+
+    def cells(self, slots: I32Column) -> U8Column:
+        """uint8[k, 256, 4], oldest first, the newest last: what was received last, and what surrounds it."""
+        number = self._top[slots][:, None] + np.arange(1 - CELLS, 1)
+        at = slots[:, None] * np.int64(self.depth) + (number & self._mask)
+        cells: U8Column = self._cells[at]
+        absent = (self._rows["number"][at] != number.astype(np.uint32)) | (cells[:, :, 3] == 0)
+        if self.depth < CELLS:
+            absent |= np.arange(CELLS) < CELLS - self.depth
+        cells[absent] = CELL_IN_FLIGHT
+        begun = np.arange(CELLS) >= CELLS - self.depth
+        cells[(number < 0) | ~begun] = 0
+        return cells
+
+    def rows(self, slot: int, limit: int, next_sequence: int, *, shared_clock: bool = False) -> list[dict[str, Any]]:
+        """One client's last datagrams as bodies, newest last; what was sent but has not come is in flight.
+
+        next_sequence: the first number that is not sent yet. shared_clock: whether a delay can be told.
+        """
+        limit = min(limit, self.depth)
+        top = int(self._top[slot])
+        # where a link holds back more than the history is deep, show at least as much of what has come
+        end = max(top + 1, min(next_sequence, top + 1 + limit // 2))
+        numbers = np.arange(max(0, end - limit), end)
+        rows = self._rows[slot * self.depth + (numbers & self._mask)]
+        known = (rows["number"] == numbers.astype(np.uint32)) & (rows["cell"][:, 3] != 0)
+        return [
+            self._body(number, row, shared_clock) if there else _in_flight(number)
+            for number, row, there in zip(numbers.tolist(), rows, known.tolist(), strict=True)
+        ]
+
+    def _body(self, number: int, row: np.void, shared_clock: bool) -> dict[str, Any]:
+        red, green, blue, state = row["cell"].tolist()
+        fate, cause = Fate(state & CELL_FATE_MASK), Cause(state >> CELL_CAUSE_SHIFT)
+        if fate == Fate.LOST:
+            return _in_flight(number) | {"fate": "lost", "cause": _CAUSE_WORDS[cause] if cause else None}
+        size_bytes = int(row["size_bytes"])
+        payload = row["payload"][: min(size_bytes, self._width)].tobytes()
+        measured = len(payload) >= HEADER_BYTES and payload[0] == MAGIC
+        sent_ns = int(np.frombuffer(payload[:HEADER_BYTES], HEADER)["sent_at_unix_ns"][0]) if measured else None
+        received_ns = int(row["received_unix_ns"])
+        return {
+            "sequence": number if measured else None,
+            "fate": _FATES[fate],
+            "cause": None,
+            "colour": nearest_name((red, green, blue)),
+            "rgb": hex_of((red, green, blue)),
+            "sent_at_ns": sent_ns,
+            "received_at_ns": received_ns,
+            "delay_ms": (received_ns - sent_ns) / NS_PER_MS if sent_ns is not None and shared_clock else None,
+            "duplicates": int(row["duplicates"]) if measured else None,
+            "reordered": bool(state & CELL_REORDERED) if measured else None,
+            "corrupt": bool(state & CELL_CORRUPT) if measured else None,
+            "size_bytes": size_bytes,
+            "payload_hex": payload.hex(),
+        }
+
+
+def _in_flight(number: int) -> dict[str, Any]:
+    """A datagram of which nothing came."""
+    unknown = ("colour", "rgb", "sent_at_ns", "received_at_ns", "delay_ms", "size_bytes", "payload_hex")
+    return {
+        "sequence": number,
+        "fate": "in_flight",
+        "cause": None,
+        **dict.fromkeys(unknown),
+        "duplicates": 0,
+        "reordered": False,
+        "corrupt": False,
+    }

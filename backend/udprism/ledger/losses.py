@@ -1,0 +1,294 @@
+"""What was lost and why: what a witness reports, and what is overdue.
+
+Nothing is declared while datagrams arrive, only in `expire`: by then everything has been heard that the sender had
+to say before it sent the datagrams that made the hole show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from udprism.columns.runs import runs_of
+from udprism.columns.types import NS_PER_S, BoolColumn, I32Column, I64Column, U8Column
+from udprism.ledger.accounts import Accounts
+from udprism.ledger.fates import Cause
+from udprism.ledger.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, RECEIVED, Overdue, cause_of
+
+MAX_PENDING_REPORTS = 65_536
+
+_LINK = int(Cause.LINK)
+_RECEIVER = int(Cause.RECEIVER_KERNEL)
+_UNEXPLAINED = int(Cause.UNEXPLAINED)
+_UNKNOWN = int(Cause.UNKNOWN_PATH)
+
+
+class Declared(NamedTuple):
+    """Numbers that were declared lost, or whose cause has changed. All columns have one length."""
+
+    slot: I32Column
+    extended: I64Column
+    cause: U8Column
+
+
+NOTHING_DECLARED = Declared(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint8))
+
+
+class Losses:
+    """Turns holes into losses with causes. Pool thread only.
+
+    loss_after_ns, loss_after_arrivals (in the window): when a hole is overdue.
+    """
+
+    def __init__(self, accounts: Accounts, loss_after_ns: int) -> None:
+        capacity = len(accounts.highest)
+        self.reports_forgotten = 0
+        """Reports that found no room to wait in: their losses show as unexplained."""
+        self._accounts = accounts
+        self._window = accounts.window
+        self._loss_after_ns = loss_after_ns
+        self._drops_used = np.zeros(capacity, np.int64)  # drops by the kernel that explain a loss already
+        self._room = np.zeros(capacity, np.int64)  # those that explain none yet; filled in by each `expire`
+        self._aged = np.zeros(capacity, np.int64)  # numbers below it were issued so long ago that none can come still
+        self._ageing = np.zeros(capacity, np.int64)  # numbers below it will be so at _aged_ns
+        self._aged_ns = 0
+        self._pending: dict[int, dict[int, int]] = {}
+        self._pending_count = 0
+        self._reported: list[tuple[int, int, int]] = []
+        self._drops_used_at = self._drops_used.data
+
+    def reset(self, slots: I32Column) -> None:
+        """New clients, with new sockets."""
+        self._drops_used[slots] = self._aged[slots] = self._ageing[slots] = 0
+        for slot in slots.tolist():
+            self._window.clear(slot)
+            self._forget_pending(slot)
+
+    def end_session(self, slot: int) -> None:
+        """What the session leaves open is settled by the next `expire`."""
+        accounts = self._accounts
+        known = accounts.highest_at[slot] + 1
+        issued = max(known, accounts.issued_at[slot])
+        accounts.unsettled_at[slot] += self._window.clear(slot) + issued - known
+        accounts.offset_at[slot] += issued
+        for cause in self._pending.get(slot, {}).values():
+            self._lose_unsettled(slot, cause)
+        self._forget_pending(slot)
+        self._aged[slot] = self._ageing[slot] = 0
+
+    # -- what the witness reports
+
+    def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> Declared:
+        """Datagrams that never left.
+
+        Numbers beyond the next one wait for their turn, because what lies before them may still come. Answers which
+        are lost now; the others are in the answer of a later call or of `expire`.
+        """
+        for one, number, why in zip(slot.tolist(), sequence.tolist(), cause.tolist(), strict=True):
+            if not self._lose(one, number, why):
+                self._keep_pending(one, number, why)
+            elif one in self._pending:
+                self._apply_pending(one)
+        return self._take_reported()
+
+    def _take_reported(self) -> Declared:
+        if not self._reported:
+            return NOTHING_DECLARED
+        slot, number, cause = zip(*self._reported, strict=True)
+        self._reported.clear()
+        return Declared(np.array(slot, np.int32), np.array(number, np.int64), np.array(cause, np.uint8))
+
+    def report_corrupt(self, slot: I32Column, sequence: I64Column) -> BoolColumn:
+        """Datagrams that left damaged; they count once they have come. Answers which have not yet: ask again."""
+        later = [self._damage(one, number) for one, number in zip(slot.tolist(), sequence.tolist(), strict=True)]
+        return np.array(later, np.bool_)
+
+    def _lose(self, slot: int, number: int, cause: int) -> bool:
+        """Whether the report could be taken: its number is known, or the next one."""
+        accounts, window = self._accounts, self._window
+        highest = accounts.highest_at[slot]
+        if number > highest + 1:
+            return False
+        if number < accounts.base_at[slot]:
+            return True  # from before we joined
+        if number <= highest - window.width:
+            self._lose_unsettled(slot, cause)
+            return True
+        if number > highest:
+            accounts.unsettled_at[slot] += window.advance(slot, highest, number, 0, 0)
+            accounts.highest_at[slot] = number
+            old = OPEN
+        else:
+            old = window.state(slot, number)
+        if old == RECEIVED:
+            return True  # it came after all, so there is nothing to explain
+        if old < LOST:
+            accounts.lost_at[slot] += 1
+        else:
+            self.forget_cause(slot, old)
+        window.put(slot, number, LOST | cause)
+        accounts.by_cause_at[cause][slot] += 1
+        self._reported.append((slot, number, cause))
+        return True
+
+    def forget_cause(self, slot: int, state: int) -> None:
+        """A number in a lost state has another cause, or is not lost after all."""
+        cause = cause_of(state)
+        self._accounts.by_cause_at[cause][slot] -= 1
+        if cause == _RECEIVER:
+            self._drops_used_at[slot] -= 1
+
+    def _lose_unsettled(self, slot: int, cause: int) -> None:
+        """A number that has left the window: either it waits to be declared, or it was declared unexplained."""
+        accounts = self._accounts
+        if accounts.unsettled_at[slot] > 0:
+            accounts.unsettled_at[slot] -= 1
+            accounts.lost_at[slot] += 1
+            accounts.by_cause_at[cause][slot] += 1
+        elif accounts.by_cause_at[_UNEXPLAINED][slot] > 0:
+            accounts.by_cause_at[_UNEXPLAINED][slot] -= 1
+            accounts.by_cause_at[cause][slot] += 1
+
+    def _damage(self, slot: int, number: int) -> bool:
+        """Whether to ask again later."""
+        accounts, window = self._accounts, self._window
+        highest = accounts.highest_at[slot]
+        if number > highest:
+            return True
+        state = window.state(slot, number) if number > highest - window.width else RECEIVED
+        if state == RECEIVED:
+            accounts.corrupt[slot] += 1
+        elif state < LOST:
+            window.put(slot, number, DAMAGED)
+        elif state == HELD:
+            window.put(slot, number, HELD_DAMAGED)
+        elif cause_of(state) == _UNEXPLAINED:
+            self._lose(slot, number, _LINK)
+        return RECEIVED < state < LOST
+
+    def _keep_pending(self, slot: int, number: int, cause: int) -> None:
+        if self._pending_count >= MAX_PENDING_REPORTS:
+            self.reports_forgotten += 1
+            return
+        waiting = self._pending.setdefault(slot, {})
+        self._pending_count += number not in waiting
+        waiting[number] = cause
+
+    def _apply_pending(self, slot: int) -> None:
+        waiting = self._pending[slot]
+        for number in sorted(waiting):
+            if not self._lose(slot, number, waiting[number]):
+                break
+            del waiting[number]
+            self._pending_count -= 1
+        if not waiting:
+            del self._pending[slot]
+
+    def _forget_pending(self, slot: int) -> None:
+        self._pending_count -= len(self._pending.pop(slot, ()))
+
+    # -- what is overdue
+
+    def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
+        """Declare lost what is overdue; cheap where nothing is. Answers what is lost now, or has another cause.
+
+        receiver_drops: cumulative drops by the kernel of these clients' sockets, int64[k]; asked only where
+        something is overdue. hold_ns: for how long a link model in this process may still hold a datagram back. A
+        hole that may be held back counts under LINK until it comes (then it is late) or can come no more.
+        """
+        self._age(now_ns, hold_ns)
+        self._open_tails(now_ns)
+        # Only now: what is reported of a tail must not take the kernel's drops for its own.
+        for slot in list(self._pending):
+            self._apply_pending(slot)
+        reported = self._take_reported()
+        declared = self._declare_overdue(now_ns, receiver_drops, hold_ns)
+        if not len(reported.slot):
+            return declared
+        return Declared(
+            np.concatenate((reported.slot, declared.slot)),
+            np.concatenate((reported.extended, declared.extended)),
+            np.concatenate((reported.cause, declared.cause)),
+        )
+
+    def _declare_overdue(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
+        accounts, window = self._accounts, self._window
+        used = slice(0, accounts.high)
+        busy = np.flatnonzero(window.holes[used] + window.held[used] + accounts.unsettled[used])
+        if not len(busy):
+            return NOTHING_DECLARED
+        unsettled = busy[accounts.unsettled[busy] > 0]
+        overdue = window.overdue(busy, accounts.highest[busy], accounts.received_of(busy), now_ns)
+        if not len(overdue.slot) and not len(unsettled):
+            return NOTHING_DECLARED
+        self._ask_for_drops(np.union1d(overdue.slot, unsettled), receiver_drops)
+        self._settle(unsettled, hold_ns)
+        if not len(overdue.slot):
+            return NOTHING_DECLARED
+        return self._declare(overdue, now_ns, hold_ns)
+
+    def _age(self, now_ns: int, hold_ns: int) -> None:
+        """Move the mark below which numbers can come no more, once the link has let go what was issued by the last."""
+        if now_ns < self._aged_ns:
+            return
+        used = slice(0, self._accounts.high)
+        self._aged[used] = self._ageing[used]
+        self._ageing[used] = self._accounts.issued[used]
+        self._aged_ns = now_ns + self._loss_after_ns + hold_ns
+
+    def _open_tails(self, now_ns: int) -> None:
+        """Make overdue holes of numbers that can come no more and after which nothing came."""
+        accounts = self._accounts
+        used = slice(0, accounts.high)
+        for slot in np.flatnonzero(self._aged[used] > accounts.highest[used] + 1).tolist():
+            highest, last = accounts.highest_at[slot], int(self._aged[slot]) - 1
+            accounts.unsettled_at[slot] += self._window.advance_missing(slot, highest, last, now_ns - NS_PER_S)
+            accounts.highest_at[slot] = last
+
+    def _ask_for_drops(self, slots: I64Column, receiver_drops: Callable[[I32Column], I64Column]) -> None:
+        drops = receiver_drops(slots.astype(np.int32))
+        used = self._drops_used[slots]
+        used = np.where((used < 0) | (used > drops), 0, used)  # a new socket counts from 0
+        self._drops_used[slots] = used
+        self._room[slots] = drops - used
+
+    def _settle(self, slots: I64Column, hold_ns: int) -> None:
+        """Declare what left the window undeclared: only how many these are is known, not which."""
+        accounts = self._accounts
+        count = accounts.unsettled[slots]
+        dropped = np.minimum(count, self._room[slots])
+        self._room[slots] -= dropped
+        self._drops_used[slots] += dropped
+        accounts.lost_by_cause[_RECEIVER, slots] += dropped
+        rest = np.where(accounts.in_process[slots], _LINK if hold_ns else _UNEXPLAINED, _UNKNOWN)
+        accounts.lost_by_cause[rest, slots] += count - dropped
+        accounts.lost[slots] += count
+        accounts.unsettled[slots] = 0
+
+    def _declare(self, overdue: Overdue, now_ns: int, hold_ns: int) -> Declared:
+        """Give overdue numbers their causes.
+
+        As many of a client's as its kernel dropped are put down to that: the oldest first, damaged ones last.
+        """
+        accounts, slot, was_open = self._accounts, overdue.slot, overdue.was_open
+        in_process = accounts.in_process[slot]
+        cause = np.where(in_process, _UNEXPLAINED, _UNKNOWN)
+        damaged = (overdue.state == DAMAGED) | (overdue.state == HELD_DAMAGED)
+        cause[damaged] = _LINK  # it came, but as nothing that could be recognised
+        rank = np.empty(len(slot), np.int64)
+        rank[np.lexsort((damaged, slot))] = runs_of(slot).rank()
+        dropped = rank < self._room[slot]
+        cause[dropped] = _RECEIVER
+        state = cause | LOST
+        # a damaged number can make holes of what is not even sent yet
+        may_come = in_process & ~dropped & (accounts.issued[slot] > 0) & (overdue.number >= self._aged[slot])
+        cause[may_come] = _LINK
+        state[may_come] = np.where(damaged[may_come], HELD_DAMAGED, HELD)
+        self._window.declare(overdue, state.astype(np.uint8), now_ns + hold_ns + self._loss_after_ns)
+        np.add.at(accounts.lost, slot[was_open], 1)
+        np.subtract.at(accounts.lost_by_cause[_LINK], slot[~was_open], 1)
+        np.add.at(accounts.lost_by_cause, (cause, slot), 1)
+        np.add.at(self._drops_used, slot[dropped], 1)
+        return Declared(slot.astype(np.int32), overdue.number, cause.astype(np.uint8))

@@ -1,0 +1,73 @@
+"""Bursts of loss: Gilbert and Elliott's two-state chain, one step a sequence number.
+
+The step at a number is drawn from that number alone (`draw`), so two chains that began at different numbers take the
+same steps and merge. That is used the other way round: where the state before a number is not known, because the link
+has just been set, it is found by looking back until a step that leads to one state whichever it came from. So the
+state is a function of the seed, the client and the number, and not of when the link was set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from udprism.columns.types import BoolColumn, I32Column, I64Column, U64Column
+from udprism.link.philox import WORD_RANGE
+
+MAX_LOOK_BACK = 256
+"""Where the chain has not merged within so many numbers (one time in 170 at bursts of 50, never at 10), it is good."""
+_STEP = 16
+
+Draw = Callable[[I32Column, I64Column], U64Column]
+"""(slots int32[n], sequence int64[n]) to the words uint64[n] that decide those steps."""
+
+
+class Bursts:
+    """The state of each slot's chain. enter, leave: uint64[capacity], probabilities in units of 1 / WORD_RANGE."""
+
+    def __init__(self, capacity: int) -> None:
+        self.enter = np.zeros(capacity, dtype=np.uint64)
+        self.leave = np.zeros(capacity, dtype=np.uint64)
+        self._bad = np.zeros(capacity, dtype=np.bool_)
+        self._sequence = np.full(capacity, -2, dtype=np.int64)
+
+    def restart(self, slots: I32Column) -> None:
+        """Forget these slots' states."""
+        self._bad[slots] = False
+        self._sequence[slots] = -2
+
+    def advance(self, slots: I32Column, sequence: I64Column, words: U64Column, draw: Draw) -> BoolColumn:
+        """bool[n]: whether the chain is bad at `sequence`. Each slot once; words: what `draw` gives for these rows."""
+        before = self._bad[slots]
+        strange = np.flatnonzero(self._sequence[slots] != sequence - 1)
+        if len(strange):
+            before[strange] = self._look_back(slots[strange], sequence[strange], draw)
+        stays = WORD_RANGE - self.leave[slots]
+        bad: BoolColumn = words < np.where(before, stays, self.enter[slots])
+        self._bad[slots] = bad
+        self._sequence[slots] = sequence
+        return bad
+
+    def _look_back(self, slots: I32Column, sequence: I64Column, draw: Draw) -> BoolColumn:
+        """bool[n]: whether the chain is bad just before `sequence`; good before number 0."""
+        bad = np.zeros(len(slots), dtype=np.bool_)
+        left = np.arange(len(slots))
+        for passed in range(0, MAX_LOOK_BACK, _STEP):
+            if not len(left):
+                break
+            enter = self.enter[slots[left], None]
+            stays = WORD_RANGE - self.leave[slots[left], None]
+            number = sequence[left, None] - (passed + 1 + np.arange(_STEP))
+            words = draw(np.repeat(slots[left], _STEP), np.maximum(number, 0).ravel()).reshape(number.shape)
+            to_bad = (words < np.minimum(enter, stays)) & (number >= 0)
+            to_good = (words >= np.maximum(enter, stays)) | (number < 0)
+            merges = to_bad | to_good
+            found = merges.any(axis=1)
+            at = merges.argmax(axis=1)
+            state = to_bad[np.arange(len(left)), at]
+            # Every step since then kept the state; or, where entering is likelier than staying, turned it over.
+            turned = (enter > stays)[:, 0] & ((passed + at) % 2 == 1)
+            bad[left[found]] = (state ^ turned)[found]
+            left = left[~found]
+        return bad

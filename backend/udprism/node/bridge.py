@@ -1,0 +1,514 @@
+"""The bridge: the colour server, the hosted clients and what is kept of them, as one thing to drive.
+
+No HTTP in here: the web app, scenarios and the bench all drive this. Its coroutines belong to one event loop; what they
+need from the two UDP threads they ask for through the threads' inboxes, so that nobody waits for anybody's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, TypeVar
+
+from udprism.columns.types import Address, format_address
+from udprism.errors import RequestError, StoreError
+from udprism.link.link import Link
+from udprism.node.links import Links
+from udprism.node.store import DEFAULT_LINK, OWN_SERVER, KeptClient, Store
+from udprism.node.view import Roster, Snapshot
+from udprism.node.works import Works
+from udprism.serving.clients import HostedClient, Mode, ModeName
+from udprism.settings import Settings, reachable_host
+from udprism.udp.descriptors import raise_limit, require_room
+from udprism.udp.tap_stream import TapStream
+from udprism.wire.measured import ByeReason
+
+__all__ = ["Bridge", "Roster", "Snapshot"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_ADDED_AT_ONCE = 500
+"""Clients handed to the pool's thread in one piece, so that its batches do not wait long."""
+_ID_BYTES = 6
+"""Enough for ids that are unique across nodes without asking: a million clients collide with a chance of 0.2 %."""
+
+
+class Bridge:
+    """Everything but the web app. `start` and `stop` once each; coroutines in between."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store | None = None,
+        *,
+        given_up: Callable[[BaseException | None], None] = lambda error: None,
+        delays_over_all_links: bool = False,
+    ) -> None:
+        """Binds the UDP sockets. Raises: BindError, with nothing left open.
+
+        delays_over_all_links: go on with a client's delays when its link changes. Else they begin anew, so that whoever
+        moves a slider sees what it does.
+        """
+        raise_limit()
+        self.settings = settings
+        self.instance_id = secrets.token_hex(8)
+        self.started_unix_ns = time.time_ns()
+        self._store = store
+        self._kept: dict[str, KeptClient] = {}
+        self._id_of_name: dict[str, str] = {}
+        self._links = Links()
+        self._works = Works(settings, given_up=given_up, moved=self._links.moved)
+        self._links.attach(self._works)
+        self._changing = asyncio.Lock()
+        self._delays_over_all_links = delays_over_all_links
+        self._taps = 0
+        self._store_error: str | None = None
+
+    # -- life
+
+    @property
+    def udp_address(self) -> Address:
+        """What the colour server is bound to."""
+        return self._works.udp_address
+
+    @property
+    def udp_addresses(self) -> list[Address]:
+        """All that the colour server is bound to: one address a family."""
+        return self._works.udp_addresses
+
+    @property
+    def own_target(self) -> Address:
+        """Where hosted clients find the colour server."""
+        host, port = self.udp_address
+        return reachable_host(host), port
+
+    def start(self) -> None:
+        """Start both threads and bring back what was kept; the first start makes `settings.clients` clients.
+
+        Clients are there when this returns, and begin to ask for their streams.
+        """
+        self._works.start_server()
+        kept = None if self._store is None else self._store.load()
+        if kept is not None:
+            self._links.restore(
+                {owner: Link.from_body(body) for owner, body in kept.links.items()},
+                None if kept.default_link is None else Link.from_body(kept.default_link),
+            )
+        if kept is None or kept.first_start:
+            definitions = self._define(None, OWN_SERVER, self.settings.rate_hz, 1, "auto", self.settings.clients)
+            if self._store is not None:
+                self._store.add_clients(definitions)
+        else:
+            definitions = kept.clients
+        for piece in _pieces(definitions):
+            self._bring_back(piece)
+            self._ask_server(lambda: None).result()  # its inbox is bounded, and these clients' links went there
+        self._works.start_pool()
+
+    def _bring_back(self, definitions: list[KeptClient]) -> None:
+        """On this thread, because the pool's does not run yet: two that take turns need three times as long."""
+        pool = self._works.pool
+        clients = [self._restored(definition) for definition in definitions]
+        slots = pool.add(clients, pool.asking.open_sockets(clients))
+        for slot, definition in zip(slots, definitions, strict=True):
+            self._remember(definition)
+            if definition.paused:
+                pool.pause(slot, True)
+
+    def _restored(self, definition: KeptClient) -> HostedClient:
+        try:
+            address = self._resolve(definition.target)
+        except RequestError as error:
+            log.warning("client %s: %s", definition.name, error.detail)
+            return self._hosted(definition, None, error.detail)
+        return self._hosted(definition, address)
+
+    def stop(self) -> None:
+        """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
+        self._works.stop()
+        if self._store is not None:
+            self._store.close()
+
+    # -- hosted clients
+
+    async def add_clients(
+        self,
+        name: str | None = None,
+        target: str | None = None,
+        rate_hz: float | None = None,
+        colours: int | None = None,
+        mode: ModeName | None = None,
+        count: int = 1,
+    ) -> list[dict[str, Any]]:
+        """Add `count` clients, all or none; answers their bodies once they are kept.
+
+        Raises: RequestError (403, 409, 422, 507), with the field at fault.
+        """
+        async with self._changing:
+            most = self.settings.max_clients - len(self._kept)
+            if count > most:
+                raise RequestError(
+                    f"{count} more would be over the limit of {self.settings.max_clients} clients; {most} more fit",
+                    field="count",
+                    status=409,
+                    kind="too-many-clients",
+                )
+            require_room(count)
+            where = target or OWN_SERVER
+            address = await asyncio.to_thread(self._resolve, where)
+            definitions = await asyncio.to_thread(
+                self._define, name, where, rate_hz or self.settings.rate_hz, colours or 1, mode or "auto", count
+            )
+            clients = [self._hosted(definition, address) for definition in definitions]
+            try:
+                sockets = await asyncio.to_thread(self._works.pool.asking.open_sockets, clients)
+            except OSError as error:
+                raise RequestError(
+                    f"cannot open {count} sockets: {error.strerror}; nothing was added", field="count", status=409
+                ) from error
+            try:
+                await self._keep(lambda store: store.add_clients(definitions))
+            except RequestError:
+                for sock in sockets:
+                    if sock is not None:
+                        sock.close()
+                raise
+            for definition in definitions:
+                self._remember(definition)
+            bodies: list[dict[str, Any]] = []
+            for start in range(0, count, _ADDED_AT_ONCE):
+                part = slice(start, start + _ADDED_AT_ONCE)
+                bodies += await self._pool(partial(self._add, clients[part], sockets[part]))
+            return [self._complete(body) for body in bodies]
+
+    def _add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[dict[str, Any]]:
+        """Pool thread only."""
+        return self._works.client_bodies(self._works.pool.add(clients, sockets))
+
+    def _remove(self, ids: list[str]) -> None:
+        """Pool thread only."""
+        self._works.pool.remove([self._slot(one) for one in ids])
+
+    async def list_clients(
+        self, offset: int = 0, limit: int = 1000, state: str | None = None, query: str | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """One page of clients in the order of their names, and how many match."""
+
+        def read() -> tuple[list[dict[str, Any]], int]:
+            slots = self._works.matching(state, query)
+            return self._works.client_bodies(slots[offset : offset + limit]), len(slots)
+
+        bodies, total = await self._pool(read)
+        return [self._complete(body) for body in bodies], total
+
+    async def get_client(self, client_id: str) -> dict[str, Any]:
+        """One client's body. Raises: RequestError (404)."""
+        (body,) = await self._pool(lambda: self._works.client_bodies([self._slot(client_id)]))
+        return self._complete(body)
+
+    async def patch_client(self, client_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change `name`, `rate_hz`, `colours` or `paused`. Raises: RequestError (404, 409, 507)."""
+        async with self._changing:
+            old = self._kept.get(client_id)
+            if old is None:
+                raise _no_client(client_id)
+            name = changes.get("name") or old.name
+            if self._id_of_name.get(name, client_id) != client_id:
+                raise _name_taken(name)
+            new = KeptClient(
+                id=client_id,
+                name=name,
+                target=old.target,
+                mode=old.mode,
+                rate_hz=changes.get("rate_hz") or old.rate_hz,
+                colours=changes.get("colours") or old.colours,
+                paused=old.paused if changes.get("paused") is None else bool(changes["paused"]),
+            )
+            await self._keep(lambda store: store.update_client(new))
+            del self._id_of_name[old.name]
+            self._remember(new)
+
+            def change() -> dict[str, Any]:
+                slot = self._slot(client_id)
+                if (new.name, new.rate_hz, new.colours) != (old.name, old.rate_hz, old.colours):
+                    self._works.pool.change(slot, name=new.name, rate_hz=new.rate_hz, colours=new.colours)
+                if new.paused != old.paused:
+                    self._works.pool.pause(slot, new.paused)
+                return self._works.client_bodies([slot])[0]
+
+            return self._complete(await self._pool(change))
+
+    async def delete_client(self, client_id: str) -> None:
+        """Remove one client. Raises: RequestError (404, 507)."""
+        if client_id not in self._kept:
+            raise _no_client(client_id)
+        await self.delete_clients([client_id])
+
+    async def delete_clients(self, ids: list[str] | None = None) -> int:
+        """Remove these clients (None: all of them); answers how many there were. Raises: RequestError (404, 507)."""
+        async with self._changing:
+            chosen = list(self._kept) if ids is None else list(dict.fromkeys(ids))
+            for client_id in chosen:
+                if client_id not in self._kept:
+                    raise _no_client(client_id)
+            await self._keep(lambda store: store.remove_clients(chosen))
+            for client_id in chosen:
+                del self._id_of_name[self._kept.pop(client_id).name]
+            for piece in _pieces(chosen):
+                await self._pool(partial(self._remove, piece))
+            for client_id in chosen:
+                self._links.of_client.pop(client_id, None)  # last: `moved` looks here while sockets close
+            return len(chosen)
+
+    async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
+        """The client's last datagrams, newest last. Raises: RequestError (404)."""
+        return await self._pool(lambda: self._works.datagrams(self._slot(client_id), limit))
+
+    def tap(self, client_id: str) -> TapStream:
+        """The client's datagrams as they come: a context manager and an async iterator.
+
+        Raises: RequestError (404, 503).
+        """
+        if client_id not in self._kept:
+            raise _no_client(client_id)
+        if self._taps >= self.settings.max_taps:
+            raise RequestError(
+                f"{self._taps} streams are open already, the most that are allowed", status=503, kind="busy"
+            )
+        return TapStream(self._works.pool, client_id, self.settings.tap_queue_datagrams, self._count_tap)
+
+    def _count_tap(self, change: int) -> None:
+        self._taps += change
+
+    # -- sessions
+
+    async def sessions(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
+        """The colour server's sessions, raw ones first and newest first, and how many match."""
+        client_of = self._links.client_of_address
+        names: dict[Address, str] = {}
+        if query:
+            names = {address: self._kept[one].name for address, one in list(client_of.items()) if one in self._kept}
+        bodies, total = await self._server(lambda: self._works.session_bodies(limit, query or "", client_of, names))
+        return [self._complete_session(body) for body in bodies], total
+
+    async def end_session(self, session_id: str) -> None:
+        """End a session, with a BYE where its stream is measured. Raises: RequestError (404)."""
+        server = self._works.server
+        await self._server(lambda: server.end_session(server.slot_of(session_id), ByeReason.OPERATOR))
+
+    # -- links
+
+    async def get_link(self, owner_id: str) -> dict[str, Any] | None:
+        """The link of a client or session, if it has its own. Raises: RequestError (404) for an unknown owner."""
+        known = owner_id in self._kept
+        link = self._links.of_client.get(owner_id) if known else await self._links.of_session(owner_id)
+        return _link_body(link)
+
+    async def put_link(self, owner_id: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Give a client or session its own link. Raises: RequestError (404, 409, 422, 507)."""
+        link = Link.from_body(body)
+        await self._set_link(owner_id, link)
+        return link.to_body()
+
+    async def delete_link(self, owner_id: str) -> None:
+        """Take it away: the default link holds again. Raises: RequestError (404, 409, 507)."""
+        await self._set_link(owner_id, None)
+
+    async def get_default_link(self) -> dict[str, Any] | None:
+        """The link of all who have none of their own."""
+        return _link_body(self._links.default)
+
+    async def put_default_link(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Set it. Raises: RequestError (422, 507)."""
+        link = Link.from_body(body)
+        await self._set_default_link(link)
+        return link.to_body()
+
+    async def delete_default_link(self) -> None:
+        """Take it away. Raises: RequestError (507)."""
+        await self._set_default_link(None)
+
+    async def links(self) -> dict[str, Any]:
+        """What is impaired, and since when."""
+        return await self._links.summary()
+
+    async def delete_links(self) -> None:
+        """Clear every impairment: the default, all clients', all sessions'. Raises: RequestError (507)."""
+        for client_id in list(self._links.of_client):
+            await self._set_link(client_id, None)
+        await self._set_default_link(None)
+        await self._links.clear_sessions()
+
+    async def _set_link(self, owner_id: str, link: Link | None) -> None:
+        async with self._changing:
+            if owner_id in self._kept:
+                await self._keep(lambda store: _keep_link(store, owner_id, link))
+                await self._links.put_for_client(owner_id, link)
+                await self._restart_delays([owner_id])
+            else:
+                await self._links.put_for_session(owner_id, link)
+
+    async def _set_default_link(self, link: Link | None) -> None:
+        async with self._changing:
+            await self._keep(lambda store: _keep_link(store, DEFAULT_LINK, link))
+            await self._links.put_default(link)
+            await self._restart_delays([one for one in self._kept if one not in self._links.of_client])
+
+    async def _restart_delays(self, client_ids: list[str]) -> None:
+        if not self._delays_over_all_links:
+            await self._pool(lambda: self._works.restart_delays(client_ids))
+
+    # -- the whole
+
+    async def ledger(self) -> dict[str, Any]:
+        """What became of every datagram, all clients together."""
+        return await self._pool(self._works.whole_ledger)
+
+    async def snapshot(self, watch_slots: list[int]) -> Snapshot:
+        """One consistent moment of all clients, for the live feed."""
+        return await self._pool(lambda: self._works.snapshot(watch_slots))
+
+    async def roster(self, since_version: int) -> Roster:
+        """Who is in which slot."""
+        return await self._pool(lambda: self._works.view.roster(since_version))
+
+    async def status(self) -> dict[str, Any]:
+        """What the page's header line shows."""
+        status = await self._pool(self._works.status)
+        status["sessions"] = await self._server(lambda: self._works.session_counts(self._links.client_of_address))
+        status["links"] = await self.links()
+        return status
+
+    def checks(self) -> list[dict[str, Any]]:
+        """What must be true for this program to do its work. From any thread."""
+        checks = self._works.checks()
+        if self._store is not None:
+            kept = self._store_error is None
+            checks.append(
+                {"name": "store", "ok": kept, "detail": self._store_error or "the last change was kept", "fatal": False}
+            )
+        return checks
+
+    def counters(self) -> dict[str, Any]:
+        """Figures for /metrics. From any thread."""
+        return self._works.counters() | {"clients_kept": len(self._kept), "taps": self._taps}
+
+    # -- asking the threads, and keeping
+
+    def _ask_pool(self, work: Callable[[], T]) -> Future[T]:
+        return self._works.pool.inbox.submit(work)
+
+    def _ask_server(self, work: Callable[[], T]) -> Future[T]:
+        return self._works.server.inbox.submit(work)
+
+    async def _pool(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._ask_pool(work))
+
+    async def _server(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._ask_server(work))
+
+    async def _keep(self, write: Callable[[Store], None]) -> None:
+        """Write to the store, if there is one; answers after the commit. Raises: RequestError (507)."""
+        if self._store is None:
+            return
+        try:
+            await asyncio.to_thread(write, self._store)
+        except StoreError as error:
+            self._store_error = str(error)
+            raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
+        self._store_error = None
+
+    def _resolve(self, target: str) -> Address:
+        return self.own_target if target == OWN_SERVER else self._works.targets.resolve(target)
+
+    def _slot(self, client_id: str) -> int:
+        slot = self._works.pool.table.slot_of_id.get(client_id)
+        if slot is None:
+            raise _no_client(client_id)
+        return slot
+
+    def _hosted(self, definition: KeptClient, address: Address | None, error: str | None = None) -> HostedClient:
+        mode = Mode[definition.mode.upper()]
+        return HostedClient(
+            id=definition.id,
+            name=definition.name,
+            target=definition.target or sys.intern(format_address(self.own_target)),
+            address=address or ("", 0),
+            loopback=address is not None and (address[0].startswith("127.") or address[0] == "::1"),
+            mode=mode,
+            rate_hz=definition.rate_hz,
+            colours=definition.colours,
+            connected=mode != Mode.PLAIN,
+            falls_back=address not in (self.own_target, *self.udp_addresses) or self.settings.engine == "threads",
+            error=error,
+        )
+
+    def _remember(self, definition: KeptClient) -> None:
+        self._kept[definition.id] = definition
+        self._id_of_name[definition.name] = definition.id
+
+    def _define(
+        self, name: str | None, target: str, rate_hz: float, colours: int, mode: ModeName, count: int
+    ) -> list[KeptClient]:
+        """Names and ids for new clients: `name` itself for one, else `name-001` and so on with free numbers."""
+        if name is not None and count == 1:
+            if name in self._id_of_name:
+                raise _name_taken(name)
+            names = [name]
+        else:
+            names = []
+            number = 0
+            while len(names) < count:
+                number += 1
+                numbered = f"{name or 'client'}-{number:03d}"
+                if numbered not in self._id_of_name:
+                    names.append(numbered)
+        return [
+            KeptClient(f"c-{secrets.token_hex(_ID_BYTES)}", one, target, mode, rate_hz, colours, False) for one in names
+        ]
+
+    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        body["link"] = _link_body(self._links.of_client.get(body["id"]))
+        return body
+
+    def _complete_session(self, body: dict[str, Any]) -> dict[str, Any]:
+        client_id = body["client_id"] or ""
+        if client_id in self._kept:
+            body["name"] = self._kept[client_id].name  # a bare connect has not told it
+        link = self._links.of_client.get(client_id)
+        if link is not None:
+            body["link"] = link.to_body()
+        return body
+
+
+def _pieces(items: list[T]) -> list[list[T]]:
+    return [items[start : start + _ADDED_AT_ONCE] for start in range(0, len(items), _ADDED_AT_ONCE)]
+
+
+def _link_body(link: Link | None) -> dict[str, Any] | None:
+    return None if link is None else link.to_body()
+
+
+def _keep_link(store: Store, owner: str, link: Link | None) -> None:
+    if link is None:
+        store.delete_link(owner)
+    else:
+        store.put_link(owner, link.to_body())
+
+
+def _no_client(client_id: str) -> RequestError:
+    return RequestError(f"no client {client_id!r}", field="id", status=404, kind="not-found")
+
+
+def _name_taken(name: str) -> RequestError:
+    return RequestError(
+        f"a client is called {name!r} already: choose another name", field="name", status=409, kind="name-taken"
+    )

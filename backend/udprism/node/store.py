@@ -1,0 +1,252 @@
+"""What outlives a restart: hosted clients and links, in one SQLite file.
+
+A change is acknowledged only after its commit, and a commit only after fsync (WAL, synchronous FULL). One connection
+holds the file exclusively from open to close, which is also what keeps a second process out of the directory; the
+kernel lets go of it when the process dies, however it dies.
+
+Every method may be called from any thread, blocks for as long as the disk needs, and so belongs in
+`asyncio.to_thread`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from udprism.errors import StoreError
+from udprism.serving.clients import ModeName
+
+FILE_NAME = "udprism.sqlite3"
+DEFAULT_LINK = "default"
+"""Owner of the link that holds for everybody who has none of their own."""
+OWN_SERVER = ""
+"""Target of a client that asks this program's own server, wherever that is bound this time."""
+
+_LOCK_WAIT_S = 2.0
+"""A predecessor that was told to stop has about this long to finish."""
+
+# MIGRATIONS[n] takes a file from schema version n to n + 1. Never edit one that was released: append.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE clients (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL,
+            target TEXT NOT NULL,
+            mode TEXT NOT NULL,
+            rate_hz REAL NOT NULL,
+            colours INTEGER NOT NULL,
+            paused INTEGER NOT NULL
+        )""",
+        "CREATE TABLE links (owner TEXT PRIMARY KEY, body TEXT NOT NULL)",
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    ),
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+LinkBody = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptClient:
+    """What is kept of one hosted client. `target` is HOST:PORT as the person wrote it, or OWN_SERVER."""
+
+    id: str
+    name: str
+    target: str
+    mode: ModeName
+    rate_hz: float
+    colours: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All that is kept. `first_start`: nobody has ever called `add_clients` on this file."""
+
+    clients: list[KeptClient]
+    links: dict[str, LinkBody]
+    default_link: LinkBody | None
+    first_start: bool
+
+
+class _CorruptError(Exception):
+    """The file is no database, or a damaged one."""
+
+
+class Store:
+    """One open file. Make it with `Store.open`."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, set_aside: Path | None) -> None:
+        self.path = path
+        self.set_aside = set_aside
+        """Where a damaged predecessor of the file lies now; None where there was none."""
+        self._connection = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """Open or create the file in `directory`, which is made where it lacks.
+
+        A damaged file is renamed, never emptied, and a new one begun: see `set_aside`.
+
+        Raises: StoreError where another process has the directory, it cannot be written, or the file was made by a
+        newer udprism.
+        """
+        path = directory / FILE_NAME
+        set_aside = None
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if not os.access(path if path.exists() else directory, os.W_OK):  # SQLite would say "disk I/O error"
+                raise StoreError(f"{path} cannot be written; --ephemeral serves without it and keeps nothing")
+            try:
+                connection = _connect(path)
+            except _CorruptError:
+                set_aside = _move_away(path)
+                connection = _connect(path)
+        except OSError as error:
+            raise StoreError(f"{directory} cannot be used to keep anything: {error.strerror}") from error
+        return cls(path, connection, set_aside)
+
+    def load(self) -> Kept:
+        """Everything that is kept, clients in the order in which they were added."""
+        with self._transaction() as connection:
+            clients = connection.execute(
+                "SELECT id, name, target, mode, rate_hz, colours, paused FROM clients ORDER BY position"
+            ).fetchall()
+            links = connection.execute("SELECT owner, body FROM links").fetchall()
+            begun = connection.execute("SELECT 1 FROM facts WHERE name = 'begun'").fetchone()
+        bodies: dict[str, LinkBody] = {owner: json.loads(body) for owner, body in links}
+        return Kept(
+            clients=[
+                KeptClient(id, name, target, mode, rate_hz, colours, bool(paused))
+                for id, name, target, mode, rate_hz, colours, paused in clients
+            ],
+            default_link=bodies.pop(DEFAULT_LINK, None),
+            links=bodies,
+            first_start=begun is None,
+        )
+
+    def add_clients(self, clients: Iterable[KeptClient]) -> None:
+        """Keep new clients, all or none. Also with none: from now on a start is no first start.
+
+        Raises: StoreError; then nothing was changed.
+        """
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT INTO clients (id, name, target, mode, rate_hz, colours, paused) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                map(astuple, clients),
+            )
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('begun', '1')")
+
+    def update_client(self, client: KeptClient) -> None:
+        """Replace what is kept under `client.id`. Raises: StoreError; then nothing was changed."""
+        id, *rest = astuple(client)
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE clients SET name = ?, target = ?, mode = ?, rate_hz = ?, colours = ?, paused = ? WHERE id = ?",
+                (*rest, id),
+            )
+
+    def remove_clients(self, ids: Iterable[str]) -> None:
+        """Forget clients and their links, all or none. Raises: StoreError; then nothing was changed."""
+        keys = [(id,) for id in ids]
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM clients WHERE id = ?", keys)
+            connection.executemany("DELETE FROM links WHERE owner = ?", keys)
+
+    def put_link(self, owner: str, body: Mapping[str, object]) -> None:
+        """Keep a link; `owner` is a client's id or DEFAULT_LINK. Raises: StoreError; then nothing was changed."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", (owner, json.dumps(dict(body))))
+
+    def delete_link(self, owner: str) -> None:
+        """Forget a link, where there is one. Raises: StoreError; then nothing was changed."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM links WHERE owner = ?", (owner,))
+
+    def close(self) -> None:
+        """Let go of the file and its lock; any other call afterwards is a bug."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            with self._connection:  # commits, or rolls back where the body or the commit itself fails
+                yield self._connection
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn what the disk or the file is to blame for into StoreError; a wrong statement stays a bug."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise StoreError(f"{path.parent} is in use by another udprism") from error
+        raise StoreError(f"nothing can be kept in {path}: {error}") from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open, lock, check and migrate. Raises: StoreError, _CorruptError."""
+    with _translated(path):
+        connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise _CorruptError
+            _migrate(connection, path)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise _CorruptError from error
+            raise
+        except (_CorruptError, StoreError):
+            connection.close()
+            raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the file to SCHEMA_VERSION in one transaction, which also takes the write lock."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} was written by a newer udprism (schema {version}; this one knows {SCHEMA_VERSION})"
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if version < SCHEMA_VERSION:
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _move_away(path: Path) -> Path:
+    """Rename the file and its journal; returns the new place of the file."""
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    aside = path.with_name(f"udprism.damaged-{stamp}.sqlite3")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"udprism.damaged-{stamp}-{number}.sqlite3")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm", "-journal"):
+        beside = path.with_name(path.name + suffix)
+        if beside.exists():
+            beside.rename(aside.with_name(aside.name + suffix))
+    return aside

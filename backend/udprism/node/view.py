@@ -1,0 +1,283 @@
+"""Copies and bodies of what the pool knows, for those who look at it from other threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from udprism.columns.types import NS_PER_MS, I32Column, U8Column, U16Column, U32Column
+from udprism.serving.book import ClientColumns
+from udprism.serving.clients import Mode, State
+from udprism.wire.colours import hex_of, nearest_name
+
+F32Column: TypeAlias = npt.NDArray[np.float32]
+
+FLAG_PLAIN = 16
+FLAG_LINK = 32
+FLAG_RELATIVE_DELAY = 64
+AGE_NEVER = 65_535
+_AGE_MOST = 65_534
+MOST_ATTENTION = 20
+
+ROW_STATS = np.dtype(
+    [
+        ("newest", np.float64),
+        ("received", np.float64),
+        ("lost", np.float64),
+        ("sent", np.float64),
+        ("rate_hz", np.float32),
+        ("loss_ratio", np.float32),
+        ("jitter_ms", np.float32),
+        ("delay_ms", np.float32),
+        ("silence_ms", np.float64),
+    ]
+)
+
+STATE_WORDS = {state.value: state.name.lower() for state in State}
+MODE_WORDS = {mode.value: mode.name.lower() for mode in Mode}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One consistent moment of all clients: private copies, safe to read from any thread.
+
+    n: slots 0 … n-1. rgba: uint8[n, 4]. state, flags: uint8[n]. age_ms: uint16[n], saturating, 65535 never.
+    rate_hz, loss_ratio, jitter_ms, delay_ms: float32[n], NaN unknown. version: uint32[n], grows with each datagram.
+    rows: int32[k], the watched slots that exist; row_stats: ROW_STATS[k]; cells: uint8[k, 256, 4].
+    """
+
+    frame: int
+    unix_ns: int
+    n: int
+    state: U8Column
+    rgba: U8Column
+    flags: U8Column
+    age_ms: U16Column
+    rate_hz: F32Column
+    loss_ratio: F32Column
+    jitter_ms: F32Column
+    delay_ms: F32Column
+    version: U32Column
+    roster_version: int
+    rows: I32Column
+    row_stats: npt.NDArray[np.void]
+    cells: U8Column
+    received_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """Who is in which slot: everybody where `base` is 0, else what changed since version `base`.
+
+    upsert: [slot, id, name, target, mode, stream, rate_hz, colours, local_address]. remove: slots.
+    """
+
+    version: int
+    base: int
+    upsert: list[list[Any]]
+    remove: list[int]
+
+
+class View:
+    """Reads the pool's tables. Pool thread only; what it answers is for anybody."""
+
+    def __init__(self, columns: ClientColumns, linked: npt.NDArray[np.bool_]) -> None:
+        """linked: bool[max_clients], who has a link of their own or by default."""
+        self._table, self._ledger, self._history, self._rates, self._latest = columns
+        self._linked = linked
+        self._frame = 0
+
+    def snapshot(self, watch: list[int], now_ns: int, unix_ns: int) -> Snapshot:
+        """Copy all columns, and the rows of the watched slots that exist."""
+        table, high = self._table, self._table.high
+        self._frame += 1
+        measured = self._ledger.measured[:high]
+        timed = ~np.isnan(self._ledger.delays.p50_ns[:high])  # no delay yet is no jitter yet, not a jitter of zero
+        rows = np.array([slot for slot in watch if slot in table.clients], np.int32)
+        return Snapshot(
+            frame=self._frame,
+            unix_ns=unix_ns,
+            n=high,
+            state=table.state[:high].copy(),
+            rgba=self._latest.rgba[:high].copy(),
+            flags=self._flags(high),
+            age_ms=self._age_ms(high, now_ns),
+            rate_hz=self._rates.rate_hz[:high].astype(np.float32),
+            loss_ratio=self._rates.loss_recent[:high].astype(np.float32),
+            jitter_ms=self._ms_or_nan(self._ledger.jitter_ns[:high], measured & timed),
+            delay_ms=self._ms_or_nan(self._ledger.delays.p50_ns[:high], measured),
+            version=self._latest.version[:high].astype(np.uint32),
+            roster_version=table.roster_version,
+            rows=rows,
+            row_stats=self._row_stats(rows, now_ns),
+            cells=self._history.cells(rows),
+            received_total=int(self._ledger.received[:high].sum()),
+        )
+
+    def _flags(self, high: int) -> U8Column:
+        table = self._table
+        flags = self._rates.flags[:high].copy()
+        flags |= (table.stream[:high] == Mode.PLAIN) * np.uint8(FLAG_PLAIN)
+        flags |= self._linked[:high] * np.uint8(FLAG_LINK)
+        flags |= (~self._ledger.shared_clock[:high]) * np.uint8(FLAG_RELATIVE_DELAY)
+        return flags
+
+    def _age_ms(self, high: int, now_ns: int) -> U16Column:
+        last_ns = self._table.last_arrival_ns[:high]
+        age_ms = np.clip((now_ns - last_ns) // NS_PER_MS, 0, _AGE_MOST)
+        return np.where(last_ns == 0, AGE_NEVER, age_ms).astype(np.uint16)
+
+    def _ms_or_nan(self, values_ns: npt.NDArray[np.float64], known: npt.NDArray[np.bool_]) -> F32Column:
+        return np.where(known, values_ns / NS_PER_MS, np.nan).astype(np.float32)
+
+    def _row_stats(self, rows: I32Column, now_ns: int) -> npt.NDArray[np.void]:
+        stats = np.zeros(len(rows), ROW_STATS)
+        ledger, last_ns = self._ledger, self._table.last_arrival_ns[rows]
+        measured = ledger.measured[rows]
+        for name, column in (
+            ("newest", ledger.highest[rows]),
+            ("lost", ledger.lost[rows]),
+            ("sent", ledger.sent[rows]),
+            ("loss_ratio", ledger.loss_ratio(rows)),
+            ("jitter_ms", np.where(np.isnan(ledger.delays.p50_ns[rows]), np.nan, ledger.jitter_ns[rows]) / NS_PER_MS),
+            ("delay_ms", ledger.delays.p50_ns[rows] / NS_PER_MS),
+        ):
+            stats[name] = np.where(measured, column, np.nan)
+        stats["received"] = ledger.received[rows]
+        stats["rate_hz"] = self._rates.rate_hz[rows]
+        stats["silence_ms"] = np.where(last_ns == 0, np.nan, (now_ns - last_ns) / NS_PER_MS)
+        return stats
+
+    def roster(self, since: int) -> Roster:
+        """What changed since version `since`; everything where that is too long ago."""
+        table = self._table
+        oldest_kept = table.removals[0][0] if len(table.removals) == table.removals.maxlen else 0
+        if since <= 0 or since < oldest_kept or since > table.roster_version:
+            return Roster(table.roster_version, 0, [self._roster_row(slot) for slot in sorted(table.clients)], [])
+        changed = np.flatnonzero(table.changed_in[: table.high] > since).tolist()
+        removed = {slot for version, slot in table.removals if version > since}
+        upsert = [self._roster_row(slot) for slot in changed if slot in table.clients]
+        return Roster(
+            table.roster_version, since, upsert, sorted(slot for slot in removed if slot not in table.clients)
+        )
+
+    def _roster_row(self, slot: int) -> list[Any]:
+        client = self._table.clients[slot]
+        stream = int(self._table.stream[slot])
+        return [
+            slot,
+            client.id,
+            client.name,
+            client.target,
+            MODE_WORDS[client.mode],
+            MODE_WORDS[stream] if stream else None,
+            client.rate_hz,
+            client.colours,
+            client.local_address,
+        ]
+
+    def clients(self, slots: list[int], now_ns: int) -> list[dict[str, Any]]:
+        """Clients' bodies; `link` is the bridge's to fill in."""
+        column = np.array(slots, np.int64)
+        ledger_bodies, delay_bodies = self._ledger.bodies(column), self._ledger.delay_bodies(column)
+        loss_ratios = self._ledger.loss_ratio(column).tolist()
+        rows = zip(slots, ledger_bodies, delay_bodies, loss_ratios, strict=True)
+        return [self._client(slot, now_ns, *row) for slot, *row in rows]
+
+    def _client(
+        self,
+        slot: int,
+        now_ns: int,
+        ledger_body: dict[str, Any],
+        delay_ms: dict[str, float | None],
+        loss_ratio: float,
+    ) -> dict[str, Any]:
+        table, ledger = self._table, self._ledger
+        client = table.clients[slot]
+        stream = int(table.stream[slot])
+        measured = bool(ledger.measured[slot])
+        last_ns = int(table.last_arrival_ns[slot])
+        rgba = self._latest.rgba[slot]
+        rgb = (int(rgba[0]), int(rgba[1]), int(rgba[2]))
+        session_id = int(table.session_id[slot])
+        timed = measured and delay_ms["p50"] is not None
+        return {
+            "id": client.id,
+            "slot": slot,
+            "name": client.name,
+            "target": client.target,
+            "mode": MODE_WORDS[client.mode],
+            "stream": MODE_WORDS[stream] if stream else None,
+            "state": STATE_WORDS[int(table.state[slot])],
+            "error": client.error,
+            "paused": bool(table.state[slot] == State.PAUSED),
+            "rate_hz": client.rate_hz,
+            "measured_rate_hz": float(self._rates.rate_hz[slot]),
+            "colours": client.colours,
+            "local_address": client.local_address,
+            "session_id": f"s-{session_id:08x}" if session_id else None,
+            "ledger": ledger_body | self._relayed(slot),
+            "path": "in-process" if ledger.in_process[slot] else "unknown" if measured else None,
+            "loss_ratio": loss_ratio if measured and loss_ratio == loss_ratio else None,
+            "jitter_ms": float(ledger.jitter_ns[slot]) / NS_PER_MS if timed else None,
+            "delay_ms": delay_ms,
+            "anomalies": ledger.anomalies(slot),
+            "delay_is_relative": not bool(ledger.shared_clock[slot]) if measured else None,
+            "rtt_ms": int(table.rtt_ns[slot]) / NS_PER_MS if table.rtt_ns[slot] else None,
+            "last_colour": {"name": nearest_name(rgb), "rgb": hex_of(rgb)} if last_ns else None,
+            "age_ms": (now_ns - last_ns) / NS_PER_MS if last_ns else None,
+            "link": None,
+        }
+
+    def _relayed(self, slot: int) -> dict[str, int]:
+        relayed = int(self._latest.relayed[slot])
+        return {"relayed": relayed, "conflated": int(self._latest.conflated[slot])}
+
+    def ledger(self) -> dict[str, Any]:
+        """The whole ledger."""
+        high = self._table.high
+        relayed = {
+            "relayed": int(self._latest.relayed[:high].sum()),
+            "conflated": int(self._latest.conflated[:high].sum()),
+        }
+        return self._ledger.totals(high) | relayed
+
+    def status(self) -> dict[str, Any]:
+        """What the header line needs: counts by state, rates, the ledger, the worst clients."""
+        table, high = self._table, self._table.high
+        states = np.bincount(table.state[:high], minlength=len(State))
+        counts = {STATE_WORDS[state.value]: int(states[state]) for state in State if state != State.FREE}
+        used = table.state[:high] != State.FREE
+        losing = used & (self._rates.loss_recent[:high] > 0)  # NaN, unknown, is not
+        return {
+            "clients": {"total": len(table), **counts},
+            "losing": int(losing.sum()),
+            "datagrams_per_s": float(self._rates.rate_hz[:high][used].sum()),
+            "ledger": self.ledger(),
+            "attention": self._attention(high),
+        }
+
+    def _attention(self, high: int) -> list[dict[str, Any]]:
+        """The worst clients, worst first: errors, refusals, silence, then recent loss."""
+        table = self._table
+        rank = {State.ERROR: 3.0, State.REFUSED: 2.5, State.SILENT: 2.0}
+        state = table.state[:high]
+        badness = np.nan_to_num(self._rates.loss_recent[:high])
+        for bad, weight in rank.items():
+            badness = np.where(state == bad, weight, badness)
+        badness = np.where((state == State.FREE) | (state == State.PAUSED), 0, badness)
+        worst = np.argsort(-badness, kind="stable")[:MOST_ATTENTION]
+        return [
+            {
+                "slot": slot,
+                "id": table.clients[slot].id,
+                "name": table.clients[slot].name,
+                "why": STATE_WORDS[int(state[slot])] if badness[slot] > 1 else "loss",
+                "value": None if badness[slot] > 1 else float(badness[slot]),
+            }
+            for slot in worst.tolist()
+            if badness[slot] > 0
+        ]

@@ -1,0 +1,327 @@
+"""The two UDP threads, built and wired to each other, and what may be asked of them together."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from udprism.columns.types import NS_PER_MS, NS_PER_S, Address
+from udprism.ledger.history import History
+from udprism.ledger.latest import Latest
+from udprism.ledger.ledger import Ledger
+from udprism.ledger.rates import Rates
+from udprism.ledger.taps import Taps
+from udprism.ledger.witness import Witness
+from udprism.link.delay_line import DelayLine
+from udprism.link.model import LinkModel
+from udprism.node.view import STATE_WORDS, Snapshot, View
+from udprism.serving.admission import Admission
+from udprism.serving.book import ClientColumns
+from udprism.serving.clients import ClientTable, HostedClient
+from udprism.serving.sessions import SessionTable
+from udprism.settings import Settings
+from udprism.udp.arrivals import best_receiver
+from udprism.udp.clock import SystemClock
+from udprism.udp.departures import Departures
+from udprism.udp.networks import Targets, own_networks
+from udprism.udp.pool import ClientPool
+from udprism.udp.releaser import Releaser
+from udprism.udp.server import ColourServer
+from udprism.udp.sockets import bind_server, dropped_by_kernel
+from udprism.udp.threads_engine import ThreadsEngine
+from udprism.wire.measured import MAX_DATAGRAM_BYTES
+
+log = logging.getLogger(__name__)
+
+_WATCH_S = 0.5
+_ROW_BYTES = 64
+"""Bytes read of each datagram: enough for the history and for a report; its true length is known all the same."""
+_MAX_BATCH = 2048
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Works:
+    """The colour server and the hosted clients. Methods say whose thread they are for."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        given_up: Callable[[BaseException | None], None],
+        moved: Callable[[HostedClient, Address | None, Address | None], None],
+    ) -> None:
+        """Raises: BindError, with nothing left open."""
+        self.settings = settings
+        self._clock = SystemClock()
+        host, port = settings.udp_address
+        sockets = bind_server(host, port, settings.receive_buffer_bytes)
+        self.udp_addresses = [_address(sock) for sock in sockets]
+        self.udp_address = self.udp_addresses[0]
+        networks = own_networks()
+        self.targets = Targets(networks, settings.allow_target, [settings.http_address[1]])
+        self.server = self._make_server(sockets, [str(network) for network in networks], given_up)
+        self.pool, self.view = self._make_pool(moved, given_up)
+        self.server.departures.tracked = True
+        self._stopped = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="udprism-watch", daemon=True)
+
+    def _make_server(
+        self, sockets: list[socket.socket], networks: list[str], given_up: Callable[[BaseException | None], None]
+    ) -> ColourServer:
+        settings = self.settings
+        table = SessionTable(
+            settings.max_sessions, settings.rate_hz, settings.max_responses, partial(next, _random_words())
+        )
+        witness = Witness(
+            table.session_id,
+            table.next_sequence,
+            table.slot_of_id,
+            table.slot_of_address,
+            table.ended,
+            settings.max_fate_reports,
+        )
+        admission = Admission(
+            secrets.token_bytes(32),
+            networks=networks,
+            trusted=settings.udp_trust,
+            own_ports=[self.udp_address[1]],
+            beyond_loopback=settings.udp_address[0] not in _LOOPBACK,
+            lan_lease_ns=round(settings.udp_lan_lease_s * NS_PER_S),
+            lease_ns=round(settings.udp_lease_s * NS_PER_S),
+            max_remote_sessions=settings.max_remote_sessions,
+        )
+        releaser = Releaser.where_possible(sockets, settings.link_queue_datagrams, MAX_DATAGRAM_BYTES)
+        departures = Departures(
+            sockets,
+            table,
+            witness,
+            LinkModel(settings.max_sessions),
+            DelayLine(settings.link_queue_datagrams, MAX_DATAGRAM_BYTES, None if releaser is None else releaser.rows),
+            self._clock,
+            np.random.default_rng(),
+            releaser,
+        )
+        engine = ThreadsEngine(table, secrets.randbits(32)) if settings.engine == "threads" else None
+        return ColourServer(
+            sockets, table, admission, departures, witness, self._clock, engine=engine, given_up=given_up
+        )
+
+    def _make_pool(
+        self,
+        moved: Callable[[HostedClient, Address | None, Address | None], None],
+        given_up: Callable[[BaseException | None], None],
+    ) -> tuple[ClientPool, View]:
+        settings = self.settings
+        ledger = Ledger(
+            settings.max_clients,
+            window=settings.history_datagrams,
+            loss_after_ns=round(settings.loss_after_s * NS_PER_S),
+            loss_after_arrivals=settings.loss_after_arrivals,
+        )
+        history = History(settings.max_clients, settings.history_datagrams, settings.history_payload_bytes)
+        columns = ClientColumns(
+            ClientTable(settings.max_clients),
+            ledger,
+            history,
+            Rates(settings.max_clients),
+            Latest(settings.max_clients),
+        )
+        self._linked = np.zeros(settings.max_clients, np.bool_)
+        view = View(columns, self._linked)
+        pool = ClientPool(
+            columns,
+            Taps(),
+            best_receiver(settings.max_clients, _ROW_BYTES, _MAX_BATCH, settings.coalesce_ms / 1000),
+            self._clock,
+            np.random.default_rng(),
+            client_buffer_bytes=settings.client_buffer_bytes,
+            silent_after_ns=round(settings.silent_after_s * NS_PER_S),
+            witness=self.server.witness,
+            moved=moved,
+            given_up=given_up,
+        )
+        return pool, view
+
+    # -- life
+
+    def start_server(self) -> None:
+        """Start the colour server's thread."""
+        self.server.start()
+
+    def start_pool(self) -> None:
+        """Start the hosted clients' thread, and the watch over both; until then the pool is the caller's."""
+        self.pool.start()
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End them: the clients first, so that they do not take the server's BYE for a fault."""
+        self._stopped.set()
+        self.pool.stop()
+        self.server.stop()
+        if self._watcher.is_alive():
+            self._watcher.join(2.0)
+
+    def _watch(self) -> None:
+        """Replace a thread that hangs. Its own thread, because those it watches cannot."""
+        while not self._stopped.wait(_WATCH_S):
+            self.server.thread.watch()
+            self.pool.thread.watch()
+
+    # -- the pool's thread
+
+    def client_bodies(self, slots: list[int]) -> list[dict[str, Any]]:
+        """These clients' bodies, of one moment."""
+        now_ns = self._clock.now_ns()
+        self.pool.settle(now_ns)
+        return self.view.clients(slots, now_ns)
+
+    def matching(self, state: str | None, query: str | None) -> list[int]:
+        """Slots of the clients in this state whose name, id or target has this text, by name."""
+        table = self.pool.table
+        text = (query or "").casefold()
+        return [
+            slot
+            for name, slot in sorted(table.slot_of_name.items())
+            if (state is None or STATE_WORDS[int(table.state[slot])] == state)
+            and (
+                text in name.casefold()
+                or text in table.clients[slot].id
+                or text in table.clients[slot].target.casefold()
+            )
+        ]
+
+    def datagrams(self, slot: int, limit: int) -> list[dict[str, Any]]:
+        """The client's last datagrams, newest last."""
+        self.pool.settle(self._clock.now_ns())
+        ledger = self.pool.ledger
+        shared_clock = bool(ledger.shared_clock[slot])
+        return self.pool.columns.history.rows(slot, limit, ledger.next_sequence(slot), shared_clock=shared_clock)
+
+    def snapshot(self, watch: list[int]) -> Snapshot:
+        """One consistent moment for the live feed."""
+        now_ns = self._clock.now_ns()  # not settled for it: the sweep has done so an eighth of a second ago
+        self.pool.columns.latest.take_frame(self.pool.table.high)
+        return self.view.snapshot(watch, now_ns, self._clock.unix_ns())
+
+    def whole_ledger(self) -> dict[str, Any]:
+        """All clients' ledger."""
+        self.pool.settle(self._clock.now_ns())
+        return self.view.ledger()
+
+    def status(self) -> dict[str, Any]:
+        """The header line's figures, but for sessions and links."""
+        self.pool.settle(self._clock.now_ns())
+        status = self.view.status()
+        ledger = status["ledger"]
+        server = self.server
+        status["closes"] = ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]
+        status["schedule"] = {"lag_ms": server.lag_ns / NS_PER_MS, "skipped_ticks": server.skipped_ticks}
+        status["server"] = {
+            "state": "running" if server.thread.alive else "restarting",
+            "restarts": server.thread.restarts,
+        }
+        return status
+
+    def mark_linked(self, default_on: bool, own: Mapping[str, bool]) -> None:
+        """Note whose datagrams pass a link that is on."""
+        self._linked[:] = default_on
+        for client_id, on in own.items():
+            slot = self.pool.table.slot_of_id.get(client_id)
+            if slot is not None:
+                self._linked[slot] = on
+
+    def restart_delays(self, client_ids: list[str]) -> None:
+        """These clients' links have changed: their delays and jitter begin anew."""
+        slot_of_id = self.pool.table.slot_of_id
+        slots = [slot_of_id[client_id] for client_id in client_ids if client_id in slot_of_id]
+        self.pool.ledger.delays.restart(np.array(slots, np.int32))
+
+    # -- the server's thread
+
+    def session_bodies(
+        self, limit: int, query: str, client_of: Mapping[Address, str], names: Mapping[Address, str]
+    ) -> tuple[list[dict[str, Any]], int]:
+        """Raw sessions first, newest first: those that match, and how many these are.
+
+        client_of, names: ids and names of hosted clients; the names are needed for a query only.
+        """
+        table, now_ns = self.server.table, self._clock.now_ns()
+        order = sorted(
+            table.matching(query, names),
+            key=lambda slot: (table.sessions[slot].address in client_of, -table.sessions[slot].started_ns),
+        )
+        bodies = []
+        for slot in order[:limit]:
+            body = table.body(slot, now_ns)
+            body["client_id"] = client_of.get(table.sessions[slot].address)
+            body["kind"] = "raw" if body["client_id"] is None else "hosted"
+            bodies.append(body)
+        return bodies, len(order)
+
+    def session_counts(self, client_of: Mapping[Address, str]) -> dict[str, int]:
+        """All sessions, and those of raw clients."""
+        addresses = self.server.table.slot_of_address
+        return {"total": len(addresses), "raw": sum(address not in client_of for address in addresses)}
+
+    # -- any thread
+
+    def checks(self) -> list[dict[str, Any]]:
+        """Whether both threads are alive, and how what a link holds back is let go."""
+        checks: list[dict[str, Any]] = [
+            {
+                "name": name,
+                "ok": thread.alive,
+                "detail": "running"
+                if thread.alive
+                else f"restarting; last cause: {thread.last_cause or 'no heartbeat for two seconds'}",
+                "fatal": True,
+            }
+            for name, thread in (("server", self.server.thread), ("pool", self.pool.thread))
+        ]
+        ok, detail = self.server.departures.releaser_state
+        return [*checks, {"name": "link", "ok": ok, "detail": detail, "fatal": False}]
+
+    def counters(self) -> dict[str, Any]:
+        """Figures for /metrics: `…_total` grows, the rest are gauges."""
+        server, pool = self.server, self.pool
+        high = pool.table.high
+        ledger = pool.ledger
+        states = np.bincount(pool.table.state[:high], minlength=len(STATE_WORDS))
+        return {
+            "datagrams_sent_total": server.departures.sent,
+            "datagrams_refused_by_kernel_total": server.departures.refused,
+            "datagrams_dropped_by_kernel_total": sum(dropped_by_kernel(sock) or 0 for sock in server.sockets),
+            "datagrams_received_total": pool.removed_received + int(ledger.received[:high].sum()),
+            "datagrams_lost_total": pool.removed_lost + int(ledger.lost[:high].sum()),
+            "server_drops_total": dict(server.drops),
+            "pool_drops_total": dict(pool.drops),
+            "pool_batches_total": pool.batches,
+            "commands_total": server.commands,
+            "sessions": len(server.table),
+            "clients": {word: int(states[value]) for value, word in STATE_WORDS.items() if value},
+            "schedule_lag_seconds": server.lag_ns / NS_PER_S,
+            "skipped_ticks_total": server.skipped_ticks,
+            "link_queue_datagrams": len(server.departures.line),
+            "link_process_starts_total": server.departures.releaser_starts,
+            "fate_reports_forgotten_total": server.witness.forgotten,
+            "thread_restarts_total": {"server": server.thread.restarts, "pool": pool.thread.restarts},
+            "history_bytes": pool.columns.history.nbytes,
+        }
+
+
+def _random_words() -> Iterator[int]:
+    """Unguessable 32-bit numbers, for ever; drawn many at a time, because a system call for each takes 90 µs."""
+    while True:
+        yield from memoryview(secrets.token_bytes(4096)).cast("I")
+
+
+def _address(sock: socket.socket) -> Address:
+    name = sock.getsockname()
+    return name[0], name[1]

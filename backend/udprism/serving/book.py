@@ -1,0 +1,29 @@
+"""All that is known of hosted clients, a slot each: what the pool writes and the view reads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from udprism.columns.types import I32Column
+from udprism.ledger.history import History
+from udprism.ledger.latest import Latest
+from udprism.ledger.ledger import Ledger
+from udprism.ledger.rates import Rates
+from udprism.serving.clients import ClientTable
+
+
+class ClientColumns(NamedTuple):
+    """Pool thread only."""
+
+    table: ClientTable
+    ledger: Ledger
+    history: History
+    rates: Rates
+    latest: Latest
+
+    def reset(self, slots: I32Column) -> None:
+        """New clients in these slots: nothing is known of them but what the table says."""
+        self.ledger.reset(slots)
+        self.history.reset(slots)
+        self.rates.reset(slots)
+        self.latest.reset(slots)

@@ -1,0 +1,388 @@
+"""The server's sessions: who is served, how fast, until when; columns for what every tick touches."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, I32Column, I64Column, format_address
+from udprism.link.link import Link
+from udprism.serving.commands import Connect
+from udprism.wire.colours import PaletteName, nearest_name
+from udprism.wire.measured import Report
+
+SOCKADDR_BYTES = 28
+STRIKES_TO_END = 2
+"""Port-unreachable errors in a row, without a word from the client, that end its session."""
+_ID = re.compile("s-[0-9a-f]{8}")
+_GOLDEN = 0.6180339887498949  # fractional part of the golden ratio: slot × it mod 1 spreads any run of slots evenly
+_FIRST_WITHIN_NS = NS_PER_S
+
+
+class Shape(NamedTuple):
+    """What a session's datagrams have in common with others', so that a tick encodes them together."""
+
+    socket_index: int
+    measured: bool
+    colours: int
+    palette: PaletteName
+    line_feed: bool
+
+
+class Grant(NamedTuple):
+    """The conditions on which an address is served. A lease of None never ends."""
+
+    source: str
+    lease_ns: int | None
+    max_rate_hz: float | None
+
+
+class Response(NamedTuple):
+    """A client's answer to the colour that it last got."""
+
+    text: str
+    colour: str
+    answered_after_ns: int
+    unix_ns: int
+
+
+@dataclass(slots=True)
+class Session:
+    """The rare half of a session: what no tick touches."""
+
+    address: Address
+    name: str | None
+    shape: Shape
+    grant: Grant
+    started_unix_ns: int
+    started_ns: int
+    rate_hz: float
+    responses: tuple[Response, ...] = ()
+    report: Report | None = None
+    reported_ns: int = 0
+    port_unreachable: int = 0
+    server_only_in_a_row: int = 0
+    """Datagrams that only a server sends, since the last one that a client may send."""
+    link: Link | None = None
+    """Its own link, set under its session id; gone with the session."""
+
+
+class SessionTable:
+    """Sessions by slot and by address. All columns are [max_sessions]. Server thread only, but for `witness` reads."""
+
+    def __init__(
+        self, max_sessions: int, default_rate_hz: float, max_responses: int, new_session_id: Callable[[], int]
+    ) -> None:
+        self.max_sessions = max_sessions
+        self.default_rate_hz = default_rate_hz
+        self._max_responses = max_responses
+        self._new_session_id = new_session_id
+        self.session_id = np.zeros(max_sessions, np.uint32)
+        self.next_sequence = np.zeros(max_sessions, np.int64)
+        self.sockaddr = np.zeros((max_sessions, SOCKADDR_BYTES), np.uint8)
+        self.shape = np.zeros(max_sessions, np.int32)
+        self.period_ns = np.zeros(max_sessions, np.int64)
+        self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
+        self._next_due_ns: int | None = NEVER_NS
+        """The least of them; None where it is to be found anew."""
+        self.lease_deadline_ns = np.full(max_sessions, NEVER_NS, np.int64)
+        self.last_sent_ns = np.zeros(max_sessions, np.int64)
+        self.last_rgb = np.zeros((max_sessions, 3), np.uint8)
+        self.unsent_link = np.zeros(max_sessions, np.int64)
+        self.unsent_kernel = np.zeros(max_sessions, np.int64)
+        self.strikes = np.zeros(max_sessions, np.int64)
+        self.high = 0
+        """Slots at and beyond this one were never used."""
+        self.sessions: dict[int, Session] = {}
+        self.slot_of_address: dict[Address, int] = {}
+        self.slot_of_id: dict[int, int] = {}
+        self.ended: dict[int, int] = {}
+        """How many numbers a session was issued that is over, by session id: what was sent last is still on its way.
+        Of the newest `max_sessions` that have ended."""
+        self.remote = 0
+        self.shapes: list[Shape] = []
+        self.socket_of_shape = np.zeros(0, np.int64)
+        self._shape_number: dict[Shape, int] = {}
+        self._sessions_of_host: dict[str, int] = {}
+        self._free: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+    def sessions_of(self, host: str) -> int:
+        """How many sessions one IP address has."""
+        return self._sessions_of_host.get(host, 0)
+
+    def connect(
+        self,
+        address: Address,
+        sockaddr: np.ndarray[tuple[int], np.dtype[np.uint8]],
+        socket_index: int,
+        command: Connect,
+        grant: Grant,
+        now_ns: int,
+        now_unix_ns: int,
+    ) -> tuple[int, bool] | None:
+        """Start a session, or renew the one that the address has.
+
+        Answers (slot, whether it is a new session), or None where the table is full.
+        """
+        shape = Shape(
+            socket_index, command.measured, command.colours or 1, command.palette or "basic", command.line_feed
+        )
+        rate_hz = command.rate_hz or self.default_rate_hz
+        if grant.max_rate_hz is not None:
+            rate_hz = min(rate_hz, grant.max_rate_hz)
+        slot = self.slot_of_address.get(address)
+        if slot is not None and self.shapes[self.shape[slot]].measured != command.measured:
+            self.end(slot)  # the other stream has other rules: a new session, not a renewed one
+            slot = None
+        started = slot is None
+        if slot is None:
+            slot = self._start(address, sockaddr, command, shape, grant, now_ns, now_unix_ns)
+            if slot is None:
+                return None
+        session = self.sessions[slot]
+        session.shape = shape
+        session.rate_hz = rate_hz
+        session.name = command.name or session.name
+        self.shape[slot] = self._number(shape)
+        period_ns = round(NS_PER_S / rate_hz)
+        if period_ns != self.period_ns[slot]:
+            self.period_ns[slot] = period_ns
+            self.due_ns[slot] = _first_due_ns(slot, now_ns, min(period_ns, _FIRST_WITHIN_NS))
+            self._next_due_ns = None
+        self.heard(slot, now_ns)
+        return slot, started
+
+    def _start(
+        self,
+        address: Address,
+        sockaddr: np.ndarray[tuple[int], np.dtype[np.uint8]],
+        command: Connect,
+        shape: Shape,
+        grant: Grant,
+        now_ns: int,
+        now_unix_ns: int,
+    ) -> int | None:
+        if self._free:
+            slot = heapq.heappop(self._free)
+        elif self.high < self.max_sessions:
+            slot = self.high
+            self.high += 1
+        else:
+            return None
+        session_id = self._new_session_id()
+        while session_id == 0 or session_id in self.slot_of_id:
+            session_id = self._new_session_id()
+        for column in (self.next_sequence, self.period_ns, self.last_sent_ns, self.strikes):
+            column[slot] = 0
+        self.unsent_link[slot] = self.unsent_kernel[slot] = 0
+        self.last_rgb[slot] = 0
+        self.session_id[slot] = session_id
+        self.sockaddr[slot] = sockaddr
+        self.slot_of_id[session_id] = slot
+        self.slot_of_address[address] = slot
+        host = address[0]
+        self._sessions_of_host[host] = self._sessions_of_host.get(host, 0) + 1
+        self.remote += grant.source != "loopback"
+        self.sessions[slot] = Session(
+            address,
+            command.name,
+            shape,
+            grant,
+            now_unix_ns,
+            now_ns,
+            self.default_rate_hz,
+        )
+        return slot
+
+    def _number(self, shape: Shape) -> int:
+        number = self._shape_number.get(shape)
+        if number is None:
+            number = self._shape_number[shape] = len(self.shapes)
+            self.shapes.append(shape)
+            self.socket_of_shape = np.append(self.socket_of_shape, shape.socket_index)
+        return number
+
+    def end(self, slot: int) -> Session:
+        """Forget a session; its slot is free at once."""
+        session = self.sessions.pop(slot)
+        del self.slot_of_address[session.address]
+        del self.slot_of_id[int(self.session_id[slot])]
+        host = session.address[0]
+        left = self._sessions_of_host[host] - 1
+        if left:
+            self._sessions_of_host[host] = left
+        else:
+            del self._sessions_of_host[host]
+        self.remote -= session.grant.source != "loopback"
+        if len(self.ended) == self.max_sessions:
+            del self.ended[next(iter(self.ended))]
+        self.ended[int(self.session_id[slot])] = int(self.next_sequence[slot])  # before its id is gone: others read it
+        self.session_id[slot] = 0
+        self.due_ns[slot] = NEVER_NS
+        self._next_due_ns = None
+        self.lease_deadline_ns[slot] = NEVER_NS
+        heapq.heappush(self._free, slot)
+        return session
+
+    def heard(self, slot: int, now_ns: int) -> None:
+        """The client said something valid: its lease starts anew and its strikes are forgiven."""
+        self.strikes[slot] = 0
+        self.sessions[slot].server_only_in_a_row = 0
+        lease_ns = self.sessions[slot].grant.lease_ns
+        self.lease_deadline_ns[slot] = NEVER_NS if lease_ns is None else now_ns + lease_ns
+
+    def strike(self, slot: int) -> bool:
+        """The client's port was unreachable; True where that was once too often."""
+        self.sessions[slot].port_unreachable += 1
+        self.strikes[slot] += 1
+        return bool(self.strikes[slot] >= STRIKES_TO_END)
+
+    def respond(self, slot: int, text: str, now_ns: int, now_unix_ns: int) -> None:
+        """Record a response beside the colour that it answers."""
+        rgb = self.last_rgb[slot]
+        answered_after_ns = now_ns - int(self.last_sent_ns[slot])
+        colour = nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2])))
+        session = self.sessions[slot]
+        # A tuple: of ten thousand sessions hardly one ever responds, and an empty deque takes 760 bytes.
+        session.responses = (*session.responses, Response(text, colour, answered_after_ns, now_unix_ns))
+        session.responses = session.responses[-self._max_responses :]
+
+    def due(self, now_ns: int) -> I32Column:
+        """Slots whose next datagram is due, ascending: int32[n]."""
+        return np.flatnonzero(self.due_ns[: self.high] <= now_ns).astype(np.int32)
+
+    def advance(self, slot: I32Column, now_ns: int) -> tuple[I64Column, int, int]:
+        """Set the next due instants; a missed tick is skipped, never made up.
+
+        Answers (when the last tick of each was due: int64[n], largest lag in ns, ticks skipped).
+        """
+        due_ns = self.due_ns[slot]
+        period_ns = self.period_ns[slot]
+        lag_ns = now_ns - due_ns
+        worst_ns = int(lag_ns.max(initial=0))
+        missed = lag_ns // period_ns
+        due_ns += missed * period_ns
+        self.due_ns[slot] = due_ns + period_ns
+        self._next_due_ns = None
+        return due_ns, worst_ns, int(missed.sum())
+
+    def issue(self, slot: I32Column, now_ns: int) -> I64Column:
+        """Take the next sequence number of each slot (each at most once in `slot`): int64[n], not wrapped."""
+        sequence = self.next_sequence[slot]
+        self.next_sequence[slot] = sequence + 1
+        self.last_sent_ns[slot] = now_ns
+        return sequence
+
+    def next_due_ns(self) -> int:
+        """The earliest instant at which somebody is due."""
+        if self._next_due_ns is None:
+            self._next_due_ns = int(self.due_ns[: self.high].min(initial=NEVER_NS))
+        return self._next_due_ns
+
+    def expired(self, now_ns: int) -> I32Column:
+        """Slots whose lease has ended."""
+        return np.flatnonzero(self.lease_deadline_ns[: self.high] <= now_ns).astype(np.int32)
+
+    def give_grace(self, until_ns: int) -> None:
+        """No lease ends before this instant."""
+        deadline_ns = self.lease_deadline_ns[: self.high]
+        np.maximum(deadline_ns, until_ns, out=deadline_ns)
+
+    def matching(self, query: str, hosted: Mapping[Address, str]) -> Iterable[int]:
+        """Slots of the sessions that have each word of the query in name, id, address, stream, source or kind.
+
+        hosted: names of the hosted clients, some of which have not told them to the server.
+        """
+        words = query.casefold().split()
+        if not words:
+            return self.sessions
+        if _ID.fullmatch(query):  # an open drawer asks four times a second
+            slot = self.slot_of_id.get(int(query[2:], 16))
+            return [] if slot is None else [slot]
+        return [slot for slot in self.sessions if _has(self._words(slot, hosted), words)]
+
+    def _words(self, slot: int, hosted: Mapping[Address, str]) -> str:
+        """What a find box looks through."""
+        session = self.sessions[slot]
+        stream = "measured" if session.shape.measured else "plain"
+        kind = "hosted" if session.address in hosted else "raw"
+        address = format_address(session.address)
+        name = hosted.get(session.address) or session.name or ""
+        texts = (name, f"s-{int(self.session_id[slot]):08x}", address, stream, session.grant.source, kind)
+        return " ".join(texts).casefold()
+
+    def body(self, slot: int, now_ns: int) -> dict[str, object]:
+        """A session as the REST API and the page show it; what only the bridge knows is left None."""
+        session = self.sessions[slot]
+        deadline_ns = int(self.lease_deadline_ns[slot])
+        sent = int(self.next_sequence[slot])
+        rgb = self.last_rgb[slot]
+        return {
+            "id": f"s-{int(self.session_id[slot]):08x}",
+            "address": format_address(session.address),
+            "kind": "raw",
+            "client_id": None,
+            "stream": "measured" if session.shape.measured else "plain",
+            "name": session.name,
+            "rate_hz": session.rate_hz,
+            "colours": session.shape.colours,
+            "palette": session.shape.palette,
+            "source": session.grant.source,
+            "started_unix_ms": session.started_unix_ns // NS_PER_MS,
+            "age_ms": (now_ns - session.started_ns) // NS_PER_MS,
+            "sent": sent,
+            "unsent": {"link": int(self.unsent_link[slot]), "sender_kernel": int(self.unsent_kernel[slot])},
+            "lease_ends_in_s": None if deadline_ns == NEVER_NS else max(0.0, (deadline_ns - now_ns) / NS_PER_S),
+            "port_unreachable": session.port_unreachable,
+            "responses": [
+                {
+                    "text": response.text,
+                    "colour": response.colour,
+                    "answered_after_ms": response.answered_after_ns / NS_PER_MS,
+                    "unix_ms": response.unix_ns // NS_PER_MS,
+                }
+                for response in session.responses
+            ],
+            "reported": _reported(session, now_ns),
+            "link": None if session.link is None else session.link.to_body(),
+            "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
+        }
+
+
+def _has(text: str, words: Iterable[str]) -> bool:
+    return all(word in text for word in words)
+
+
+def _reported(session: Session, now_ns: int) -> dict[str, object] | None:
+    report = session.report
+    if report is None:
+        return None
+    return {
+        "highest": report.highest,
+        "received": report.received,
+        "lost": report.lost,
+        "reordered": report.reordered,
+        "duplicates": report.duplicates,
+        "late": report.late,
+        "jitter_ms": report.jitter_us / 1000,
+        "age_ms": (now_ns - session.reported_ns) // NS_PER_MS,
+    }
+
+
+def _first_due_ns(slot: int, now_ns: int, within_ns: int) -> int:
+    """Spread over `within_ns`, so that no tick is a burst, yet some at each instant: each wakes both threads.
+
+    The instants are multiples of a part of `within_ns` on the clock's own scale: 4 for up to 8 slots, then one for
+    each one or two.
+    """
+    step_ns = within_ns // max(4, 1 << (slot // 2).bit_length())
+    at_ns = now_ns + int(slot * _GOLDEN % 1.0 * (within_ns - step_ns))
+    return -(-at_ns // step_ns) * step_ns

@@ -1,0 +1,72 @@
+/** The REST API, as far as the page uses it. Every refusal is a Problem (RFC 9457) that names the field at fault. */
+
+export class Problem extends Error {
+  /** @param {string} detail @param {string} field "" where no field is at fault @param {number} status 0 where no answer came */
+  constructor(detail, field, status) {
+    super(detail);
+    this.field = field;
+    this.status = status;
+  }
+}
+
+/**
+ * @param {"GET" | "POST" | "PUT" | "PATCH" | "DELETE"} method
+ * @param {string} path
+ * @param {object} [body]
+ * @returns {Promise<any>} the answer's JSON; null for 204
+ * @throws {Problem}
+ */
+export async function ask(method, path, body) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: body ? { "Content-Type": "application/json" } : {},
+      body: body ? JSON.stringify(body) : null,
+    });
+  } catch {
+    throw new Problem("the server does not answer", "", 0);
+  }
+  if (response.status === 204) return null;
+  const answer = await response.json().catch(() => null);
+  if (response.ok) return answer;
+  throw new Problem(answer?.detail ?? answer?.title ?? `the server answered ${response.status}`, answer?.field ?? "", response.status);
+}
+
+/** @typedef {{id: string, name: string, target: string, state: string}} MadeClient */
+
+export const api = {
+  /** @param {object} definition @returns {Promise<MadeClient[]>} */
+  addClients: async (definition) => (await ask("POST", "/api/clients", definition)).clients,
+  /** @param {string} id @returns {Promise<import("../feed/messages.js").ClientBody>} */
+  getClient: (id) => ask("GET", `/api/clients/${encodeURIComponent(id)}`),
+  /** @param {string} id @param {object} changes */
+  changeClient: (id, changes) => ask("PATCH", `/api/clients/${encodeURIComponent(id)}`, changes),
+  /** @param {string} id */
+  removeClient: (id) => ask("DELETE", `/api/clients/${encodeURIComponent(id)}`),
+  /** @param {string[]} ids @returns {Promise<number>} how many there were */
+  removeClients: async (ids) => {
+    let removed = 0;
+    // An address has a greatest length; a hundred ids fit any.
+    for (let at = 0; at < ids.length; at += 100) {
+      removed += (await ask("DELETE", `/api/clients?${ids.slice(at, at + 100).map((id) => `id=${encodeURIComponent(id)}`).join("&")}`)).removed;
+    }
+    return removed;
+  },
+  /** @returns {Promise<number>} how many there were */
+  removeAllClients: async () => (await ask("DELETE", "/api/clients")).removed,
+  /** @param {string} id @param {number} limit */
+  datagrams: async (id, limit) => (await ask("GET", `/api/clients/${encodeURIComponent(id)}/datagrams?limit=${limit}`)).datagrams,
+  /** @param {string} id */
+  endSession: (id) => ask("DELETE", `/api/sessions/${encodeURIComponent(id)}`),
+  links: () => ask("GET", "/api/links"),
+  /** @param {string} owner a client's or session's id, or "default" */
+  getLink: (owner) => ask("GET", `/api/links/${encodeURIComponent(owner)}`),
+  /** @param {string} owner @param {object} link */
+  putLink: (owner, link) => ask("PUT", `/api/links/${encodeURIComponent(owner)}`, link),
+  /** @param {string} owner */
+  clearLink: (owner) => ask("DELETE", `/api/links/${encodeURIComponent(owner)}`),
+  clearAllLinks: () => ask("DELETE", "/api/links"),
+  profiles: () => ask("GET", "/api/profiles"),
+  definitions: () => ask("GET", "/api/definitions"),
+};

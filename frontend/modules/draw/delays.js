@@ -1,0 +1,80 @@
+/** How long the last datagrams took: a histogram on a logarithmic scale, beside the percentiles of the whole life. */
+import { api, Problem } from "../base/api.js";
+import { element, need, setAttribute, setText } from "../base/dom.js";
+import { count, milliseconds } from "../base/format.js";
+
+const BINS = 24;
+const TAKEN = 256;
+const EVERY_MS = 2000;
+
+/**
+ * Bins of equal width in the logarithm, from the least to the greatest value.
+ * @param {number[]} values milliseconds
+ * @returns {{from: number, to: number, bins: number[]}}
+ */
+export function histogram(values) {
+  const positive = values.map((value) => Math.max(0.001, value));
+  const from = Math.min(...positive);
+  const to = Math.max(from * 1.05, ...positive);
+  const bins = new Array(BINS).fill(0);
+  for (const value of positive) bins[Math.min(BINS - 1, Math.floor((Math.log(value / from) / Math.log(to / from)) * BINS))] += 1;
+  return { from, to, bins };
+}
+
+export class Delays {
+  #root = need("delays", HTMLElement);
+  #bars = need("delays-bars", HTMLElement);
+  #least = need("delays-least", HTMLElement);
+  #most = need("delays-most", HTMLElement);
+  #nothing = need("delays-nothing", HTMLElement);
+  #percentiles = new Map([...this.#root.querySelectorAll("[data-percentile]")].map((node) => [node.getAttribute("data-percentile") ?? "", node]));
+  #clientId = "";
+  #askedAtMs = -Infinity;
+
+  constructor() {
+    this.#bars.append(...Array.from({ length: BINS }, () => element("i")));
+  }
+
+  /** @param {string} clientId */
+  open(clientId) {
+    if (clientId !== this.#clientId) this.#askedAtMs = -Infinity;
+    this.#clientId = clientId;
+  }
+
+  /** @param {import("../feed/messages.js").ClientBody | null} client */
+  tick(client) {
+    if (this.#root.offsetParent === null) return;
+    const percentiles = client?.delay_ms;
+    for (const [name, node] of this.#percentiles) setText(node, milliseconds(percentiles?.[/** @type {"p50"} */ (name)]));
+    const nowMs = performance.now();
+    if (!client || nowMs - this.#askedAtMs < EVERY_MS) return;
+    this.#askedAtMs = nowMs;
+    void this.#ask(this.#clientId);
+  }
+
+  /** @param {string} clientId */
+  async #ask(clientId) {
+    try {
+      const datagrams = /** @type {{delay_ms: number | null}[]} */ (await api.datagrams(clientId, TAKEN));
+      if (clientId === this.#clientId) this.#show(datagrams.flatMap(({ delay_ms }) => (delay_ms === null ? [] : [delay_ms])));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+    }
+  }
+
+  /** @param {number[]} values */
+  #show(values) {
+    const some = values.length > 0;
+    this.#nothing.hidden = some;
+    this.#bars.hidden = this.#least.hidden = this.#most.hidden = !some;
+    if (!some) return;
+    const { from, to, bins } = histogram(values);
+    const most = Math.max(...bins);
+    [...this.#bars.children].forEach((bar, index) => {
+      /** @type {HTMLElement} */ (bar).style.height = `${Math.round(((bins[index] ?? 0) / most) * 100)}%`;
+    });
+    setText(this.#least, milliseconds(from));
+    setText(this.#most, milliseconds(to));
+    setAttribute(this.#bars, "aria-label", `Delay of the last ${count(values.length)} datagrams, from ${milliseconds(from)} to ${milliseconds(to)}`);
+  }
+}

@@ -1,0 +1,250 @@
+/** The drawer: everything about one client or one session, beside the view that stays usable. */
+import { api } from "../base/api.js";
+import { TABS } from "../base/address.js";
+import { ChangeDialog } from "../dialogs/change.js";
+import { CodePanel } from "../dialogs/code.js";
+import { element, explained, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
+import { count, perSecond, plural, span } from "../base/format.js";
+import { Inspector } from "./inspector.js";
+import { LinkEditor } from "../dialogs/link.js";
+import { announce, notify, saidBy } from "../dialogs/notices.js";
+import { Overview } from "./overview.js";
+import { stateOf } from "../feed/state.js";
+
+/** @typedef {import("../base/address.js").Place} Place */
+/** @typedef {import("../base/address.js").Tab} Tab */
+
+export class Drawer {
+  #root = need("drawer", HTMLElement);
+  #title = need("drawer-title", HTMLElement);
+  #way = need("drawer-way", HTMLElement);
+  #pause = need("drawer-pause", HTMLButtonElement);
+  #change = need("drawer-change", HTMLButtonElement);
+  #remove = need("drawer-remove", HTMLButtonElement);
+  #gone = need("drawer-gone", HTMLElement);
+  #body = need("drawer-body", HTMLElement);
+  #facts = need("session-facts", HTMLElement);
+  #answers = need("session-answers", HTMLElement);
+  #tabs = TABS.map((tab) => ({ tab, button: need(`tab-${tab}`, HTMLButtonElement), panel: need(`panel-${tab}`, HTMLElement) }));
+  #overview;
+  #inspector = new Inspector();
+  #link = new LinkEditor();
+  #code = new CodePanel();
+  #changeDialog = new ChangeDialog();
+  /** @type {Element | null} what had the focus before */ #before = null;
+  /** @type {Place | null} */ #place = null;
+  #world;
+  #actions;
+
+  /** @param {import("../feed/state.js").World} world
+   * @param {{close: () => void, remove: (id: string) => void, tab: (tab: Tab) => void}} actions */
+  constructor(world, actions) {
+    this.#world = world;
+    this.#actions = actions;
+    this.#overview = new Overview(world);
+    need("panel-link", HTMLElement).append(this.#link.element);
+    need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
+    this.#pause.addEventListener("click", () => void this.#togglePause());
+    this.#change.addEventListener("click", () => void this.#openChange());
+    this.#remove.addEventListener("click", () => void this.#removeSubject());
+    for (const { tab, button } of this.#tabs) button.addEventListener("click", () => actions.tab(tab));
+    within(this.#root, "[role=tablist]", HTMLElement).addEventListener("keydown", (event) => this.#tabKey(event));
+  }
+
+  get isOpen() {
+    return !this.#root.hidden;
+  }
+
+  /** The slot whose ribbon is wanted; -1 for none. */
+  get slot() {
+    return this.#place?.open ? this.#world.byId.get(this.#place.open)?.slot ?? -1 : -1;
+  }
+
+  /** The body of the client that is open; null until the first one has come, some moments after its drawer. */
+  get #client() {
+    const { client } = this.#world;
+    return client && client.id === this.#place?.open ? client : null;
+  }
+
+  /** Whether the client that is open is paused, which its frame tells before its body has come. */
+  get #isPaused() {
+    const client = this.#client;
+    return client ? client.paused ?? client.state === "paused" : stateOf(this.#world, this.slot) === "paused";
+  }
+
+  /** @param {Place} place */
+  follow(place) {
+    const was = this.#place?.open || this.#place?.session || "";
+    const is = place.open || place.session;
+    this.#place = place;
+    if (is && !this.isOpen) this.#before = document.activeElement;
+    this.#root.hidden = !is;
+    setAttribute(document.documentElement, "data-drawer", String(Boolean(is)));
+    if (!is) {
+      if (was && this.#before instanceof HTMLElement && this.#before.isConnected) this.#before.focus({ preventScroll: true });
+      return;
+    }
+    if (is !== was) this.#openSubject(place);
+    for (const { tab, button, panel } of this.#tabs) {
+      const chosen = tab === place.tab;
+      const possible = Boolean(place.open) || tab !== "datagrams";
+      button.hidden = !possible;
+      button.tabIndex = chosen ? 0 : -1;
+      setAttribute(button, "aria-selected", String(chosen));
+      panel.hidden = !chosen || (tab === "overview" && !place.open);
+    }
+    this.#facts.hidden = !place.session || place.tab !== "overview";
+    this.tick();
+  }
+
+  /** @param {Place} place */
+  #openSubject(place) {
+    setText(this.#title, this.#world.byId.get(place.open)?.name ?? place.session);
+    this.#world.client = null;
+    this.#world.session = null;
+    this.#link.close();
+    if (place.open) this.#inspector.open(place.open);
+    this.#body.scrollTop = 0;
+    need("drawer-close", HTMLButtonElement).focus({ preventScroll: true });
+    announce(`Opened ${this.#title.textContent}`);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #tabKey(event) {
+    const shown = this.#tabs.filter(({ button }) => !button.hidden);
+    const at = shown.findIndex(({ tab }) => tab === this.#place?.tab);
+    const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: shown.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const chosen = shown[(to + shown.length) % shown.length];
+    if (!chosen) return;
+    this.#actions.tab(chosen.tab);
+    chosen.button.focus();
+  }
+
+  live() {
+    if (!this.isOpen || !this.#place?.open) return;
+    this.#overview.open(this.#place.open, this.slot);
+    this.#overview.live();
+  }
+
+  tick() {
+    if (!this.isOpen || !this.#place) return;
+    if (this.#place.open) this.#tickClient(this.#place.open);
+    else this.#tickSession(this.#place.session);
+  }
+
+  /** @param {string} id */
+  #tickClient(id) {
+    const client = this.#client;
+    const gone = this.#world.clientGone === id || (client === null && this.#world.rosterChanges > 0 && !this.#world.byId.has(id));
+    this.#showGone(gone, "This client is no longer there.");
+    this.#overview.open(id, this.slot);
+    this.#overview.tick(client);
+    this.#pause.hidden = this.#change.hidden = gone;
+    const paused = this.#isPaused;
+    setText(within(this.#pause, "span", HTMLElement), paused ? "Resume client" : "Pause client");
+    setIcon(within(this.#pause, "svg", SVGElement), paused ? "play" : "paused");
+    setText(within(this.#remove, "span", HTMLElement), "Remove");
+    const entry = this.#world.byId.get(id);
+    const way = entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "";
+    this.#inspector.tick(way);
+    if (!client) {
+      if (gone) return;
+      setText(this.#title, entry?.name ?? id);
+      setText(this.#way, way);
+      if (entry) this.#code.show(entry.target, null);
+      return;
+    }
+    setText(this.#title, client.name ?? client.id);
+    setText(this.#way, `${client.target} → ${client.local_address ?? "not bound yet"}, ${client.stream ?? client.mode}`);
+    this.#link.show(id, client.link);
+    this.#code.show(client.target, client.rate_hz);
+  }
+
+  /** @param {string} id */
+  #tickSession(id) {
+    const session = this.#world.session?.id === id ? this.#world.session : null;
+    this.#showGone(this.#world.sessionGone === id, "This session has ended.");
+    this.#pause.hidden = this.#change.hidden = true;
+    setText(within(this.#remove, "span", HTMLElement), "End session");
+    if (!session) {
+      setText(this.#title, id);
+      setText(this.#way, "");
+      within(this.#facts, "dl", HTMLElement).replaceChildren();
+      setText(this.#answers, "");
+      return;
+    }
+    setText(this.#title, session.name ?? session.address);
+    setText(this.#way, `${this.#world.hello?.udp ?? "server"} → ${session.address}, ${session.kind}, ${session.stream}`);
+    const { reported } = session;
+    const facts = [
+      { name: "Joined", term: "session.age_ms", text: `${span(session.age_ms)} ago` },
+      { name: "Rate", term: "session.rate_hz", text: perSecond(session.rate_hz) },
+      { name: "Pixels in a datagram", term: "colours", text: count(session.colours) },
+      { name: "Palette", text: session.palette },
+      { name: "Reached from", text: session.source },
+      { name: "Sent", term: "session.sent", text: count(session.sent) },
+      { name: "Held back by the link", term: "session.unsent", text: count(session.unsent.link) },
+      { name: "Refused by the kernel", term: "session.unsent", text: count(session.unsent.sender_kernel) },
+      { name: "Ends", term: "session.lease_ends_in_s", text: session.lease_ends_in_s === null ? "when the client goes" : `in ${span(session.lease_ends_in_s * 1000)} without a word from it` },
+      { name: "At the other end", term: "session.reported", text: reported
+        ? `${count(reported.received)} received, ${count(reported.lost)} lost, ${count(reported.reordered)} reordered (reported by the client ${span(reported.age_ms)} ago)`
+        : session.stream === "plain" ? "Send side only: a plain stream has no sequence numbers, so loss and delay cannot be known." : "No report yet." },
+    ];
+    const list = within(this.#facts, "dl", HTMLElement);
+    facts.forEach(({ name, term, text }, index) => {
+      if (list.children.length <= index * 2) list.append(element("dt", {}, term ? explained(name, term) : name), element("dd", {}));
+      setText(/** @type {Node} */ (list.children[index * 2 + 1]), text);
+    });
+    const answers = session.responses.map(({ text, colour, answered_after_ms }) => `“${text}”${colour ? ` to ${colour}` : ""}${answered_after_ms === null ? "" : `, after ${span(answered_after_ms)}`}`);
+    setText(this.#answers, answers.length ? `${plural(answers.length, "answer")}: ${answers.join("; ")}` : "No answers from this client.");
+    this.#link.show(id, session.link);
+    this.#code.show(this.#world.hello?.udp ?? "127.0.0.1:12345", null);
+  }
+
+  /** @param {boolean} gone @param {string} text */
+  #showGone(gone, text) {
+    this.#gone.hidden = !gone;
+    setText(this.#gone, gone ? text : "");
+    this.#body.hidden = gone;
+    this.#remove.hidden = gone;
+  }
+
+  async #togglePause() {
+    const id = this.#place?.open;
+    if (!id) return;
+    try {
+      await api.changeClient(id, { paused: !this.#isPaused });
+    } catch (error) {
+      notify(saidBy(error));
+    }
+  }
+
+  async #openChange() {
+    const id = this.#place?.open;
+    if (!id) return;
+    try {
+      this.#changeDialog.open(this.#client ?? (await api.getClient(id)));
+    } catch (error) {
+      notify(saidBy(error));
+    }
+  }
+
+  async #removeSubject() {
+    const place = this.#place;
+    if (!place) return;
+    if (place.open) {
+      this.#actions.remove(place.open);
+      this.#actions.close();
+      return;
+    }
+    try {
+      await api.endSession(place.session);
+      notify("Session ended");
+      this.#actions.close();
+    } catch (error) {
+      notify(saidBy(error));
+    }
+  }
+}

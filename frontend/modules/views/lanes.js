@@ -1,0 +1,270 @@
+/** Lanes: one row a client. Only the rows in sight exist; the document scrolls. */
+import { copyOf, icon, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
+import { milliseconds, percent, perSecond, span } from "../base/format.js";
+import { Flag } from "../feed/messages.js";
+import { hex, mix, pack, soften, unpack } from "../draw/colour.js";
+import { nameOf } from "../draw/names.js";
+import { ageMs, delayMs, jitterMs, lossRatio, rateHz, stateOf } from "../feed/state.js";
+import { describeCells, Ribbon } from "../draw/ribbon.js";
+import { paints } from "../draw/theme.js";
+
+/** @typedef {import("../feed/state.js").World} World */
+
+const OVERSCAN = 4;
+/** A ribbon moves on, and a swatch has its colour's name beside it: what is seen during the fade never arrived. So it is a short one. */
+const HASTE = 2.5;
+const DESCRIBE_EVERY_TICKS = 6;
+
+/** A row of the document, lent to one client after another. */
+class Lane {
+  element = copyOf("lane");
+  slot = -1;
+  #swatch = within(this.element, ".swatch", HTMLCanvasElement).getContext("2d");
+  #pixel = new ImageData(1, 1);
+  #before = 0;
+  #after = 0;
+  ribbon = new Ribbon(within(this.element, ".ribbon", HTMLCanvasElement));
+  name = within(this.element, ".lane-name button", HTMLButtonElement);
+  #remove = within(this.element, ".lane-remove", HTMLButtonElement);
+  #colour = within(this.element, ".lane-colour b", HTMLElement);
+  #hex = within(this.element, ".lane-colour code", HTMLElement);
+  #numbers = ["rate", "loss", "jitter", "delay"].map((name) => within(this.element, `.lane-${name} b`, HTMLElement));
+  #state = within(this.element, ".lane-state", HTMLElement);
+  #stateWord = within(this.element, ".lane-state b", HTMLElement);
+  #stateIcon = this.#state.insertBefore(icon("connecting"), this.#stateWord);
+  #ticks = 0;
+
+  /** @param {import("../feed/state.js").Entry} entry @param {number} index */
+  show(entry, index) {
+    if (this.slot !== entry.slot) {
+      this.slot = entry.slot;
+      this.#before = 0;
+      this.#ticks = 0;
+      this.ribbon.clear();
+      this.element.dataset.slot = String(entry.slot);
+    }
+    setText(this.name, entry.name);
+    this.name.title = `${entry.name}, ${entry.target}`;
+    setAttribute(this.#remove, "aria-label", `Remove ${entry.name}`);
+    setAttribute(this.element, "aria-rowindex", String(index + 2));
+  }
+
+  /** @param {World} world @param {boolean} softened the swatch does not wait for the tick */
+  tick(world, softened) {
+    const row = world.rows.get(this.slot);
+    this.ribbon.latch(row?.cells, paints);
+    const packed = heardColour(world, this.slot);
+    if (!softened) {
+      this.#before = this.#before ? this.#after : packed;
+      this.#after = packed;
+    }
+    const [red, green, blue] = unpack(packed);
+    const heard = packed !== paints.track;
+    setText(this.#colour, heard ? nameOf(red, green, blue) : "nothing yet");
+    setText(this.#hex, heard ? hex(red, green, blue) : "");
+    this.#tickNumbers(world);
+    if (this.#ticks++ % DESCRIBE_EVERY_TICKS === 0) setAttribute(this.ribbon.canvas, "aria-label", describeCells(row?.cells));
+  }
+
+  /** @param {World} world */
+  #tickNumbers(world) {
+    const slot = this.slot;
+    const state = stateOf(world, slot);
+    const plain = ((world.frame?.flags[slot] ?? 0) & Flag.PLAIN) !== 0;
+    const quiet = state === "connecting" || state === "refused" || state === "error";
+    const texts = [perSecond(rateHz(world, slot)), percent(lossRatio(world, slot)), milliseconds(jitterMs(world, slot)), milliseconds(delayMs(world, slot))];
+    this.#numbers.forEach((node, index) => setText(node, quiet && index === 0 ? "–" : texts[index] ?? "–"));
+    const age = ageMs(world, slot);
+    setText(this.#stateWord, state === "silent" && !Number.isNaN(age) ? `silent ${span(age)}` : plain && state === "live" ? "live, plain" : state);
+    this.#state.title = plain ? "A plain stream: no sequence numbers, so loss, jitter and delay cannot be known" : "";
+    setIcon(this.#stateIcon, state);
+    setAttribute(this.element, "data-state", state);
+    setAttribute(this.element, "data-losing", String(lossRatio(world, slot) > 0));
+  }
+
+  /** @param {World} world */
+  live(world) {
+    const packed = heardColour(world, this.slot);
+    this.#before = this.#after = packed === paints.track ? packed : soften(packed);
+  }
+
+  /** @param {number} fade */
+  paint(fade) {
+    const share = Math.min(1, fade * HASTE);
+    this.ribbon.paint(share);
+    new Uint32Array(this.#pixel.data.buffer)[0] = mix(this.#before || this.#after, this.#after, share);
+    this.#swatch?.putImageData(this.#pixel, 0, 0);
+  }
+}
+
+/** @param {World} world @param {number} slot */
+function heardColour(world, slot) {
+  const rgba = world.frame?.rgba;
+  if (!rgba || !rgba[slot * 4 + 3]) return paints.track;
+  return pack(rgba[slot * 4] ?? 0, rgba[slot * 4 + 1] ?? 0, rgba[slot * 4 + 2] ?? 0);
+}
+
+export class Lanes {
+  #body = need("lanes-body", HTMLElement);
+  #table = need("lanes-table", HTMLElement);
+  /** @type {Map<number, Lane>} by slot */ #lanes = new Map();
+  /** @type {Lane[]} */ #spare = [];
+  /** @type {number[]} */ #order = [];
+  #active = 0;
+  #open = "";
+  #rowPx = 0;
+  #ribbonPx = 0;
+  #softened = () => false;
+  #world;
+
+  /**
+   * @param {World} world
+   * @param {{open: (id: string) => void, remove: (id: string) => void, softened: () => boolean, sighted: (slots: number[]) => void}} actions
+   */
+  constructor(world, actions) {
+    this.#world = world;
+    this.#softened = actions.softened;
+    this.sighted = actions.sighted;
+    this.#body.addEventListener("click", (event) => {
+      const target = /** @type {Element} */ (event.target);
+      const slot = Number(target.closest("[data-slot]")?.getAttribute("data-slot") ?? -1);
+      const entry = world.roster.get(slot);
+      if (!entry) return;
+      if (target.closest(".lane-remove")) actions.remove(entry.id);
+      else actions.open(entry.id);
+    });
+    this.#body.addEventListener("keydown", (event) => this.#keydown(event));
+    this.#body.addEventListener("focusin", (event) => {
+      const slot = Number(/** @type {Element} */ (event.target).closest("[data-slot]")?.getAttribute("data-slot") ?? -1);
+      this.#activate(this.#order.indexOf(slot), false);
+    });
+    addEventListener("scroll", () => this.layout(), { passive: true });
+    new ResizeObserver(() => this.measure()).observe(this.#body);
+  }
+
+  /** The row whose drawer is open. @param {string} id */
+  markOpen(id) {
+    this.#open = id;
+    for (const lane of this.#lanes.values()) this.#markLane(lane);
+  }
+
+  /** @param {Lane} lane */
+  #markLane(lane) {
+    setAttribute(lane.element, "data-open", String(this.#world.roster.get(lane.slot)?.id === this.#open));
+  }
+
+  get hidden() {
+    return this.#table.offsetParent === null;
+  }
+
+  /** @param {number[]} slots in the order in which they are shown */
+  setOrder(slots) {
+    this.#order = slots;
+    this.#active = Math.min(this.#active, Math.max(0, slots.length - 1));
+    setAttribute(this.#table, "aria-rowcount", String(slots.length + 1));
+    const alone = String(slots.length === 1);
+    if (this.#table.dataset.alone !== alone) {
+      this.#table.dataset.alone = alone;
+      this.#rowPx = 0;
+    }
+    this.layout();
+  }
+
+  /** The sizes come from the style sheet; they change with the window only. */
+  measure() {
+    this.#rowPx = 0;
+    this.layout();
+  }
+
+  layout() {
+    if (this.hidden) return;
+    if (this.#rowPx === 0) this.#rowPx = parseFloat(getComputedStyle(this.#table).getPropertyValue("--lane-px")) || 40;
+    this.#body.style.height = `${this.#order.length * this.#rowPx}px`;
+    const top = -this.#body.getBoundingClientRect().top;
+    const first = Math.max(0, Math.floor(top / this.#rowPx) - OVERSCAN);
+    const last = Math.min(this.#order.length, Math.ceil((top + innerHeight) / this.#rowPx) + OVERSCAN);
+    const wanted = this.#order.slice(first, last);
+    const inSight = new Set(wanted);
+    for (const [slot, lane] of this.#lanes) {
+      if (inSight.has(slot)) continue;
+      lane.element.remove();
+      this.#lanes.delete(slot);
+      this.#spare.push(lane);
+    }
+    wanted.forEach((slot, offset) => this.#place(slot, first + offset));
+    this.#fitRibbons();
+    this.sighted(wanted);
+  }
+
+  /** @param {number} slot @param {number} index */
+  #place(slot, index) {
+    const entry = this.#world.roster.get(slot);
+    if (!entry) return;
+    let lane = this.#lanes.get(slot);
+    if (!lane) {
+      lane = this.#spare.pop() ?? new Lane();
+      this.#lanes.set(slot, lane);
+      this.#body.append(lane.element);
+    }
+    const isNew = lane.slot !== slot;
+    lane.show(entry, index);
+    lane.name.tabIndex = index === this.#active ? 0 : -1;
+    this.#markLane(lane);
+    lane.element.style.transform = `translateY(${index * this.#rowPx}px)`;
+    if (isNew) {
+      if (this.#ribbonPx) lane.ribbon.resize(this.#ribbonPx);
+      lane.tick(this.#world, false);
+      lane.paint(1);
+    }
+  }
+
+  #fitRibbons() {
+    const [any] = this.#lanes.values();
+    const width = any?.ribbon.canvas.parentElement?.clientWidth ?? 0;
+    if (!width) return;
+    this.#ribbonPx = width;
+    for (const lane of this.#lanes.values()) lane.ribbon.resize(width);
+  }
+
+  /** @param {KeyboardEvent} event */
+  #keydown(event) {
+    const last = this.#order.length - 1;
+    const page = Math.max(1, Math.floor(innerHeight / this.#rowPx) - 4);
+    const to = { ArrowDown: this.#active + 1, ArrowUp: this.#active - 1, Home: 0, End: last, PageDown: this.#active + page, PageUp: this.#active - page }[event.key];
+    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    this.#activate(Math.max(0, Math.min(last, to)), true);
+  }
+
+  /** The one row that Tab reaches. @param {number} index @param {boolean} focus */
+  #activate(index, focus) {
+    if (index < 0) return;
+    this.#active = index;
+    if (focus) {
+      const top = this.#body.getBoundingClientRect().top + index * this.#rowPx;
+      const above = need("top", HTMLElement).getBoundingClientRect().bottom + this.#rowPx;
+      if (top < above) scrollBy(0, top - above);
+      else if (top + this.#rowPx * 2 > innerHeight) scrollBy(0, top + this.#rowPx * 2 - innerHeight);
+      this.layout();
+    }
+    for (const lane of this.#lanes.values()) lane.name.tabIndex = lane.slot === this.#order[index] ? 0 : -1;
+    if (focus) this.#lanes.get(this.#order[index] ?? -1)?.name.focus({ preventScroll: true });
+  }
+
+  tick() {
+    if (this.hidden) return;
+    const softened = this.#softened();
+    for (const lane of this.#lanes.values()) lane.tick(this.#world, softened);
+  }
+
+  live() {
+    if (this.hidden || !this.#softened()) return;
+    for (const lane of this.#lanes.values()) lane.live(this.#world);
+  }
+
+  /** @param {number} fade */
+  paint(fade) {
+    if (this.hidden) return;
+    for (const lane of this.#lanes.values()) lane.paint(fade);
+  }
+}

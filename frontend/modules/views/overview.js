@@ -1,0 +1,118 @@
+/** The drawer's first panel: what a client hears now, and what became of everything that was sent to it. */
+import { hex, pack, unpack } from "../draw/colour.js";
+import { Charts } from "../draw/charts.js";
+import { Delays } from "../draw/delays.js";
+import { need, setAttribute, setText, within } from "../base/dom.js";
+import { count, milliseconds, percent, perSecond, span, UNKNOWN } from "../base/format.js";
+import { Flag } from "../feed/messages.js";
+import { nameOf } from "../draw/names.js";
+import { describeCells, Ribbon } from "../draw/ribbon.js";
+import { ageMs, stateOf } from "../feed/state.js";
+import { paints } from "../draw/theme.js";
+
+/** @typedef {import("../feed/state.js").World} World */
+
+/** True colours at full rate are allowed on so small an area only (WCAG 2.2: 21,824 CSS px² in any 341 × 256). */
+const LANE_MAX_PX = 341;
+
+export class Overview {
+  #root = need("panel-overview", HTMLElement);
+  #swatch = within(this.#root, ".now-swatch", HTMLCanvasElement).getContext("2d");
+  #pixel = new ImageData(1, 1);
+  #lane = new Ribbon(within(this.#root, ".now-lane", HTMLCanvasElement));
+  #colour = within(this.#root, ".now-colour", HTMLElement);
+  #hex = within(this.#root, ".now-hex", HTMLElement);
+  #facts = within(this.#root, ".now-facts", HTMLElement);
+  #plain = need("plain-note", HTMLElement);
+  #sum = within(this.#root, ".drawer-closes", HTMLElement);
+  #numbers = new Map([...this.#root.querySelectorAll("[data-number]")].map((node) => [node.getAttribute("data-number") ?? "", node]));
+  #charts;
+  #delays = new Delays();
+  #world;
+  #slot = -1;
+  #ticks = 0;
+
+  /** @param {World} world */
+  constructor(world) {
+    this.#world = world;
+    this.#charts = new Charts(world);
+  }
+
+  /** @param {string} id @param {number} slot -1 while it is not known */
+  open(id, slot) {
+    if (slot !== this.#slot) {
+      this.#lane.clear();
+      this.#ticks = 0;
+    }
+    this.#slot = slot;
+    this.#charts.open(slot);
+    this.#delays.open(id);
+  }
+
+  live() {
+    this.#charts.live();
+    if (this.#root.offsetParent === null || this.#slot < 0) return;
+    this.#lane.resize(LANE_MAX_PX);
+    this.#lane.latch(this.#world.rows.get(this.#slot)?.cells, paints);
+    this.#lane.paint(1);
+    const packed = this.#packed();
+    new Uint32Array(this.#pixel.data.buffer)[0] = packed ?? paints.track;
+    this.#swatch?.putImageData(this.#pixel, 0, 0);
+    // With the swatch, or the word would name another colour than the one beside it.
+    const [red, green, blue] = unpack(packed ?? 0);
+    setText(this.#colour, packed === null ? "nothing yet" : nameOf(red, green, blue));
+    setText(this.#hex, packed === null ? "" : hex(red, green, blue));
+  }
+
+  #packed() {
+    const rgba = this.#world.frame?.rgba;
+    const at = this.#slot * 4;
+    return rgba?.[at + 3] ? pack(rgba[at] ?? 0, rgba[at + 1] ?? 0, rgba[at + 2] ?? 0) : null;
+  }
+
+  /** @param {import("../feed/messages.js").ClientBody | null} client */
+  tick(client) {
+    if (this.#root.offsetParent === null) return;
+    const state = stateOf(this.#world, this.#slot);
+    const age = ageMs(this.#world, this.#slot);
+    const why = client?.error ?? (state === "refused" && client ? `nobody listens at ${client.target}; it asks again` : "");
+    setText(this.#facts, `${state}${why ? ` (${why})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
+    this.#plain.hidden = !((this.#world.frame?.flags[this.#slot] ?? 0) & Flag.PLAIN);
+    need("delay-relative", HTMLElement).hidden = !client?.delay_is_relative;
+    this.#tickLedger(client);
+    this.#charts.tick();
+    this.#delays.tick(client);
+    if (this.#ticks++ % 6 === 0) setAttribute(this.#lane.canvas, "aria-label", describeCells(this.#world.rows.get(this.#slot)?.cells));
+  }
+
+  /** @param {import("../feed/messages.js").ClientBody | null} client */
+  #tickLedger(client) {
+    const ledger = client?.ledger;
+    const causes = ledger?.lost_by_cause;
+    const write = (/** @type {string} */ name, /** @type {string} */ text) => {
+      const node = this.#numbers.get(name);
+      if (node) setText(node, text);
+    };
+    for (const name of /** @type {const} */ (["sent", "received", "lost", "in_flight", "late", "reordered", "duplicates", "corrupt"])) write(name, count(ledger?.[name]));
+    for (const name of /** @type {const} */ (["link", "sender_kernel", "receiver_kernel", "unexplained"])) write(name, count(causes?.[name]));
+    const anomalies = client?.anomalies;
+    for (const [id, name, number] of /** @type {const} */ ([
+      ["unknown-path", "unknown_path", causes?.unknown_path], ["jumps", "jumps", anomalies?.jumps],
+      ["beyond-window", "beyond_window", anomalies?.beyond_window], ["negative-delays", "negative_delays", anomalies?.negative_delays],
+    ])) {
+      write(name, count(number));
+      need(id, HTMLElement).hidden = !number;
+    }
+    write("loss_ratio", percent(client?.loss_ratio));
+    write("jitter_ms", milliseconds(client?.jitter_ms));
+    write("rtt_ms", milliseconds(client?.rtt_ms));
+    write("rate_hz", !client ? UNKNOWN : client.rate_hz === null ? "the server’s choice" : perSecond(client.rate_hz));
+    write("colours", client ? count(client.colours) : UNKNOWN);
+    write("relayed", count(ledger?.relayed));
+    write("conflated", count(ledger?.conflated));
+    const known = ledger && ledger.sent !== null && ledger.lost !== null && ledger.in_flight !== null;
+    const closes = known && ledger.sent === ledger.received + (ledger.lost ?? 0) + (ledger.in_flight ?? 0);
+    setText(this.#sum, !client ? "" : !client.stream ? "no stream yet" : !known ? "what was sent is not known" : closes ? "✓ closes" : "✗ does not close");
+    setAttribute(this.#sum, "data-closes", known ? String(closes) : "unknown");
+  }
+}

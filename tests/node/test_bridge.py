@@ -1,0 +1,356 @@
+"""The bridge whole, on real sockets: server, hosted clients, ledger, links, store; no web."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from udprism.errors import RequestError
+from udprism.node.bridge import Bridge
+from udprism.node.store import Store
+from udprism.settings import Settings
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(**{"udp": "127.0.0.1:0", "clients": 0, "rate_hz": 50, **changes})
+
+
+@asynccontextmanager
+async def running(store: Store | None = None, **changes: Any) -> AsyncIterator[Bridge]:
+    bridge = Bridge(settings(**changes), store)
+    await asyncio.to_thread(bridge.start)
+    try:
+        yield bridge
+    finally:
+        await asyncio.to_thread(bridge.stop)
+
+
+async def until(condition: Callable[[], Awaitable[object]], within_s: float = 10) -> None:
+    async with asyncio.timeout(within_s):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def all_live(bridge: Bridge, count: int) -> bool:
+    status = await bridge.status()
+    return bool(status["clients"]["live"] == count)
+
+
+def closes(ledger: dict[str, Any]) -> bool:
+    causes = [value for value in ledger["lost_by_cause"].values() if value is not None]
+    return bool(
+        ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]
+        and ledger["lost"] == sum(causes)
+        and ledger["in_flight"] >= 0
+    )
+
+
+@contextmanager
+def foreign_server() -> Iterator[int]:
+    """Matches the whole datagram with `connect`, answers from another port, knows nothing else."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listening.bind(("127.0.0.1", 0))
+    listening.settimeout(0.02)
+    stopping = threading.Event()
+
+    def serve() -> None:
+        clients: list[Any] = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as answering:
+            answering.bind(("127.0.0.1", 0))
+            while not stopping.is_set():
+                try:
+                    data, address = listening.recvfrom(2048)
+                    if data == b"connect":
+                        clients.append(address)
+                except TimeoutError:
+                    pass
+                for address in clients:
+                    answering.sendto(b"green", address)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        stopping.set()
+        thread.join()
+        listening.close()
+
+
+def test_hosted_clients_come_alive_and_every_ledger_closes() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            added = await bridge.add_clients(count=50)
+            assert len({body["id"] for body in added}) == 50
+            await until(lambda: all_live(bridge, 50))
+            for _ in range(20):
+                assert closes(await bridge.ledger())
+                for body in (await bridge.list_clients())[0]:
+                    assert closes(body["ledger"]), body
+                await asyncio.sleep(0.01)
+            whole = await bridge.ledger()
+            assert whole["received"] > 0
+            assert whole["lost"] == 0
+
+    asyncio.run(main())
+
+
+def test_loss_on_one_client_is_its_own_and_has_its_cause() -> None:
+    async def main() -> None:
+        async with running(rate_hz=200) as bridge:
+            first, second = [body["id"] for body in await bridge.add_clients(count=2)]
+            await bridge.put_link(first, {"loss_ratio": 0.2, "seed": 7})
+
+            async def enough() -> bool:
+                return bool((await bridge.get_client(first))["ledger"]["sent"] > 300)
+
+            await until(enough)
+            hurt, healthy = await bridge.get_client(first), await bridge.get_client(second)
+            assert closes(hurt["ledger"])
+            assert hurt["ledger"]["lost"] == hurt["ledger"]["lost_by_cause"]["link"] > 20
+            assert hurt["ledger"]["lost_by_cause"]["unexplained"] == 0
+            assert healthy["ledger"]["lost"] == 0
+            assert hurt["link"]["loss_ratio"] == 0.2
+            rows = await bridge.datagrams(first, 256)
+            lost = [row for row in rows if row["fate"] == "lost"]
+            assert lost
+            assert {row["cause"] for row in lost} == {"link"}
+            assert [row["sequence"] for row in rows] == sorted(row["sequence"] for row in rows)
+
+    asyncio.run(main())
+
+
+def test_what_the_link_drops_before_the_first_arrival_has_its_cause_too() -> None:
+    async def main() -> None:
+        async with running(rate_hz=20) as bridge:
+            await bridge.put_default_link({"loss_ratio": 0.7, "seed": 3})
+            await bridge.add_clients(count=100)
+
+            async def enough() -> bool:
+                whole = await bridge.ledger()
+                return bool(whole["sent"] > 4000)
+
+            await until(enough, 30)
+            await bridge.delete_default_link()
+            whole = await bridge.ledger()
+            assert closes(whole)
+            assert whole["lost_by_cause"]["unexplained"] == 0
+            assert abs(whole["lost_by_cause"]["link"] / whole["sent"] - 0.7) < 0.05
+
+    asyncio.run(main())
+
+
+def test_delays_begin_anew_when_the_link_changes() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            (body,) = await bridge.add_clients()
+            await until(lambda: all_live(bridge, 1))
+            await bridge.put_link(body["id"], {"delay_ms": 60})
+
+            async def slow() -> bool:
+                p50 = (await bridge.get_client(body["id"]))["delay_ms"]["p50"]
+                return p50 is not None and bool(60 <= p50 < 100)
+
+            await until(slow)
+
+    asyncio.run(main())
+
+
+def test_a_foreign_server_that_answers_from_another_port_can_be_a_target() -> None:
+    async def main() -> None:
+        with foreign_server() as port:
+            async with running() as bridge:
+                (body,) = await bridge.add_clients(target=f"127.0.0.1:{port}")
+                await until(lambda: all_live(bridge, 1))
+                body = await bridge.get_client(body["id"])
+                assert body["stream"] == "plain"
+                assert body["last_colour"]["name"] == "green"
+                assert body["ledger"]["lost"] is None
+                assert body["jitter_ms"] is None
+                assert body["delay_ms"] == dict.fromkeys(("min", "p50", "p95", "p99", "max"))
+
+    asyncio.run(main())
+
+
+def test_a_target_that_refuses_is_refused_and_comes_alive_when_it_is_there() -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        async with running() as bridge:
+            (body,) = await bridge.add_clients(target=f"127.0.0.1:{port}")
+
+            async def refused() -> bool:
+                return bool((await bridge.get_client(body["id"]))["state"] == "refused")
+
+            await until(refused)
+            other = Bridge(Settings(udp=f"127.0.0.1:{port}", clients=0))
+            other.start()
+            try:
+                await until(lambda: all_live(bridge, 1))
+                known = (await bridge.get_client(body["id"]))["ledger"]
+                assert known["lost_by_cause"]["link"] is None, "what another process did is not known here"
+            finally:
+                other.stop()
+
+    asyncio.run(main())
+
+
+def test_a_silent_client_says_so_and_a_paused_one_is_disconnected() -> None:
+    async def main() -> None:
+        async with running(silent_after_s=0.3) as bridge:
+            (body,) = await bridge.add_clients()
+            await until(lambda: all_live(bridge, 1))
+            await bridge.put_link(body["id"], {"blackout": True})
+
+            async def silent() -> bool:
+                return bool((await bridge.get_client(body["id"]))["state"] == "silent")
+
+            await until(silent)
+            await bridge.delete_link(body["id"])
+            await until(lambda: all_live(bridge, 1))
+            assert (await bridge.patch_client(body["id"], {"paused": True}))["state"] == "paused"
+
+            async def gone() -> bool:
+                return bool((await bridge.sessions())[1] == 0)
+
+            await until(gone)
+
+            async def settled() -> bool:
+                return bool((await bridge.get_client(body["id"]))["ledger"]["in_flight"] == 0)
+
+            await until(settled)
+            ledger = (await bridge.get_client(body["id"]))["ledger"]
+            assert closes(ledger)
+            assert ledger["lost_by_cause"]["unexplained"] == 0
+            await bridge.patch_client(body["id"], {"paused": False})
+            await until(lambda: all_live(bridge, 1))
+
+    asyncio.run(main())
+
+
+def test_a_tap_yields_each_datagram_with_sequence_and_delay() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            (body,) = await bridge.add_clients()
+            with bridge.tap(body["id"]) as tap:
+                values = []
+                async with asyncio.timeout(10):
+                    async for value in tap:
+                        values.append(value)
+                        if len(values) == 10:
+                            break
+            sequences = [value["sequence"] for value in values]
+            assert sequences == list(range(sequences[0], sequences[0] + 10))
+            assert all(value["delay_ms"] >= 0 for value in values)
+
+    asyncio.run(main())
+
+
+def test_a_session_is_found_by_the_name_of_its_client_though_a_plain_connect_does_not_tell_it() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            await bridge.add_clients(name="plain", mode="plain", count=2)
+            await until(lambda: all_live(bridge, 2))
+            ((found,), total) = await bridge.sessions(query="PLAIN-002 hosted")
+            assert total == 1
+            assert found["name"] == "plain-002"
+
+    asyncio.run(main())
+
+
+def test_one_raw_client_is_somebodys_own_session() -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            await bridge.add_clients(count=3)
+            await until(lambda: all_live(bridge, 3))
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
+                raw.connect(bridge.udp_address)
+                raw.send(b"connect")
+
+                async def seen() -> bool:
+                    return bool((await bridge.status())["sessions"] == {"total": 4, "raw": 1})
+
+                await until(seen)
+                listed, total = await bridge.sessions()
+                assert total == 4
+                assert [body["kind"] for body in listed] == ["raw", "hosted", "hosted", "hosted"]
+                assert listed[0]["address"] == f"127.0.0.1:{raw.getsockname()[1]}"
+                link = await bridge.put_link(listed[0]["id"], {"loss_ratio": 1})
+                assert link["loss_ratio"] == 1
+                assert (await bridge.links())["sessions"] == 1
+                await bridge.end_session(listed[0]["id"])
+                assert (await bridge.links())["sessions"] == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"target": "nowhere"}, "target"),
+        ({"target": "127.0.0.1:80"}, "target"),
+        ({"target": "8.8.8.8:5000"}, "target"),
+        ({"target": "239.0.0.1:5000"}, "target"),
+        ({"count": 999_999}, "count"),
+        ({"name": "taken"}, "name"),
+    ],
+)
+def test_what_cannot_be_names_its_field_and_adds_nothing(asked: dict[str, Any], field: str) -> None:
+    async def main() -> None:
+        async with running() as bridge:
+            await bridge.add_clients(name="taken")
+            with pytest.raises(RequestError) as caught:
+                await bridge.add_clients(**asked)
+            assert caught.value.field == field
+            assert (await bridge.list_clients())[1] == 1
+
+    asyncio.run(main())
+
+
+def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
+    async def first() -> list[str]:
+        async with running(Store.open(tmp_path), clients=2) as bridge:
+            (body,) = await bridge.add_clients(name="kept", rate_hz=33)
+            await bridge.put_link(body["id"], {"loss_ratio": 0.5})
+            await bridge.put_default_link({"delay_ms": 5})
+            paused, gone = [one["id"] for one in (await bridge.list_clients())[0] if one["id"] != body["id"]]
+            await bridge.patch_client(paused, {"paused": True})
+            await bridge.delete_client(gone)
+            return [body["id"], paused]
+
+    async def second(kept: str, paused: str) -> None:
+        async with running(Store.open(tmp_path), clients=2) as bridge:
+            listed, total = await bridge.list_clients()
+            assert total == 2
+            by_id = {body["id"]: body for body in listed}
+            assert (by_id[kept]["name"], by_id[kept]["rate_hz"]) == ("kept", 33)
+            assert by_id[kept]["link"]["loss_ratio"] == 0.5
+            assert by_id[paused]["state"] == "paused"
+            assert (await bridge.get_default_link() or {})["delay_ms"] == 5
+            assert (await bridge.links())["default"]
+
+    asyncio.run(second(*asyncio.run(first())))
+
+
+def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None:
+    async def main() -> None:
+        async with running(rate_hz=1) as bridge:
+            bodies = await bridge.add_clients(count=10_000)
+            assert len(bodies) == 10_000
+            await until(lambda: all_live(bridge, 10_000), 60)
+            assert closes(await bridge.ledger())
+            assert await bridge.delete_clients() == 10_000
+            assert (await bridge.list_clients())[1] == 0
+            whole = await bridge.ledger()
+            assert (whole["sent"], whole["received"], whole["lost"]) == (0, 0, 0), "clients take their ledgers along"
+            assert bridge.counters()["datagrams_received_total"] > 10_000, "a counter does not fall"
+
+    asyncio.run(main())

@@ -1,0 +1,321 @@
+"""The client's side of the wire, without a socket: asking, proving, falling back, reporting, beginning again."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.clock import FakeClock
+from udprism.columns.types import NS_PER_MS, NS_PER_S
+from udprism.errors import WireError
+from udprism.ledger.fates import DUPLICATE, REORDERED
+from udprism.serving.clients import Mode
+from udprism.serving.commands import Connect, encode_connect, encode_retry, parse_command
+from udprism.serving.conversation import MEASURED_SILENT_NS, PLAIN_SILENT_NS, Conversation, Ended, Heard, Send
+from udprism.wire import measured as wire
+
+SESSION = 0x01020304
+TOKEN = "AbCd_-01234"
+MEASURED = b"connect v=1"
+ANYTHING = Connect()
+
+
+def conversation(mode: Mode = Mode.AUTO, wish: Connect = ANYTHING, *, loopback: bool = True) -> Conversation:
+    return Conversation(mode, wish, loopback=loopback, draw=lambda: 1.0)
+
+
+def colour(sequence: int, clock: FakeClock, session_id: int = SESSION) -> bytes:
+    return wire.encode_colour(wire.Colour(session_id, sequence, clock.unix_ns(), b"\xff\x00\x00"))
+
+
+def hear(talk: Conversation, data: bytes, clock: FakeClock) -> object:
+    return talk.receive(data, clock.unix_ns(), clock.now_ns())
+
+
+def at_timer(talk: Conversation, clock: FakeClock) -> bytes | None:
+    """What it sends when its timer comes."""
+    clock.advance_ns(max(0, talk.timer_ns - clock.now_ns()))
+    return talk.on_timer(clock.now_ns(), clock.unix_ns())
+
+
+def live(clock: FakeClock, mode: Mode = Mode.AUTO) -> Conversation:
+    """A conversation that has heard its first colour: number 0 of a measured stream, or a plain one."""
+    talk = conversation(mode)
+    talk.start(clock.now_ns())
+    hear(talk, b"red" if mode == Mode.PLAIN else colour(0, clock), clock)
+    return talk
+
+
+def test_it_asks_for_the_measured_stream_twice_a_second_apart_then_for_the_plain_one(clock: FakeClock) -> None:
+    talk = conversation()
+    began_ns = clock.now_ns()
+    assert talk.start(began_ns) == MEASURED
+    assert at_timer(talk, clock) == MEASURED
+    assert clock.now_ns() == began_ns + NS_PER_S
+    assert not talk.any_port
+    assert at_timer(talk, clock) == b"connect"
+    assert clock.now_ns() == began_ns + 2 * NS_PER_S
+    assert talk.any_port
+
+
+def test_from_then_on_it_asks_for_both_in_turn_at_growing_distances(clock: FakeClock) -> None:
+    talk = conversation(loopback=False)
+    talk.start(clock.now_ns())
+    asked, waits_ns = [], []
+    for _ in range(12):
+        before_ns = clock.now_ns()
+        asked.append(at_timer(talk, clock))
+        waits_ns.append(clock.now_ns() - before_ns)
+    assert asked[1:] == [b"connect", MEASURED] * 5 + [b"connect"]
+    assert waits_ns == sorted(waits_ns)
+    assert waits_ns[-1] == 30 * NS_PER_S
+
+
+def test_what_is_wished_for_goes_with_the_measured_connect_only(clock: FakeClock) -> None:
+    talk = conversation(wish=Connect(rate_hz=0.2, colours=3, name="north"))
+    assert parse_command(talk.start(clock.now_ns())) == Connect(measured=True, rate_hz=0.2, colours=3, name="north")
+    at_timer(talk, clock)
+    assert at_timer(talk, clock) == b"connect"
+
+
+def test_plain_mode_begins_with_the_bare_connect_on_any_port(clock: FakeClock) -> None:
+    talk = conversation(Mode.PLAIN)
+    assert talk.any_port
+    assert talk.start(clock.now_ns()) == b"connect"
+    assert at_timer(talk, clock) == b"connect"
+
+
+def test_a_host_that_refuses_is_no_reason_to_fall_back(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    for _ in range(6):
+        talk.refused(clock.now_ns())
+        assert at_timer(talk, clock) == MEASURED
+    assert not talk.any_port
+
+
+def test_a_retry_is_answered_at_once_with_its_token_and_once_only(clock: FakeClock) -> None:
+    talk = conversation(wish=Connect(name="north"))
+    talk.start(clock.now_ns())
+    event = hear(talk, encode_retry(TOKEN), clock)
+    assert isinstance(event, Send)
+    assert parse_command(event.data) == Connect(measured=True, name="north", token=TOKEN)
+    with pytest.raises(WireError, match="retry-unasked"):
+        hear(talk, encode_retry(TOKEN), clock)
+    assert parse_command(at_timer(talk, clock) or b"") == Connect(measured=True, name="north", token=TOKEN)
+
+
+def test_a_new_token_after_an_old_one_is_taken(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    hear(talk, encode_retry(TOKEN), clock)
+    event = hear(talk, encode_retry(TOKEN[::-1]), clock)
+    assert event == Send(encode_connect(Connect(measured=True, token=TOKEN[::-1])))
+
+
+def test_a_retry_in_the_midst_of_a_stream_is_nothing(clock: FakeClock) -> None:
+    with pytest.raises(WireError, match="retry-unasked"):
+        hear(live(clock), encode_retry(TOKEN), clock)
+
+
+def test_a_measured_colour_tells_everything(clock: FakeClock) -> None:
+    talk = live(clock)
+    data = colour(1, clock)
+    sent_unix_ns = clock.unix_ns()
+    clock.advance_ns(3 * NS_PER_MS)
+    assert hear(talk, data, clock) == Heard(
+        (255, 0, 0), clock.unix_ns(), 1, flags=1, sent_at_unix_ns=sent_unix_ns, delay_ns=3 * NS_PER_MS
+    )
+
+
+def test_delay_is_unknown_where_no_clock_is_shared(clock: FakeClock) -> None:
+    talk = conversation(loopback=False)
+    talk.start(clock.now_ns())
+    heard = hear(talk, colour(0, clock), clock)
+    assert isinstance(heard, Heard)
+    assert heard.delay_ns is None
+    assert heard.sent_at_unix_ns == clock.unix_ns()
+
+
+def test_a_plain_colour_tells_its_colour_and_nothing_that_it_cannot(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    assert hear(talk, b"orange\n", clock) == Heard((255, 165, 0), clock.unix_ns())
+    figures = talk.figures()
+    assert figures.pop("received") == 1
+    assert set(figures.values()) == {None}
+
+
+def test_it_reports_once_a_second_what_it_saw(clock: FakeClock) -> None:
+    talk = live(clock)
+    for sequence in (1, 2, 5, 4, 4):
+        clock.advance_ns(100 * NS_PER_MS)
+        hear(talk, colour(sequence, clock), clock)
+    report = wire.decode_report(at_timer(talk, clock) or b"")
+    assert (report.session_id, report.sequence, report.sent_at_unix_ns) == (SESSION, 0, clock.unix_ns())
+    assert (report.highest, report.received, report.reordered, report.duplicates) == (5, 5, 1, 1)
+    began_ns = clock.now_ns()
+    report = wire.decode_report(at_timer(talk, clock) or b"")
+    assert clock.now_ns() == began_ns + NS_PER_S
+    assert (report.sequence, report.lost) == (1, 1)
+
+
+def test_late_reordered_and_duplicate_datagrams_are_told_apart(clock: FakeClock) -> None:
+    talk = live(clock)
+    flags = []
+    for sequence in (3, 2, 2):
+        heard = hear(talk, colour(sequence, clock), clock)
+        assert isinstance(heard, Heard)
+        assert heard.flags is not None
+        flags.append(heard.flags & (REORDERED | DUPLICATE))
+    assert flags[:2] == [0, REORDERED]
+    assert flags[2] & DUPLICATE
+
+
+def test_the_echo_of_a_report_gives_the_round_trip(clock: FakeClock) -> None:
+    talk = live(clock)
+    report = at_timer(talk, clock)
+    assert report is not None
+    clock.advance_ns(7 * NS_PER_MS)
+    assert hear(talk, wire.acknowledge(report), clock) is None
+    assert talk.figures()["rtt_ms"] == 7.0
+
+
+def test_echoes_keep_a_slow_stream_alive(clock: FakeClock) -> None:
+    talk = live(clock)
+    for _ in range(20):
+        report = at_timer(talk, clock)
+        assert report is not None
+        wire.decode_report(report)
+        hear(talk, wire.acknowledge(report), clock)
+
+
+def test_silence_makes_it_ask_again_and_the_session_goes_on(clock: FakeClock) -> None:
+    talk = live(clock)
+    began_ns = clock.now_ns()
+    sent = at_timer(talk, clock)
+    while sent != MEASURED:
+        wire.decode_report(sent or b"")
+        sent = at_timer(talk, clock)
+    assert MEASURED_SILENT_NS < clock.now_ns() - began_ns <= MEASURED_SILENT_NS + NS_PER_S
+    heard = hear(talk, colour(40, clock), clock)
+    assert isinstance(heard, Heard)
+    assert talk.figures()["received"] == 2
+
+
+def test_a_refusal_in_the_midst_of_a_stream_makes_it_ask_again_at_once(clock: FakeClock) -> None:
+    talk = live(clock)
+    talk.refused(clock.now_ns())
+    assert talk.timer_ns == clock.now_ns()
+    assert at_timer(talk, clock) == MEASURED
+
+
+def test_a_plain_stream_may_be_slow(clock: FakeClock) -> None:
+    talk = live(clock, Mode.PLAIN)
+    clock.advance(20)
+    hear(talk, b"red", clock)
+    began_ns = clock.now_ns()
+    while (sent := at_timer(talk, clock)) is None:
+        pass
+    assert sent == b"connect"
+    assert clock.now_ns() - began_ns > 3 * 20 * NS_PER_S
+
+
+def test_a_plain_stream_that_stops_is_asked_for_again(clock: FakeClock) -> None:
+    talk = live(clock, Mode.PLAIN)
+    began_ns = clock.now_ns()
+    while (sent := at_timer(talk, clock)) is None:
+        pass
+    assert sent == b"connect"
+    assert PLAIN_SILENT_NS < clock.now_ns() - began_ns <= PLAIN_SILENT_NS + NS_PER_S
+
+
+def test_a_restarted_server_s_session_begins_from_nothing(clock: FakeClock) -> None:
+    talk = live(clock)
+    clock.advance(2)
+    heard = hear(talk, colour(0, clock, session_id=99), clock)
+    assert isinstance(heard, Heard)
+    assert talk.session_id == 99
+    assert talk.figures()["received"] == 1
+    assert wire.decode_report(at_timer(talk, clock) or b"").session_id == 99
+
+
+def test_it_changes_its_session_at_most_once_a_second(clock: FakeClock) -> None:
+    talk = live(clock)
+    with pytest.raises(WireError, match="other-session"):
+        hear(talk, colour(0, clock, session_id=99), clock)
+    clock.advance(1)
+    hear(talk, colour(0, clock, session_id=99), clock)
+    with pytest.raises(WireError, match="other-session"):
+        hear(talk, colour(1, clock), clock)
+
+
+def test_names_in_the_midst_of_a_measured_stream_are_a_stranger_s(clock: FakeClock) -> None:
+    with pytest.raises(WireError, match="other-session"):
+        hear(live(clock), b"red", clock)
+
+
+@pytest.mark.parametrize("reason", wire.ByeReason)
+def test_bye_ends_it(clock: FakeClock, reason: wire.ByeReason) -> None:
+    talk = live(clock)
+    assert hear(talk, wire.encode_bye(wire.Bye(SESSION, 0, clock.unix_ns(), reason)), clock) == Ended(reason)
+    assert talk.timer_ns > clock.advance(10**6)
+
+
+def test_a_bye_of_another_session_does_not(clock: FakeClock) -> None:
+    talk = live(clock)
+    with pytest.raises(WireError, match="other-session"):
+        hear(talk, wire.encode_bye(wire.Bye(99, 0, 0, wire.ByeReason.SHUTDOWN)), clock)
+
+
+@given(st.lists(st.binary(max_size=60) | st.binary(max_size=50).map(lambda tail: b"\xc7\x01" + tail), max_size=20))
+def test_no_bytes_break_it(datagrams: list[bytes]) -> None:
+    clock = FakeClock()
+    talk = conversation()
+    talk.start(clock.now_ns())
+    for data in datagrams:
+        clock.advance(0.3)
+        try:
+            event = hear(talk, data, clock)
+        except WireError:
+            continue
+        if isinstance(event, Ended):
+            return
+    assert talk.timer_ns <= clock.now_ns() + 30 * NS_PER_S
+
+
+@given(st.lists(st.sampled_from(["arrive", "lose", "double", "hold"]), max_size=200))
+def test_its_report_is_right_over_a_link_that_loses_doubles_and_swaps(fates: list[str]) -> None:
+    clock = FakeClock()
+    talk = live(clock)
+    held: deque[int] = deque()
+    received, duplicates, reordered, highest = {0}, 0, 0, 0
+
+    def arrive(sequence: int) -> None:
+        nonlocal duplicates, reordered, highest
+        hear(talk, colour(sequence, clock), clock)
+        duplicates += sequence in received
+        reordered += sequence not in received and sequence < highest
+        received.add(sequence)
+        highest = max(highest, sequence)
+
+    for sequence, fate in enumerate(fates, start=1):
+        clock.advance_ns(NS_PER_MS)
+        if fate == "hold":
+            held.append(sequence)
+            continue
+        if fate != "lose":
+            arrive(sequence)
+        if fate == "double":
+            arrive(sequence)
+        if held:
+            arrive(held.popleft())
+    arrive(len(fates) + 1)
+    clock.advance(2)  # a hole counts as lost a second after it was seen
+    report = wire.decode_report(talk.on_timer(clock.now_ns(), clock.unix_ns()) or b"")
+    assert (report.highest, report.received) == (highest, len(received))
+    assert (report.duplicates, report.reordered) == (duplicates, reordered)
+    assert report.lost == highest + 1 - len(received)
