@@ -74,6 +74,10 @@ class Delays:
         self.p50_ns = np.full(capacity, np.nan)
         self._shared_clock = shared_clock
         self._transit_ns = np.full(capacity, _NO_TRANSIT)
+        self.whole_counts = np.zeros(BUCKETS, np.int64)
+        """The histogram of all delays ever measured, of all clients together; restarts leave it alone."""
+        self.generation = np.zeros(capacity, np.uint32)
+        """How often each client's histogram began anew."""
         self._counts = np.zeros(capacity * BUCKETS, np.uint32)
         self._stale = np.zeros(capacity, np.bool_)
         self._next_refreshed = 0
@@ -98,6 +102,7 @@ class Delays:
         self.most_ns[slots] = _NO_TRANSIT
         used = slots[self._transit_ns[slots] != _NO_TRANSIT]  # untouched histograms stay without memory
         self._counts.reshape(-1, BUCKETS)[used] = 0
+        self.generation[used] += np.uint32(1)
         self._transit_ns[slots] = _NO_TRANSIT
         self._stale[slots] = False
 
@@ -137,7 +142,9 @@ class Delays:
         early = slot[delay_ns < 0]
         if len(early):
             np.add.at(self.negative, early, 1)
-        np.add.at(self._counts, slot * BUCKETS + bucket_of(delay_ns), _ONE)
+        bucket = bucket_of(delay_ns)
+        np.add.at(self._counts, slot * BUCKETS + bucket, _ONE)
+        self.whole_counts += np.bincount(bucket, minlength=BUCKETS)
         self._stale[slot] = True
 
     def _settle_jitter(self, slot: I64Column, transit_ns: I64Column) -> None:
@@ -199,6 +206,10 @@ class Delays:
             answer[:, column] = np.where(total > 0, value_ns, np.nan)
         return answer
 
+    def counts_of(self, slots: I32Column | I64Column) -> npt.NDArray[np.uint32]:
+        """uint32[k, BUCKETS], a copy: the histograms as of the last `settle`."""
+        return self._counts.reshape(-1, BUCKETS)[slots]
+
     def body(self, slot: int) -> dict[str, float | None]:
         """One client's delays in ms, null where nothing was measured."""
         return self.bodies(np.array([slot]))[0]
@@ -210,3 +221,22 @@ class Delays:
             {name: None if value_ms != value_ms else value_ms for name, value_ms in zip(_SHOWN, row, strict=True)}
             for row in values_ms
         ]
+
+
+def percentiles_of(counts: npt.NDArray[np.uint32], ratios: Sequence[float]) -> npt.NDArray[np.float64]:
+    """float64[k, len(ratios)], ns, of histograms counts[k, BUCKETS] alone; NaN where a histogram is empty.
+
+    Linear within a bucket; what lies beyond the last edge counts as that edge.
+    """
+    sums = np.cumsum(counts, axis=1, dtype=np.int64)
+    total = sums[:, -1]
+    every = np.arange(len(counts))
+    values = np.full((len(counts), len(ratios)), np.nan)
+    for column, ratio in enumerate(ratios):
+        wanted = np.maximum(1, np.ceil(ratio * total))
+        bucket = np.minimum(np.count_nonzero(sums < wanted[:, None], axis=1), BUCKETS - 1)
+        inside = np.maximum(counts[every, bucket], 1)
+        part = (wanted - (sums[every, bucket] - inside)) / inside
+        value_ns = EDGES[bucket] + part * (EDGES[bucket + 1] - EDGES[bucket])
+        values[:, column] = np.where(total > 0, value_ns, np.nan)
+    return values

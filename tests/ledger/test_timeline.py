@@ -1,0 +1,184 @@
+"""What happened over time, in steps that get coarser with age."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.ledgers import no_drops
+from udprism.columns.types import NS_PER_MS, NS_PER_S, U32Column
+from udprism.ledger import timeline
+from udprism.ledger.fates import Cause
+from udprism.ledger.ledger import Ledger
+from udprism.ledger.timeline import CAUSES, FLOW_LEVELS, WHOLE_LEVELS, Steps, Timeline
+
+START_NS = 1_000 * NS_PER_S
+OFFSET_NS = 1_700_000_000 * NS_PER_S
+"""Wall clock minus monotonic clock."""
+LINK = CAUSES.index(Cause.LINK)
+FOREVER_NS = 1 << 62
+
+
+class Play:
+    """Three flows in simulated time; the timeline is sampled four times per second."""
+
+    def __init__(self, max_watched: int = 32) -> None:
+        self.now_ns = START_NS
+        self.ledger = Ledger(3, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
+        slots = np.arange(3, dtype=np.int32)
+        self.ledger.reset(slots)
+        self.ledger.begin_session(slots, np.ones(3, np.bool_), np.ones(3, np.bool_))
+        self.timeline = Timeline(3, self.now_ns, max_watched=max_watched)
+        self.timeline.reset(slots, self.now_ns, self.ledger)
+        self.next = 0
+
+    def quarter(self, received: int = 0, lost: int = 0, delay_ns: int = NS_PER_MS) -> None:
+        if lost:
+            numbers = np.arange(self.next, self.next + lost)
+            self.ledger.report_unsent(np.zeros(lost, np.int32), numbers, np.full(lost, Cause.LINK, np.uint8))
+            self.next += lost
+        if received:
+            stamps = np.full(received, self.now_ns + OFFSET_NS)
+            arrived: U32Column = np.arange(self.next, self.next + received).astype(np.uint32)
+            self.ledger.update(np.zeros(received, np.int32), arrived, stamps - delay_ns, stamps, self.now_ns)
+            self.next += received
+        self.now_ns += NS_PER_S // 4
+        self.ledger.expire(self.now_ns, no_drops, 0)
+        while self.ledger.delays.refresh(3):
+            pass
+        self.timeline.sample(
+            self.now_ns,
+            self.ledger,
+            3,
+            int(self.ledger.received.sum()),
+            self.ledger.lost_by_cause[1:].sum(axis=1),
+        )
+
+    def seconds(self, count: int, received: int = 0, lost: int = 0, delay_ns: int = NS_PER_MS) -> None:
+        for quarter in range(4 * count):
+            self.quarter(received // 4, lost if quarter % 4 == 0 else 0, delay_ns)
+
+    def whole(self, back_s: float = 1e6, step_s: float | None = None) -> Steps:
+        return self.timeline.whole(self.now_ns + OFFSET_NS - int(back_s * NS_PER_S), FOREVER_NS, step_s, OFFSET_NS)
+
+    def flow(self, slot: int = 0, back_s: float = 1e6, step_s: float | None = None) -> Steps:
+        begin = self.now_ns + OFFSET_NS - int(back_s * NS_PER_S)
+        return self.timeline.flow(slot, begin, FOREVER_NS, step_s, OFFSET_NS)
+
+
+def test_each_second_of_the_whole_has_its_own_counts_and_percentiles() -> None:
+    play = Play()
+    play.seconds(2, received=20)
+    play.seconds(2, received=40, lost=3, delay_ns=20 * NS_PER_MS)
+    told = play.whole()
+    assert told.step_s == 1.0
+    assert told.steps["received"].tolist() == [20, 20, 40, 40]
+    assert told.steps["lost"][:, LINK].tolist() == [0, 0, 3, 3]
+    assert told.steps["delay_ms"][:, 0] == pytest.approx([1, 1, 20, 20], rel=0.13)
+    assert np.diff(told.ended_unix_ns).tolist() == [NS_PER_S] * 3
+    assert told.ended_unix_ns[-1] == play.now_ns + OFFSET_NS
+
+
+def test_the_sums_of_all_levels_agree() -> None:
+    play = Play()
+    play.seconds(180, received=8, lost=1)
+    sums = {step_s: play.whole(step_s=step_s).steps["received"].sum() for step_s in (1, 10, 60)}
+    assert sums == {1: 8 * 180, 10: 8 * 180, 60: 8 * 180}
+    assert play.flow(step_s=10).steps["received"].sum() == play.flow(step_s=180).steps["received"].sum() == 8 * 180
+
+
+def test_a_coarser_level_answers_for_what_the_finer_one_forgot() -> None:
+    play = Play()
+    play.seconds(WHOLE_LEVELS[0][1] + 30, received=4)
+    assert play.whole(back_s=500).step_s == 1.0
+    assert play.whole(back_s=625).step_s == 10.0
+    assert play.whole(back_s=625).steps["received"].sum() == 4 * 630
+
+
+def test_a_step_without_arrivals_has_no_delay() -> None:
+    play = Play()
+    play.seconds(1, received=8)
+    play.seconds(1)
+    assert np.isnan(play.whole().steps["delay_ms"]).tolist() == [[False] * 3, [True] * 3]
+
+
+def test_delays_that_began_anew_within_a_step_are_told_from_the_new_beginning() -> None:
+    play = Play()
+    play.seconds(5, received=400, delay_ns=80 * NS_PER_MS)
+    play.ledger.delays.restart(np.array([0], np.int32))
+    play.seconds(5, received=8, delay_ns=NS_PER_MS)
+    step = play.flow(step_s=10).steps[0]
+    assert step["received"] == 5 * 408
+    assert step["delay_ms"][2] == pytest.approx(1, rel=0.13)
+
+
+def test_a_loss_that_arrives_late_is_taken_back_in_the_step_of_its_arrival() -> None:
+    play = Play()
+    play.quarter(4)
+    play.next += 1  # number 4 is missing
+    play.seconds(3, received=4)
+    before = play.flow(step_s=10).steps
+    assert not len(before)
+    assert play.whole().steps["lost"].sum() == 1
+    stamp = np.array([play.now_ns + OFFSET_NS])
+    play.ledger.update(np.zeros(1, np.int32), np.array([4], np.uint32), stamp, stamp, play.now_ns)
+    play.seconds(1)
+    assert play.whole().steps["lost"].sum() == 0
+    assert play.whole().steps["lost"].sum(axis=1)[-1] == -1
+
+
+def test_a_watched_flow_keeps_each_second_for_a_while() -> None:
+    play = Play()
+    play.seconds(20, received=4)
+    assert play.flow(back_s=15).step_s == 10.0
+    play.timeline.watch(0, play.now_ns, play.ledger)
+    play.seconds(20, received=8)
+    told = play.flow(back_s=15)
+    assert told.step_s == 1.0
+    assert told.steps["received"].tolist() == [8] * len(told.steps)
+    play.seconds(timeline.WATCHED_FOR_NS // NS_PER_S)
+    assert play.flow(back_s=15).step_s == 10.0
+
+
+def test_the_flow_looked_at_longest_ago_gives_way() -> None:
+    play = Play(max_watched=2)
+    for slot in (0, 1, 0, 2):
+        play.now_ns += NS_PER_MS
+        play.timeline.watch(slot, play.now_ns, play.ledger)
+    play.seconds(5, received=4)
+    assert [play.flow(slot, back_s=4).step_s for slot in (0, 1, 2)] == [1.0, 10.0, 1.0]
+
+
+def test_a_new_flow_in_a_slot_has_nothing_of_the_old_one() -> None:
+    play = Play()
+    play.seconds(25, received=4, lost=2)
+    slots = np.array([0], np.int32)
+    play.timeline.watch(0, play.now_ns, play.ledger)
+    play.ledger.reset(slots)
+    play.timeline.reset(slots, play.now_ns, play.ledger)
+    assert len(play.flow().steps) == 0
+    play.next = 0
+    play.ledger.begin_session(slots, np.ones(1, np.bool_), np.ones(1, np.bool_))
+    play.seconds(20, received=4)
+    assert play.flow().steps["received"].sum() == 4 * 15  # the last step ended 5 s ago
+    assert play.flow().steps["lost"].sum() == 0
+
+
+def test_a_flow_s_history_is_bounded_and_reaches_back_for_hours() -> None:
+    play = Play()
+    assert play.timeline.bytes_per_flow <= 6 * 1024
+    assert sum(step_ns * depth for step_ns, depth in FLOW_LEVELS[-1:]) >= 2 * 3600 * NS_PER_S
+
+
+def test_missed_samples_make_one_longer_step_not_several() -> None:
+    play = Play()
+    play.seconds(2, received=4)
+    play.now_ns += 5 * NS_PER_S
+    play.quarter(4)
+    assert play.whole().steps["length_s"].tolist() == pytest.approx([1, 1, 5.25])
+
+
+def test_without_histories_of_flows_only_the_whole_is_kept() -> None:
+    alone = Timeline(3, START_NS, keep_flows=False)
+    assert alone.bytes_per_flow == 0
+    assert alone.flow(0, 0, FOREVER_NS, None, OFFSET_NS).step_s in (0.0, 1.0)
