@@ -5,6 +5,7 @@ import pytest
 
 from udprism.link.bursts import Bursts
 from udprism.link.philox import WORD_RANGE
+from udprism.link.turns import Turns
 
 CLIENTS = 40
 
@@ -27,7 +28,7 @@ def chain(enter_ratio: float, leave_ratio: float) -> Bursts:
 
 def advance(bursts: Bursts, sequence: int) -> np.ndarray:
     slots, numbers = np.arange(CLIENTS, dtype=np.int32), np.full(CLIENTS, sequence)
-    return bursts.advance(slots, numbers, words_of(slots, numbers), words_of)
+    return bursts.advance(Turns(slots, numbers >= 0), numbers, words_of(slots, numbers), words_of)
 
 
 def plain_states(enter_ratio: float, leave_ratio: float, numbers: int) -> np.ndarray:
@@ -80,6 +81,7 @@ def test_looking_back_gives_up_after_its_limit() -> None:
 
     bursts = chain(0.0, 1e-9)
     slots = np.zeros(1, np.int32)
-    bad = bursts.advance(slots, np.array([1_000_000]), np.array([WORD_RANGE // 2], np.uint64), draw)
+    only = Turns(slots, np.ones(1, np.bool_))
+    bad = bursts.advance(only, np.array([1_000_000]), np.array([WORD_RANGE // 2], np.uint64), draw)
     assert not bad[0]
     assert sum(looks) == 256

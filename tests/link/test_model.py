@@ -12,10 +12,10 @@ MS = 1_000_000
 CLIENTS = 50
 
 
-def model_of(body: dict[str, Any], clients: int = CLIENTS) -> LinkModel:
+def model_of(body: dict[str, Any], clients: int = CLIENTS, payload_at: int = 0) -> LinkModel:
     model = LinkModel(clients)
     keys = np.array([client_key(f"client-{i}") for i in range(clients)], np.uint64)
-    model.assign(np.arange(clients, dtype=np.int32), Link.from_body(body), keys)
+    model.assign(np.arange(clients, dtype=np.int32), Link.from_body(body), keys, payload_at=payload_at)
     return model
 
 
@@ -124,22 +124,39 @@ def test_what_is_lost_is_neither_doubled_nor_corrupted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "size_bytes", "first_bit"),
+    ("body", "payload_at", "size_bytes", "first_bit"),
     [
-        ({"corrupt_ratio": 1}, 23, 160),
-        ({"corrupt_ratio": 1}, 500, 160),
-        ({"corrupt_ratio": 1, "corrupt_header": True}, 23, 0),
-        ({"corrupt_ratio": 1}, 3, 0),  # "red": a plain colour has no header
+        ({"corrupt_ratio": 1}, 20, 23, 160),
+        ({"corrupt_ratio": 1}, 20, 500, 160),
+        ({"corrupt_ratio": 1, "corrupt_header": True}, 20, 23, 0),
+        (
+            {"corrupt_ratio": 1},
+            0,
+            21,
+            0,
+        ),  # a plain colour, or somebody else's protocol: nothing is known to be a header
+        ({"corrupt_ratio": 1}, 20, 3, 0),
     ],
 )
-def test_corruption_flips_a_bit_of_the_colours_any_of_them(
-    body: dict[str, Any], size_bytes: int, first_bit: int
+def test_corruption_flips_a_bit_of_the_payload_any_of_them(
+    body: dict[str, Any], payload_at: int, size_bytes: int, first_bit: int
 ) -> None:
     bits = range(first_bit, size_bytes * 8)
-    model = model_of(body)
+    model = model_of(body, payload_at=payload_at)
     n = 40 * len(bits)
     flipped = judge(model, [0] * n, list(range(n)), size_bytes).corrupt_bit
     assert set(flipped.tolist()) == set(bits)
+
+
+def test_nothing_of_an_empty_datagram_can_be_corrupted() -> None:
+    assert judge(model_of({"corrupt_ratio": 1}), [0, 1], [0, 0], 0).corrupt_bit.tolist() == [-1, -1]
+
+
+def test_the_rate_counts_the_headers_of_the_slots_own_family() -> None:
+    # 2 bytes of payload and 48 of headers: 400 bits, 4 ms at 100 kbit/s.
+    model = LinkModel(1)
+    model.assign(np.zeros(1, np.int32), Link.from_body({"rate_kbit_s": 100}), np.zeros(1, np.uint64), header_bytes=48)
+    assert judge(model, [0, 0], [0, 1], 2, now_ns=0).release_ns.tolist() == [0, 4 * MS]
 
 
 def test_the_rate_lets_datagrams_leave_at_its_pace() -> None:
@@ -159,7 +176,8 @@ def test_delay_comes_on_top_of_the_queues_wait() -> None:
 def test_a_full_queue_drops_the_newcomer() -> None:
     model = model_of({"rate_kbit_s": 100, "queue_datagrams": 2}, 1)
     # One is on its way, two wait, the rest finds no place.
-    assert judge(model, [0] * 5, list(range(5)), 22, now_ns=0).dropped.tolist() == [False] * 3 + [True] * 2
+    verdict = judge(model, [0] * 5, list(range(5)), 22, now_ns=0)
+    assert verdict.dropped.tolist() == verdict.queue_full.tolist() == [False] * 3 + [True] * 2
     # After 4 ms the first of those who wait has left.
     assert judge(model, [0] * 2, [5, 6], 22, now_ns=4 * MS).dropped.tolist() == [False, True]
 
@@ -301,7 +319,7 @@ def test_another_seed_another_client_and_another_number_mean_other_fates() -> No
 
 def test_todays_fates_are_next_years() -> None:
     body = {**BURSTS, "distribution": "uniform"}  # the other two go through the machine's own logarithms and powers
-    verdict = judge(model_of(body), [7] * 48, list(range(48)), now_ns=0)
+    verdict = judge(model_of(body, payload_at=20), [7] * 48, list(range(48)), now_ns=0)
     assert np.flatnonzero(verdict.dropped).tolist() == [0, 33, 34]
     assert np.flatnonzero(verdict.duplicate).tolist() == [44, 45, 47]
     corrupt = np.flatnonzero(verdict.corrupt_bit >= 0)

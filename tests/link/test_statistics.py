@@ -24,7 +24,7 @@ def run(body: dict[str, Any], clients: int = CLIENTS, size_bytes: int = 23, tick
     """The fates of a million datagrams, [DATAGRAMS / clients, clients]; release_ns counted from the sending."""
     model = LinkModel(clients)
     slots = np.arange(clients, dtype=np.int32)
-    model.assign(slots, Link.from_body({"seed": 2026, **body}), np.arange(clients, dtype=np.uint64))
+    model.assign(slots, Link.from_body({"seed": 2026, **body}), np.arange(clients, dtype=np.uint64), payload_at=20)
     size = np.full(clients, size_bytes, np.int32)
     ticks = [model.judge(slots, np.full(clients, tick), size, tick * tick_ns) for tick in range(DATAGRAMS // clients)]
     sent_ns = np.arange(len(ticks))[:, None] * tick_ns
@@ -34,6 +34,7 @@ def run(body: dict[str, Any], clients: int = CLIENTS, size_bytes: int = 23, tick
         np.stack([tick.duplicate for tick in ticks]),
         np.stack([tick.duplicate_release_ns for tick in ticks]) - sent_ns,
         np.stack([tick.corrupt_bit for tick in ticks]),
+        np.stack([tick.queue_full for tick in ticks]),
     )
 
 

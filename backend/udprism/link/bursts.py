@@ -14,6 +14,7 @@ import numpy as np
 
 from udprism.columns.types import BoolColumn, I32Column, I64Column, U64Column
 from udprism.link.philox import WORD_RANGE
+from udprism.link.turns import Turns
 
 MAX_LOOK_BACK = 256
 """Where the chain has not merged within so many numbers (one time in 170 at bursts of 50, never at 10), it is good."""
@@ -37,16 +38,32 @@ class Bursts:
         self._bad[slots] = False
         self._sequence[slots] = -2
 
-    def advance(self, slots: I32Column, sequence: I64Column, words: U64Column, draw: Draw) -> BoolColumn:
-        """bool[n]: whether the chain is bad at `sequence`. Each slot once; words: what `draw` gives for these rows."""
-        before = self._bad[slots]
-        strange = np.flatnonzero(self._sequence[slots] != sequence - 1)
+    def advance(self, turns: Turns, sequence: I64Column, words: U64Column, draw: Draw) -> BoolColumn:
+        """bool[n]: whether the chain is bad at `sequence`. Columns in the order of `turns`; words: what `draw` gives.
+
+        A step either leads to one state whichever it came from, or keeps the state, or turns it over. So a row's state
+        is that of the last step of the first kind, turned over as often as the steps since then say.
+        """
+        slots = np.repeat(turns.slots, turns.lengths)
+        stays, enter = WORD_RANGE - self.leave[slots], self.enter[slots]
+        to_bad, to_good = words < np.minimum(enter, stays), words >= np.maximum(enter, stays)
+        known = turns.before(sequence, self._sequence[turns.slots]) == sequence - 1
+        known[turns.starts] = False  # the state before a slot's first row is at hand, or looked for
+        first = np.flatnonzero(~known)
+        before = self._bad[slots[first]]
+        strange = np.flatnonzero(self._sequence[slots[first]] != sequence[first] - 1)
         if len(strange):
-            before[strange] = self._look_back(slots[strange], sequence[strange], draw)
-        stays = WORD_RANGE - self.leave[slots]
-        bad: BoolColumn = words < np.where(before, stays, self.enter[slots])
-        self._bad[slots] = bad
-        self._sequence[slots] = sequence
+            at = first[strange]
+            before[strange] = self._look_back(slots[at], sequence[at], draw)
+        settled = to_bad | to_good | ~known
+        state = to_bad.copy()
+        state[first] = words[first] < np.where(before, stays[first], enter[first])
+        since = np.maximum.accumulate(np.where(settled, np.arange(len(words)), 0))
+        turned = np.cumsum(~settled & (enter > stays))
+        bad: BoolColumn = state[since] ^ ((turned - turned[since]) & 1).astype(np.bool_)
+        last = turns.last()
+        self._bad[turns.slots] = bad[last]
+        self._sequence[turns.slots] = sequence[last]
         return bad
 
     def _look_back(self, slots: I32Column, sequence: I64Column, draw: Draw) -> BoolColumn:

@@ -7,7 +7,6 @@ keep_order, which by their nature depend on when the datagrams were sent; they a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -18,10 +17,10 @@ from udprism.link.bursts import Bursts
 from udprism.link.jitter import DISTRIBUTIONS, deviation
 from udprism.link.link import Link
 from udprism.link.philox import WORD_RANGE, philox
-from udprism.wire.measured import HEADER_BYTES, MIN_COLOUR_BYTES
+from udprism.link.turns import Turns
 
-IP_AND_UDP_BYTES = 28
-"""What rate_kbit_s counts on top of a datagram: the headers of IPv4 and UDP."""
+IPV4_AND_UDP_BYTES = 28
+"""What rate_kbit_s counts on top of a datagram, unless told otherwise."""
 
 
 class _Need(IntFlag):
@@ -52,7 +51,8 @@ class Verdict:
 
     dropped: bool[n]. release_ns: int64[n], when it leaves; at most now_ns for at once; of a dropped one, when it would
     have left. duplicate: bool[n], it leaves a second time, at duplicate_release_ns: int64[n]. corrupt_bit: int32[n],
-    the bit of the datagram that flips, bit k & 7 of byte k >> 3, or -1.
+    the bit of the datagram that flips, bit k & 7 of byte k >> 3, or -1. queue_full: bool[n], dropped because the
+    rate's queue was full, and for no other reason.
     """
 
     dropped: BoolColumn
@@ -60,10 +60,11 @@ class Verdict:
     duplicate: BoolColumn
     duplicate_release_ns: I64Column
     corrupt_bit: I32Column
+    queue_full: BoolColumn
 
 
 class LinkModel:
-    """The links of up to `capacity` session slots. One thread at a time."""
+    """The links of up to `capacity` slots: sessions, or directions of flows. One thread at a time."""
 
     def __init__(self, capacity: int) -> None:
         self.active = False
@@ -77,7 +78,8 @@ class LinkModel:
         self._reorder = np.zeros(capacity, np.uint64)
         self._duplicate = np.zeros(capacity, np.uint64)
         self._corrupt = np.zeros(capacity, np.uint64)
-        self._corrupt_from_bit = np.zeros(capacity, np.int64)
+        self._payload_at = np.zeros(capacity, np.int64)
+        self._header_bytes = np.full(capacity, IPV4_AND_UDP_BYTES, np.int64)
         self._delay_ns = np.zeros(capacity, np.int64)
         self._jitter_ns = np.zeros(capacity, np.float64)
         self._distribution = np.zeros(capacity, np.uint8)
@@ -87,16 +89,27 @@ class LinkModel:
         self._last_release_ns = np.zeros(capacity, np.int64)
         self._bursts = Bursts(capacity)
 
-    def assign(self, slots: I32Column, link: Link | None, client_key: U64Column) -> None:
+    def assign(
+        self,
+        slots: I32Column,
+        link: Link | None,
+        client_key: U64Column,
+        *,
+        payload_at: int = 0,
+        header_bytes: int = IPV4_AND_UDP_BYTES,
+    ) -> None:
         """Give these slots a link (None: none) and a client's key each; acts on the next datagram.
 
-        client_key: uint64[n], see `link.client_key`. State (burst, queue, order) begins afresh.
+        client_key: uint64[n], see `link.client_key`. payload_at: the first byte that corruption may hit, unless the
+        link corrupts headers too. header_bytes: of IP and UDP, for the rate. State (burst, queue, order) begins afresh.
         """
         if link is None or link.is_off:
             self._need[slots] = 0
         else:
             self._need[slots] = _need_of(link)
             self._client_key[slots] = client_key
+            self._payload_at[slots] = 0 if link.corrupt_header else payload_at
+            self._header_bytes[slots] = header_bytes
             self._set_columns(slots, link)
             self._bursts.restart(slots)
             self._free_at_ns[slots] = 0
@@ -112,7 +125,6 @@ class LinkModel:
         self._reorder[slots] = _in_words(link.reorder_ratio)
         self._duplicate[slots] = _in_words(link.duplicate_ratio)
         self._corrupt[slots] = _in_words(link.corrupt_ratio)
-        self._corrupt_from_bit[slots] = 0 if link.corrupt_header else HEADER_BYTES * 8
         self._delay_ns[slots] = round(link.delay_ms * NS_PER_MS)
         self._jitter_ns[slots] = link.jitter_ms * NS_PER_MS
         self._distribution[slots] = DISTRIBUTIONS.index(link.distribution)
@@ -138,9 +150,11 @@ class LinkModel:
         if need & _Need.REORDER:
             overtakes = words.of(_REORDER) < self._reorder[slots]
         enters_ns = leaves_ns = np.full(len(slots), now_ns, np.int64)
+        queue_full = np.zeros(len(slots), np.bool_)
         if need & _Need.RATE:
             leaves_ns = enters_ns.copy()
-            self._queue(slots, size_bytes, overtakes, dropped, leaves_ns)
+            self._queue(slots, size_bytes, (self._ns_per_byte[slots] > 0) & ~overtakes, dropped, queue_full, leaves_ns)
+            dropped |= queue_full
         release_ns = self._delayed(need, slots, leaves_ns, words, _JITTER)
         if need & _Need.REORDER:
             release_ns[overtakes] = enters_ns[overtakes]
@@ -156,7 +170,7 @@ class LinkModel:
         corrupt_bit = np.full(len(slots), -1, np.int32)
         if need & _Need.CORRUPT:
             self._corrupt_some(slots, size_bytes, dropped, words, corrupt_bit)
-        return Verdict(dropped, release_ns, duplicate, duplicate_release_ns, corrupt_bit)
+        return Verdict(dropped, release_ns, duplicate, duplicate_release_ns, corrupt_bit, queue_full)
 
     def _dropped(self, need: int, slots: I32Column, sequence: I64Column, words: _Words) -> BoolColumn:
         """bool[n]: lost at random or in a burst, or in a blackout."""
@@ -164,10 +178,10 @@ class LinkModel:
         if need & (_Need.LOSS | _Need.BURST):
             loss = self._loss[slots]
             if need & _Need.BURST:
-                in_burst = self._need[slots] & _Need.BURST
-                for rows in _rounds(slots, np.flatnonzero(in_burst)):
-                    bad = self._bursts.advance(slots[rows], sequence[rows], words.of(_BURST)[rows], self._burst_words)
-                    loss[rows] = np.where(bad, self._burst_loss[slots[rows]], loss[rows])
+                turns = Turns(slots, (self._need[slots] & _Need.BURST) != 0)
+                rows = turns.rows
+                bad = self._bursts.advance(turns, sequence[rows], words.of(_BURST)[rows], self._burst_words)
+                loss[rows] = np.where(bad, self._burst_loss[slots[rows]], loss[rows])
             dropped = words.of(_LOSS) < loss
         if need & _Need.BLACKOUT:
             dropped |= (self._need[slots] & _Need.BLACKOUT) != 0
@@ -177,27 +191,66 @@ class LinkModel:
         self,
         slots: I32Column,
         size_bytes: I32Column,
-        overtakes: BoolColumn,
+        limited: BoolColumn,
         dropped: BoolColumn,
+        queue_full: BoolColumn,
         leaves_ns: I64Column,
     ) -> None:
-        """Let the limited rows leave when their tokens are there; drop those that find the queue full.
+        """Let the limited rows leave when their tokens are there; mark those that find the queue full.
 
         A token bucket as deep as one datagram (the generic cell rate algorithm, ITU-T I.371): each one leaves when the
         one before it has had its time on the wire, and the queue is what has not left yet, in datagrams of this one's
-        size. Changes dropped and leaves_ns in place. What is lost takes no place, but its fate is told in its turn:
+        size. Changes queue_full and leaves_ns in place. What is lost takes no place, but its fate is told in its turn:
         ahead of the queue it would make those that wait in it look overdue. Reordered rows pass it by, as in netem.
+
+        As a scan: the wire is free after `before` ns of work since the last row that found it idle.
         """
-        limited = (self._ns_per_byte[slots] > 0) & ~overtakes
-        for rows in _rounds(slots, np.flatnonzero(limited)):
-            mine = slots[rows]
-            wire_ns = ((size_bytes[rows] + IP_AND_UDP_BYTES) * self._ns_per_byte[mine]).astype(np.int64)
-            starts_ns = np.maximum(self._free_at_ns[mine], leaves_ns[rows])
-            waiting = -((leaves_ns[rows] - starts_ns) // wire_ns)
-            leaves_ns[rows] = starts_ns
-            dropped[rows] |= waiting > self._queue_datagrams[mine]
-            taken = ~dropped[rows]
-            self._free_at_ns[mine[taken]] = (starts_ns + wire_ns)[taken]
+        if not limited.any():
+            return
+        turns = Turns(slots, limited)
+        rows, taken = turns.rows, ~dropped[turns.rows]
+        mine, enters_ns = slots[rows], leaves_ns[rows]
+        wire_ns = ((size_bytes[rows] + self._header_bytes[mine]) * self._ns_per_byte[mine]).astype(np.int64)
+        work_ns = np.where(taken, wire_ns, 0)
+        before_ns, free_ns = turns.sum_before(work_ns), self._free_at_ns[turns.slots]
+        floor_ns = turns.spread(free_ns)
+        idle_ns = turns.max_until(np.where(taken, np.maximum(enters_ns - before_ns, floor_ns), floor_ns))
+        starts_ns = np.maximum(enters_ns, before_ns + turns.before(idle_ns, free_ns))
+        full = taken & (-((enters_ns - starts_ns) // wire_ns) > self._queue_datagrams[mine])
+        self._free_at_ns[turns.slots] = (idle_ns + before_ns + work_ns)[turns.last()]
+        if full.any():
+            for slot, part in turns.each(np.flatnonzero(np.logical_or.reduceat(full, turns.starts))):
+                free_at_ns = int(floor_ns[part.start])
+                self._walk_queue(
+                    slot, free_at_ns, enters_ns[part], wire_ns[part], taken[part], starts_ns[part], full[part]
+                )
+        queue_full[rows], leaves_ns[rows] = full, starts_ns
+
+    def _walk_queue(
+        self,
+        slot: int,
+        free_at_ns: int,
+        enters_ns: I64Column,
+        wire_ns: I64Column,
+        taken: BoolColumn,
+        starts_ns: I64Column,
+        full: BoolColumn,
+    ) -> None:
+        """One slot's rows, row by row: whom the queue turns away depends on whom it turned away before.
+
+        Changes starts_ns and full in place.
+        """
+        most = int(self._queue_datagrams[slot])
+        starts, turned_away = [], []
+        for enter_ns, its_wire_ns, is_taken in zip(enters_ns.tolist(), wire_ns.tolist(), taken.tolist(), strict=True):
+            start_ns = max(free_at_ns, enter_ns)
+            is_full = is_taken and (start_ns - enter_ns + its_wire_ns - 1) // its_wire_ns > most
+            if is_taken and not is_full:
+                free_at_ns = start_ns + its_wire_ns
+            starts.append(start_ns)
+            turned_away.append(is_full)
+        starts_ns[:], full[:] = starts, turned_away
+        self._free_at_ns[slot] = free_at_ns
 
     def _delayed(
         self, need: int, slots: I32Column, leaves_ns: I64Column, words: _Words, which: tuple[int, int]
@@ -212,22 +265,21 @@ class LinkModel:
 
     def _keep_order(self, slots: I32Column, dropped: BoolColumn, release_ns: I64Column) -> None:
         """Raise release_ns, in place, so that no row leaves before an earlier one of its slot."""
-        kept = self._need[slots] & _Need.KEEP_ORDER
-        for rows in _rounds(slots, np.flatnonzero(kept)):
-            release_ns[rows] = np.maximum(release_ns[rows], self._last_release_ns[slots[rows]])
-            left = rows[~dropped[rows]]
-            self._last_release_ns[slots[left]] = release_ns[left]
+        turns = Turns(slots, (self._need[slots] & _Need.KEEP_ORDER) != 0)
+        rows = turns.rows
+        last_ns = self._last_release_ns[turns.slots]
+        floor_ns = turns.spread(last_ns)
+        latest_ns = turns.max_until(np.where(dropped[rows], floor_ns, np.maximum(release_ns[rows], floor_ns)))
+        release_ns[rows] = np.maximum(release_ns[rows], turns.before(latest_ns, last_ns))
+        self._last_release_ns[turns.slots] = latest_ns[turns.last()]
 
     def _corrupt_some(
         self, slots: I32Column, size_bytes: I32Column, dropped: BoolColumn, words: _Words, corrupt_bit: I32Column
     ) -> None:
-        """Choose a bit of each row that is to be corrupted, in place.
-
-        What is shorter than a header and one pixel is a plain colour's name: all of it is payload.
-        """
-        hit = np.flatnonzero((words.of(_CORRUPT) < self._corrupt[slots]) & ~dropped)
-        size = size_bytes[hit].astype(np.int64)
-        first_bit = np.where(size < MIN_COLOUR_BYTES, 0, self._corrupt_from_bit[slots[hit]])
+        """Choose a bit of each row that is to be corrupted, in place. What ends before payload_at is all payload."""
+        hit = np.flatnonzero((words.of(_CORRUPT) < self._corrupt[slots]) & ~dropped & (size_bytes > 0))
+        size, payload_at = size_bytes[hit].astype(np.int64), self._payload_at[slots[hit]]
+        first_bit = 8 * np.where(size > payload_at, payload_at, 0)
         position = words.of(_CORRUPT_BIT)[hit].astype(np.int64)
         corrupt_bit[hit] = first_bit + (position * (size * 8 - first_bit) >> 32)
 
@@ -279,18 +331,3 @@ def _need_of(link: Link) -> int:
 
 def _in_words(ratio: float) -> int:
     return round(ratio * WORD_RANGE)
-
-
-def _rounds(slots: I32Column, rows: I64Column) -> Iterator[I64Column]:
-    """Split rows (indices into slots) so that each part has a slot at most once, a slot's rows in their order."""
-    order = np.argsort(slots[rows], kind="stable")
-    ordered = slots[rows][order]
-    place = np.arange(len(rows))
-    first = np.ones(len(rows), np.bool_)
-    first[1:] = ordered[1:] != ordered[:-1]
-    if first.all():
-        yield rows
-        return
-    rank = place - np.maximum.accumulate(np.where(first, place, 0))
-    for turn in range(int(rank.max()) + 1):
-        yield rows[order[rank == turn]]

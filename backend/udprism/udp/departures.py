@@ -29,7 +29,7 @@ from udprism.link.link import Link
 from udprism.link.model import LinkModel
 from udprism.serving.sessions import SessionTable, Shape
 from udprism.udp.releaser import Held, Releaser
-from udprism.udp.sockets import BatchSender, drain_error_queue
+from udprism.udp.sockets import BatchSender, drain_error_queue, header_bytes
 from udprism.wire import colours as palette
 from udprism.wire import measured as wire
 
@@ -216,7 +216,14 @@ class Departures:
         """The link for a session's next datagrams; None for none."""
         if link is None and not self.link.active:
             return
-        self.link.assign(np.array([slot], np.int32), link, np.array([key], np.uint64))
+        shape = self._table.shapes[self._table.shape[slot]]
+        self.link.assign(
+            np.array([slot], np.int32),
+            link,
+            np.array([key], np.uint64),
+            payload_at=wire.HEADER_BYTES if shape.measured else 0,
+            header_bytes=header_bytes(self._senders[shape.socket_index].sock.family),
+        )
         if self.releaser is not None:
             self.releaser.want(self.link.active)
 

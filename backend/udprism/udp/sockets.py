@@ -30,6 +30,11 @@ _MEMINFO_DROPS = 8  # linux/sock_diag.h: SK_MEMINFO_DROPS
 SOCKADDR_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
 
 
+def header_bytes(family: int) -> int:
+    """Bytes that IP and UDP put in front of a payload, without options."""
+    return 48 if family == socket.AF_INET6 else 28
+
+
 class GonePeer(NamedTuple):
     """One entry of a socket's error queue: who could not be reached, and the errno that the kernel gave."""
 
