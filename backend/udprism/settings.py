@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
+
 
 def split_host_port(text: str) -> tuple[str, int]:
     """`127.0.0.1:8000` or `[::1]:8000` as (host, port); the host is an IP address or a name.
@@ -60,7 +62,9 @@ class Settings(BaseSettings):
     udp: HostPort = Field("127.0.0.1:12345", description="Where the colour server listens.")
     http: HostPort = Field("127.0.0.1:8000", description="Where the page and the REST API are served.")
     clients: int = Field(10, ge=0, le=100_000, description="Hosted clients made on a first start.")
-    rate_hz: float = Field(10.0, ge=0.01, le=1000, description="Datagrams a second for sessions that ask for no rate.")
+    rate_hz: float = Field(
+        10.0, ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Datagrams a second for sessions that ask for no rate."
+    )
     engine: Literal["batch", "threads"] = Field("batch", description="How the colour server sends.")
     data: Path | None = Field(None, description="Directory for what is kept; default: the user's data directory.")
     ephemeral: bool = Field(False, description="Keep nothing.")

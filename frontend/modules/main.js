@@ -9,6 +9,7 @@ import { element, need, setAttribute, setText, within } from "./base/dom.js";
 import { Drawer } from "./views/drawer.js";
 import { followTerms } from "./dialogs/explain.js";
 import { Feed } from "./feed/feed.js";
+import { limitFields } from "./base/form.js";
 import { count } from "./base/format.js";
 import { showLanesKey, showWallKey } from "./draw/key.js";
 import { followKeys, KEYS } from "./base/keys.js";
@@ -157,6 +158,7 @@ function painted() {
 /** @param {import("./feed/messages.js").Hello} hello */
 function welcome(hello) {
   learnNames(hello.palette.basic);
+  limitFields(hello.limits);
   const [host, port] = splitAddress(hello.udp);
   const reached = ["0.0.0.0", "::"].includes(host) ? location.hostname : host;
   setText(need("help-version", HTMLElement), `udprism ${hello.version}`);

@@ -14,7 +14,7 @@ import pytest
 
 from udprism.errors import RequestError
 from udprism.node.bridge import Bridge
-from udprism.node.store import Store
+from udprism.node.store import KeptClient, Store
 from udprism.settings import Settings
 
 
@@ -301,6 +301,8 @@ def test_one_raw_client_is_somebodys_own_session() -> None:
         ({"target": "239.0.0.1:5000"}, "target"),
         ({"count": 999_999}, "count"),
         ({"name": "taken"}, "name"),
+        ({"name": "日" * 25}, "name"),
+        ({"name": "a" * 61, "count": 2}, "name"),
     ],
 )
 def test_what_cannot_be_names_its_field_and_adds_nothing(asked: dict[str, Any], field: str) -> None:
@@ -338,6 +340,29 @@ def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
             assert (await bridge.links())["default"]
 
     asyncio.run(second(*asyncio.run(first())))
+
+
+def test_a_client_whose_kept_name_fits_no_command_is_in_error_alone_until_it_is_renamed(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.add_clients(
+        [KeptClient("c-1", "日" * 25, "", "auto", 20, 1, False), KeptClient("c-2", "good", "", "auto", 20, 1, False)]
+    )
+
+    async def main() -> None:
+        async with running(store) as bridge:
+
+            async def one_fails() -> bool:
+                return (await bridge.get_client("c-1"))["state"] == "error"
+
+            await until(one_fails)
+            assert "225" in (await bridge.get_client("c-1"))["error"]
+            await until(lambda: all_live(bridge, 1))
+            await bridge.patch_client("c-1", {"name": "short"})
+            await until(lambda: all_live(bridge, 2))
+            assert (await bridge.get_client("c-1"))["error"] is None
+            assert bridge.counters()["thread_restarts_total"] == {"server": 0, "pool": 0}
+
+    asyncio.run(main())
 
 
 def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None:

@@ -21,7 +21,7 @@ from udprism.settings import Settings
 
 T = TypeVar("T")
 MAX_CLIENTS = 6
-NAMES = st.sampled_from(["anna", "bert", "carla", "döner", "☂"])
+NAMES = st.sampled_from(["anna", "bert", "carla", "döner", "☂", "日" * 17, "a" * 64])
 RATES = st.sampled_from([0.01, 1.0, 12.5, 1000.0])
 
 

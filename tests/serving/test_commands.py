@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,15 +93,32 @@ def test_any_bytes_parse_or_raise_the_one_error(data: bytes) -> None:
 
 @given(connects)
 def test_what_is_asked_for_is_what_is_understood(connect: Connect) -> None:
-    try:
-        data = encode_connect(connect)
-    except ValueError:
-        assert connect.name is not None  # only a name can be that long
-        assert len(connect.name) > 15
-        return
+    data = encode_connect(connect)
     assert len(data) <= commands.MAX_COMMAND_BYTES
     assert data.isascii()
     assert parse_command(data) == connect
+
+
+LONGEST = Connect(True, math.nextafter(commands.MIN_RATE_HZ, 1), 480, "basic", None, "A" * 11, line_feed=True)
+
+
+@pytest.mark.parametrize("letter", ["a", "/", "%", "ж", "日", "🟥"])
+def test_a_name_s_length_is_counted_as_it_is_encoded_so_that_every_name_fits_beside_every_option(letter: str) -> None:
+    longest = max((letter * count for count in range(1, 65) if commands.is_name(letter * count)), key=len)
+    assert len(encode_connect(replace(LONGEST, name=longest))) <= commands.MAX_COMMAND_BYTES
+    one_more = longest + letter
+    fault = commands.name_fault(one_more)
+    assert fault is not None
+    assert ("64 printable characters" if letter in "a/" else "at most 160 bytes in a command") in fault
+
+
+@pytest.mark.parametrize("name", ["日" * 25, "ж" * 37, " padded", "padded ", "", "a\n", "a" * 65])
+def test_what_is_no_name_of_ours(name: str) -> None:
+    assert not commands.is_name(name)
+
+
+def test_a_raw_client_may_have_any_name_that_its_own_command_has_room_for() -> None:
+    assert parse_command(b"connect name=" + b"%E6%97%A5" * 25) == Connect(name="日" * 25)
 
 
 @given(connects.filter(lambda c: not c.line_feed), trailing)

@@ -77,6 +77,14 @@ def test_name_that_is_taken_can_be_shown_in_one_line(name: str) -> None:
     name.encode()
 
 
+@pytest.mark.parametrize("name", ["日" * 25, "ж" * 37, "🟥" * 14])
+def test_name_that_would_not_fit_in_a_command_is_refused_with_the_bytes_that_it_takes(name: str) -> None:
+    for kind in (bodies.AddClients, bodies.ClientChanges):
+        ((field, detail),) = faults(kind, {"name": name})
+        assert field == "name"
+        assert "at most 160 bytes" in detail
+
+
 def test_states_that_can_be_asked_for_are_those_of_a_client() -> None:
     for state in State:
         if state != State.FREE:

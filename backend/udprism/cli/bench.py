@@ -23,6 +23,7 @@ import typer
 
 from udprism.cli.product import Product, running
 from udprism.cli.viewer import Viewer
+from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
 from udprism.wire import measured as wire
 
 Figures = dict[str, Any]
@@ -33,7 +34,6 @@ _MOST_PER_S = 5e6
 _SETTLE_S = 1.5
 _DECLARED_LOST_AFTER_S = 1.6  # a hole counts as lost after a second
 _FIRST_DATAGRAMS_WITHIN_S = 30.0
-_MOST_RATE_HZ = 1000.0
 _KEPT_UP_RATIO, _SOUND_DELIVERED_RATIO, _SOUND_AGE_MS = 0.97, 0.98, 250.0
 _THREADS_ENGINE_CLIENTS = 1000
 _MODE = {"batch": "measured", "threads": "plain"}
@@ -45,7 +45,7 @@ def bench(
     clients: Annotated[int, typer.Option(min=1, max=100_000, help="Hosted clients.")] = 9000,
     rate_hz: Annotated[
         float | None,
-        typer.Option(min=0.01, max=_MOST_RATE_HZ, help="Datagrams a second for each client; without it, raised."),
+        typer.Option(min=MIN_RATE_HZ, max=MAX_RATE_HZ, help="Datagrams a second for each client; without it, raised."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="Length of each measurement.")] = 5.0,
     viewers: Annotated[int, typer.Option(min=1, max=200, help="Viewers of the live feed.")] = 1,
@@ -90,7 +90,7 @@ def rates(steps: list[Figures], clients: int, first_per_s: float) -> Iterator[fl
 
     Two, because another program's moment may spoil one, and because beyond the limit what is delivered may still grow.
     """
-    most = min(_MOST_PER_S, clients * _MOST_RATE_HZ)
+    most = min(_MOST_PER_S, clients * MAX_RATE_HZ)
     good, bad = 0.0, math.inf
     per_s, misses = min(first_per_s, most), 0
     while misses < 2:

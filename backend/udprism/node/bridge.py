@@ -25,6 +25,7 @@ from udprism.node.store import DEFAULT_LINK, OWN_SERVER, KeptClient, Store
 from udprism.node.view import Roster, Snapshot
 from udprism.node.works import Works
 from udprism.serving.clients import HostedClient, Mode, ModeName
+from udprism.serving.commands import name_fault
 from udprism.settings import Settings, reachable_host
 from udprism.udp.descriptors import raise_limit, require_room
 from udprism.udp.tap_stream import TapStream
@@ -471,6 +472,9 @@ class Bridge:
                 numbered = f"{name or 'client'}-{number:03d}"
                 if numbered not in self._id_of_name:
                     names.append(numbered)
+        fault = name_fault(max(names, key=len, default="client"))
+        if fault is not None:
+            raise RequestError(f"{fault} (several clients are numbered: {names[-1]})", field="name")
         return [
             KeptClient(f"c-{secrets.token_hex(_ID_BYTES)}", one, target, mode, rate_hz, colours, False) for one in names
         ]

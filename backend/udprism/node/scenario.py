@@ -27,6 +27,7 @@ from udprism.errors import RequestError
 from udprism.link import fields as read
 from udprism.link.link import MAX_SEED, Link
 from udprism.link.profiles import PROFILES, profile_of
+from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
 
 MAX_CLIENTS = 10_000
 MAX_DURATION_S = 86_400.0
@@ -127,7 +128,7 @@ class Scenario:
             title=read.text(body.get("title", "Scenario"), "title", 200),
             seed=seed,
             clients=clients,
-            rate_hz=read.number(body.get("rate_hz", 10.0), "rate_hz", 0.01, 1000.0),
+            rate_hz=read.number(body.get("rate_hz", 10.0), "rate_hz", MIN_RATE_HZ, MAX_RATE_HZ),
             duration_s=duration_s,
             timeline=_timeline(body.get("timeline", []), duration_s, clients, seed),
             expectations=_expectations(body.get("expect", []), clients),

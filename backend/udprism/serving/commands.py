@@ -22,6 +22,8 @@ from udprism.wire.measured import MAX_COLOURS
 MAX_COMMAND_BYTES: Final = 256
 MAX_RESPONSE_BYTES: Final = 64
 MAX_NAME_CHARACTERS: Final = 64
+MAX_NAME_BYTES: Final = 160
+"""Of a name as a command carries it, percent-encoded: with it, every other option still fits in the same command."""
 MIN_RATE_HZ: Final = 0.01
 MAX_RATE_HZ: Final = 1000.0
 TOKEN_CHARACTERS: Final = 11
@@ -39,6 +41,8 @@ _RATE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,20})?", re.ASCII)
 _COLOURS: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _NAME: Final = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+", re.ASCII)
+_UNQUOTED: Final = "".join(map(chr, range(ord("!"), ord("~") + 1))).replace("%", "")
+"""What a name may hold as it is; all else takes three bytes for each of UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ def _name(value: str | None) -> str | None:
         name = unquote_to_bytes(value).decode("utf-8")
     except UnicodeDecodeError:
         raise WireError("bad-option") from None
-    if not is_name(name):
+    if not _is_printable(name):  # and short enough, or it would not have fitted in the command
         raise WireError("bad-option")
     return name
 
@@ -187,15 +191,35 @@ def _parse_response(body: bytes) -> Response:
     return Response(text)
 
 
+def name_fault(name: str) -> str | None:
+    """What is wrong with a name that we would send in a `connect`, and what would be right; None if it is a name."""
+    if not _is_printable(name):
+        return f"a name has 1 to {MAX_NAME_CHARACTERS} printable characters"
+    if name != name.strip():
+        return "a name has no space at either end"
+    taken = len(_encode_name(name))
+    if taken > MAX_NAME_BYTES:
+        return f"a name takes at most {MAX_NAME_BYTES} bytes in a command; this one, percent-encoded, takes {taken}"
+    return None
+
+
 def is_name(name: str) -> bool:
-    """Whether a session may be called so: 1 to 64 printable characters that UTF-8 can carry."""
+    """Whether a client of ours may be called so: its `connect` fits in a command, whatever else it asks for."""
+    return name_fault(name) is None
+
+
+def _is_printable(name: str) -> bool:
     return 1 <= len(name) <= MAX_NAME_CHARACTERS and name.isprintable()
+
+
+def _encode_name(name: str) -> str:
+    return quote(name, safe=_UNQUOTED)
 
 
 def encode_connect(connect: Connect) -> bytes:
     """What a client sends; without options the bare `connect`, which foreign servers understand too.
 
-    Raises: ValueError where it would take more than 256 bytes (a long name outside ASCII).
+    Raises: ValueError if it takes more than 256 bytes, which it does not if `is_name(connect.name)`.
     """
     words = ["connect"]
     if connect.measured:
@@ -207,7 +231,7 @@ def encode_connect(connect: Connect) -> bytes:
     if connect.palette is not None:
         words.append(f"palette={connect.palette}")
     if connect.name is not None:
-        words.append(f"name={quote(connect.name, safe='')}")
+        words.append(f"name={_encode_name(connect.name)}")
     if connect.token is not None:
         words.append(f"token={connect.token}")
     data = " ".join(words).encode("ascii") + (b"\n" if connect.line_feed else b"")

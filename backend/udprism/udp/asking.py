@@ -196,7 +196,7 @@ class Asking:
             new = self._open(client)
         except OSError as error:
             client.connected = True
-            self._fail(slot, error)
+            self._fail(slot, str(error))
             return
         self.receiver.remove(old, slot)
         self._moved(client, before, client.local)
@@ -217,7 +217,14 @@ class Asking:
             )
         else:
             command = Connect(token=client.token)  # bare: a foreign server compares the whole datagram
-        self.send(slot, commands.encode_connect(command))
+        try:
+            data = commands.encode_connect(command)
+        except (
+            ValueError
+        ) as error:  # one client's name, kept from a time that allowed it, is that client's trouble only
+            self._fail(slot, commands.name_fault(client.name) or str(error))
+            return
+        self.send(slot, data)
 
     def send_report(self, slot: int, now_ns: int) -> None:
         sequence = int(self.table.report_sequence[slot])
@@ -246,7 +253,7 @@ class Asking:
         except ConnectionRefusedError:
             self._refuse(slot)  # the answer to an earlier datagram
         except OSError as error:
-            self._fail(slot, error)
+            self._fail(slot, str(error))
 
     def on_error(self, slot: int, error: int, now_ns: int) -> None:
         if slot not in self.table.clients or self.table.state[slot] == State.PAUSED:
@@ -257,17 +264,17 @@ class Asking:
             if was_live:
                 self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.2, 1.0) * NS_PER_S)
         else:
-            self._fail(slot, OSError(error, os.strerror(error)))
+            self._fail(slot, str(OSError(error, os.strerror(error))))
 
     def _refuse(self, slot: int) -> None:
         """Nobody listens at the client's target: so it is for all who wait for the same one."""
         if self.table.state[slot] != State.PAUSED:
             self.table.refuse(slot)
 
-    def _fail(self, slot: int, error: OSError) -> None:
+    def _fail(self, slot: int, reason: str) -> None:
         if self.table.state[slot] != State.PAUSED:
             self.table.state[slot] = State.ERROR
-            self.table.clients[slot].error = str(error)
+            self.table.clients[slot].error = reason
 
     def report_at_ns(self, client: HostedClient, now_ns: int, part: float = 1.0) -> int:
         """When a client reports next: after this part of the time between two of its reports."""

@@ -11,19 +11,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.link import link
+from udprism.serving import commands
 from udprism.serving.clients import ModeName
+from udprism.wire.measured import MAX_COLOURS
 
-NAME_CHARACTERS = 64
-RATE_HZ = (0.01, 1000.0)
-COLOURS = (1, 480)
+NAME_CHARACTERS = commands.MAX_NAME_CHARACTERS
+RATE_HZ = (commands.MIN_RATE_HZ, commands.MAX_RATE_HZ)
+COLOURS = (1, MAX_COLOURS)
 WATCHED_ROWS = 256
 MAX_LISTED = 1000
 """Bodies in one answer: ten thousand would stall the event loop for 150 ms."""
 
 
-def _printable(name: str) -> str:
-    if not name.isprintable() or name != name.strip():
-        raise ValueError("a name has printable characters only, and no space at either end")
+def _name(name: str) -> str:
+    fault = commands.name_fault(name)
+    if fault is not None:
+        raise ValueError(fault)
     return name
 
 
@@ -32,10 +35,10 @@ Name = Annotated[
     Field(
         min_length=1,
         max_length=NAME_CHARACTERS,
-        description="printable characters",
+        description=f"printable characters that take at most {commands.MAX_NAME_BYTES} bytes, percent-encoded",
         json_schema_extra={"pattern": "^[^ ](.*[^ ])?$"},
     ),
-    AfterValidator(_printable),
+    AfterValidator(_name),
 ]
 RateHz = Annotated[float, Field(ge=RATE_HZ[0], le=RATE_HZ[1], allow_inf_nan=False)]
 Colours = Annotated[int, Field(ge=COLOURS[0], le=COLOURS[1])]

@@ -18,6 +18,19 @@ export function valuesOf(form) {
   return values;
 }
 
+/** @typedef {{name_characters: number, rate_hz: [number, number], colours: [number, number]}} Limits of what a client may be */
+
+/**
+ * Every form's fields of these names take what the server takes.
+ * @param {Limits} limits
+ */
+export function limitFields(limits) {
+  for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("form input[name]"))) {
+    if (input.name === "name") input.maxLength = limits.name_characters;
+    if (input.name === "rate_hz" || input.name === "colours") [input.min, input.max] = [String(limits[input.name][0]), String(limits[input.name][1])];
+  }
+}
+
 /**
  * The field at fault gets the focus and the text beside it; what is no field's fault is said at the top. "" takes all of it away.
  * @param {HTMLFormElement} form @param {string} field @param {string} text

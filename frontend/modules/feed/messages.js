@@ -28,7 +28,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
 
 /** @typedef {{type: "hello", protocol: number, instance: string, version: string, server_unix_ms: number, udp: string,
  *   frame_hz: number, history: number, max_clients: number, palette: {basic: [string, string, string][]},
- *   limits: Record<string, unknown>}} Hello */
+ *   limits: import("../base/form.js").Limits}} Hello */
 /** @typedef {[slot: number, id: string, name: string | null, target: string, mode: string, stream: string | null, rate_hz: number | null,
  *   colours: number, local_address: string | null]} RosterRow */
 /** @typedef {{type: "roster", version: number, base: number, upsert: RosterRow[], remove: number[]}} Roster */
