@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
@@ -17,12 +18,15 @@ from udprism.serving.commands import Connect
 NOW_NS = 5_000 * NS_PER_S
 UNIX_NS = 1_735_689_600 * NS_PER_S
 OWN_PORT = 12345
+NETWORKS = [
+    ip_network(text) for text in ("127.0.0.0/8", "192.168.7.0/24", "203.0.113.0/24", "fe80::/64", "fd00:7::/64")
+]
 LAN_LEASE_NS, LEASE_NS = 3600 * NS_PER_S, 60 * NS_PER_S
 
 
 def admission(**changes: object) -> Admission:
     arguments: dict[str, object] = {
-        "networks": ["127.0.0.0/8", "192.168.7.0/24", "203.0.113.0/24", "fe80::/64", "fd00:7::/64"],
+        "networks": lambda: NETWORKS,
         "own_ports": {OWN_PORT},
         "beyond_loopback": True,
         "lan_lease_ns": LAN_LEASE_NS,
@@ -225,6 +229,24 @@ def test_a_limiter_of_one_place_never_lets_more_through_than_promised(keys: list
     assert sum(limiter.allow(key, NOW_NS) for key in keys) == min(5, len(keys))
 
 
+def test_neighbour_of_an_address_that_came_after_the_start_is_served() -> None:
+    networks = [*NETWORKS]
+    door = admission(networks=lambda: networks)
+    assert isinstance(decide(door, "10.9.0.7"), Retry)
+    networks.append(ip_network("10.9.0.0/24"))
+    assert isinstance(decide(door, "10.9.0.7"), Retry), "the interfaces are read once a second at most"
+    assert decide(door, "10.9.0.7", now_ns=NOW_NS + NS_PER_S) == Serve("on-link", LAN_LEASE_NS, 20.0)
+    assert decide(door, "10.9.0.255", now_ns=NOW_NS + NS_PER_S) == Refuse("forbidden-destination")
+
+
+def test_interfaces_are_not_read_for_sources_that_are_no_neighbours_in_any_case() -> None:
+    read: list[int] = []
+    door = admission(networks=lambda: read.append(1) or NETWORKS)
+    for second, host in enumerate(("8.8.8.8", "192.168.7.9", "127.0.0.1", "2001:db8::1")):
+        decide(door, host, now_ns=NOW_NS + second * NS_PER_S)
+    assert len(read) == 1
+
+
 def test_an_ipv4_address_is_the_same_host_on_an_ipv6_socket() -> None:
     assert parse_ip("::ffff:8.8.8.8") == parse_ip("8.8.8.8")
 
@@ -237,7 +259,7 @@ class ForgedWorld(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.door = admission(networks=[])
+        self.door = admission(networks=list)
         self.now_ns, self.unix_ns = NOW_NS, UNIX_NS
         self.bytes_in: Counter[tuple[str, int]] = Counter()
         self.bytes_out: Counter[tuple[str, int]] = Counter()

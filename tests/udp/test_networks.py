@@ -6,11 +6,12 @@ import ipaddress
 
 import pytest
 
+from support.namespaces import namespace
 from udprism.errors import RequestError
 from udprism.udp.networks import Targets, own_networks
 
 OWN = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"), ipaddress.ip_network("192.0.2.0/24")]
-targets = Targets(OWN, ["198.51.100.0/24"], [8000])
+targets = Targets(["198.51.100.0/24"], [8000], own=lambda: OWN)
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1:5000", "[::1]:5000", "192.0.2.7:1024", "198.51.100.1:65535"])
@@ -42,3 +43,30 @@ def test_everything_else_is_refused_with_the_field_and_what_would_be_right(targe
 def test_loopback_is_always_among_this_machines_networks() -> None:
     networks = own_networks()
     assert any(ipaddress.ip_address("127.0.0.1") in network for network in networks)
+
+
+def test_target_is_allowed_on_an_address_that_came_after_the_start() -> None:
+    own = [*OWN]
+    late = Targets([], [], own=lambda: own)
+    with pytest.raises(RequestError, match="allow-target"):
+        late.resolve("10.9.0.1:5000")
+    own = [*OWN, ipaddress.ip_network("10.9.0.0/24")]
+    assert late.resolve("10.9.0.1:5000") == ("10.9.0.1", 5000)
+
+
+@pytest.mark.peer
+def test_all_addresses_of_an_interface_are_this_machines() -> None:
+    with namespace() as machine:
+        machine.ip("addr add 10.7.0.1/24 dev lo")
+        machine.ip("addr add 10.8.0.1/24 dev lo")  # `ip addr` shows it as a second address of the same interface
+        machine.ip("addr add 10.7.0.2/24 dev lo")
+        machine.ip("addr add fd00:7::1/64 dev lo")
+        machine.ip("addr add 192.0.2.9 peer 192.0.2.10 dev lo")
+        with machine.entered():
+            late = Targets([], [])
+            for target in ("10.7.0.1:5000", "10.8.0.1:5000", "10.7.0.2:5000", "[fd00:7::1]:5000", "192.0.2.9:5000"):
+                assert late.resolve(target)[1] == 5000
+            with pytest.raises(RequestError, match="allow-target"):
+                late.resolve("10.9.0.1:5000")
+            machine.ip("addr add 10.9.0.1/24 dev lo")
+            assert late.resolve("10.9.0.1:5000") == ("10.9.0.1", 5000)

@@ -64,16 +64,15 @@ class Works:
         sockets = bind_server(host, port, settings.receive_buffer_bytes)
         self.udp_addresses = [_address(sock) for sock in sockets]
         self.udp_address = self.udp_addresses[0]
-        networks = own_networks()
-        self.targets = Targets(networks, settings.allow_target, [settings.http_address[1]])
-        self.server = self._make_server(sockets, [str(network) for network in networks], given_up)
+        self.targets = Targets(settings.allow_target, [settings.http_address[1]])
+        self.server = self._make_server(sockets, given_up)
         self.pool, self.view = self._make_pool(moved, given_up)
         self.server.departures.tracked = True
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="udprism-watch", daemon=True)
 
     def _make_server(
-        self, sockets: list[socket.socket], networks: list[str], given_up: Callable[[BaseException | None], None]
+        self, sockets: list[socket.socket], given_up: Callable[[BaseException | None], None]
     ) -> ColourServer:
         settings = self.settings
         table = SessionTable(
@@ -89,7 +88,7 @@ class Works:
         )
         admission = Admission(
             secrets.token_bytes(32),
-            networks=networks,
+            networks=own_networks,
             trusted=settings.udp_trust,
             own_ports=[self.udp_address[1]],
             beyond_loopback=settings.udp_address[0] not in _LOOPBACK,

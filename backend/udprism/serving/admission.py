@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from base64 import urlsafe_b64encode
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2s
@@ -17,7 +17,7 @@ from hmac import compare_digest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Literal, TypeAlias
 
-from udprism.columns.types import NS_PER_S, Address
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address
 from udprism.serving.commands import RETRY_BYTES, Connect, encode_retry
 
 SourceClass: TypeAlias = Literal["loopback", "on-link", "remote"]
@@ -32,6 +32,8 @@ MAX_SESSIONS_AN_ADDRESS: Final = 64
 NEW_SESSIONS_PER_S_A_PREFIX: Final = 10
 RETRIES_PER_S: Final = 100
 _LIMITER_PLACES_BITS: Final = 14
+_NETWORKS_AGE_NS: Final = NS_PER_S
+"""The interfaces are not read more often, whoever asks."""
 _MINUTE_NS: Final = 60 * NS_PER_S
 _PRIVATE: Final[list[_Network]] = [
     IPv4Network("10.0.0.0/8"),
@@ -102,7 +104,8 @@ class Limiter:
 class Admission:
     """Decides on each `connect` from an address that has no session. Server thread only.
 
-    networks: the subnets of this machine's interfaces. trusted: served as if on-link. own_ports: never streamed to,
+    networks: reads the subnets of this machine's interfaces; called again, at most once a second, when a private source
+    is in none of those that it gave last. trusted: served as if on-link. own_ports: never streamed to,
     wherever they are, so that two servers are never joined. beyond_loopback: whether the server is bound so; where it
     is not, nobody is on-link.
     """
@@ -111,7 +114,7 @@ class Admission:
         self,
         key: bytes,
         *,
-        networks: Iterable[str] = (),
+        networks: Callable[[], Iterable[_Network]] = list,
         trusted: Iterable[str] = (),
         own_ports: Collection[int],
         beyond_loopback: bool,
@@ -120,14 +123,15 @@ class Admission:
         max_remote_sessions: int,
     ) -> None:
         self._key = key
-        self._networks = [ip_network(text, strict=False) for text in networks]
+        self._read_networks = networks
+        self._networks_read_ns = -NEVER_NS
+        self._learn_networks()
         self._trusted = [ip_network(text, strict=False) for text in trusted]
         self._own_ports = frozenset(own_ports)
         self._beyond_loopback = beyond_loopback
         self._lan_lease_ns = lan_lease_ns
         self._lease_ns = lease_ns
         self._max_remote_sessions = max_remote_sessions
-        self._broadcasts = _broadcasts_of(self._networks)
         secret = int.from_bytes(blake2s(b"limiter", key=key, digest_size=8).digest())
         self._new_sessions = Limiter(NEW_SESSIONS_PER_S_A_PREFIX, secret)
         self._retries = Limiter(RETRIES_PER_S, secret, places_bits=0)
@@ -148,6 +152,7 @@ class Admission:
         renewal is not asked about: it keeps the conditions of its session.
         """
         ip = parse_ip(address[0])
+        self._look_for_new_networks(ip, now_ns)
         if self.is_forbidden(ip, address[1]):
             return Refuse("forbidden-destination")
         source_class = self.classify(ip)
@@ -184,6 +189,18 @@ class Admission:
             or ip in self._broadcasts
             or ip in _RESERVED
         )
+
+    def _look_for_new_networks(self, ip: _IP, now_ns: int) -> None:
+        """This machine may have got another address since the networks were read, and with it new neighbours."""
+        if not self._beyond_loopback or now_ns - self._networks_read_ns < _NETWORKS_AGE_NS:
+            return
+        if _is_in(ip, _PRIVATE) and not _is_in(ip, self._networks):
+            self._networks_read_ns = now_ns
+            self._learn_networks()
+
+    def _learn_networks(self) -> None:
+        self._networks = list(self._read_networks())
+        self._broadcasts = _broadcasts_of(self._networks)
 
     def _retry(self, ip: _IP, port: int, data_length: int, now_ns: int, now_unix_ns: int) -> Retry | Refuse:
         if data_length * MAX_AMPLIFICATION < RETRY_BYTES:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import socket
 from collections import Counter
+from ipaddress import ip_network
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _server(sock: socket.socket, rng: random.Random, trusted: list[str]) -> Colo
     departures = Departures([sock], table, witness, LinkModel(_SESSIONS), line, clock, numbers)
     admission = Admission(
         rng.randbytes(32),
-        networks=[_NEIGHBOURS],
+        networks=lambda: [ip_network(_NEIGHBOURS)],
         trusted=trusted,
         own_ports=[sock.getsockname()[1]],
         beyond_loopback=True,
