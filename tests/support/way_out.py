@@ -7,14 +7,15 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from udprism.columns.types import Clock, I32Column
+from udprism.columns.types import Clock, I32Column, I64Column
 from udprism.ledger.witness import Witness
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
 from udprism.serving.commands import Connect
+from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import Grant, SessionTable
-from udprism.udp.departures import Departures
+from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.releaser import Releaser
 from udprism.udp.sockets import sockaddr_row
 from udprism.wire import measured as wire
@@ -43,33 +44,39 @@ class WayOut(Generic[C]):
         self.witness = Witness(self.table.session_id, self.table.next_sequence, {}, {}, {}, 1000)
         self.releaser = Releaser([self.sender], _LINE, wire.MAX_DATAGRAM_BYTES) if with_releaser else None
         rows = None if self.releaser is None else self.releaser.rows
-        self.departures = Departures(
+        self.outlet = Outlet(
             [self.sender],
             self.table,
             self.witness,
             LinkModel(SESSIONS),
             DelayLine(_LINE, wire.MAX_DATAGRAM_BYTES, rows),
             self.clock,
-            np.random.default_rng(1),
             self.releaser,
         )
-        self.departures.tracked = True
+        self._encoder = Encoder(self.table, np.random.default_rng(1), MAX_BATCH)
 
     def close(self) -> None:
         """Leave nothing open."""
-        self.departures.close()
+        self.outlet.close()
         self.sender.close()
         self.receiver.close()
 
     def impair(self, link: Link) -> None:
         """The same link for everybody."""
         for slot in EVERYBODY.tolist():
-            self.departures.assign_link(slot, link, slot)
+            self.outlet.assign(slot, link, slot, wire.HEADER_BYTES)
 
     def send(self, apart_ns: int = 0) -> None:
         """A tick of everybody, who were due so far apart, the last one now."""
         now_ns = self.clock.now_ns()
-        self.departures.send_due(EVERYBODY, now_ns - apart_ns * (SESSIONS - 1 - EVERYBODY.astype(np.int64)), now_ns)
+        self.send_due(now_ns - apart_ns * (SESSIONS - 1 - EVERYBODY.astype(np.int64)), now_ns)
+
+    def send_due(self, due_ns: I64Column, now_ns: int) -> None:
+        """One datagram for everybody. due_ns: int64[SESSIONS]."""
+        enters_ns = self.outlet.enter(due_ns, now_ns)
+        for which, batch in self._encoder.batches(EVERYBODY, now_ns):
+            self.outlet.send(batch, enters_ns[which])
+        self.outlet.release(self.clock.now_ns())
 
     def heard(self, count: int) -> list[wire.Colour]:
         """The next datagrams; no more of them wait."""

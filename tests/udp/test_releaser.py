@@ -269,7 +269,7 @@ def is_running(process: int) -> bool:
     return False
 
 
-# -- under the server's departures
+# -- under the server's outlet
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def release_until(way: WayOut[SystemClock], holds: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 10
     while not holds():
         assert time.monotonic() < deadline_s
-        way.departures.release(way.clock.now_ns())
+        way.outlet.release(way.clock.now_ns())
         time.sleep(0.001)
 
 
@@ -298,10 +298,10 @@ def test_a_link_s_datagrams_all_leave_and_their_places_are_free_again(way: WayOu
     make_ready(way, Link(delay_ms=80, jitter_ms=40, duplicate_ratio=0.5))
     for _ in range(10):
         way.send()
-    release_until(way, lambda: len(way.departures.line) == 0)
-    assert way.departures.sent > 10 * SESSIONS
-    assert way.departures.next_release_ns == NEVER_NS
-    heard = way.heard(way.departures.sent)
+    release_until(way, lambda: len(way.outlet.line) == 0)
+    assert way.outlet.sent > 10 * SESSIONS
+    assert way.outlet.next_release_ns == NEVER_NS
+    heard = way.heard(way.outlet.sent)
     assert {(one.session_id, one.sequence) for one in heard} == {(1 + n, k) for n in range(SESSIONS) for k in range(10)}
 
 
@@ -309,8 +309,8 @@ def test_what_the_link_dropped_is_told_in_its_turn(way: WayOut[SystemClock]) -> 
     make_ready(way, Link(delay_ms=200, loss_ratio=0.5, seed=3))
     begun_ns, told = way.clock.now_ns(), 0
     way.send()
-    while told + way.departures.sent < SESSIONS:
-        way.departures.release(way.clock.now_ns())
+    while told + way.outlet.sent < SESSIONS:
+        way.outlet.release(way.clock.now_ns())
         for report in way.witness.take():
             assert way.clock.now_ns() > begun_ns + 200 * NS_PER_MS, "not before it would have left"
             assert set(report.cause.tolist()) == {Cause.LINK}
@@ -319,7 +319,7 @@ def test_what_the_link_dropped_is_told_in_its_turn(way: WayOut[SystemClock]) -> 
         time.sleep(0.005)
     assert told == int(way.table.unsent_link.sum())
     assert 50 < told < 150
-    assert len(way.heard(way.departures.sent)) == SESSIONS - told
+    assert len(way.heard(way.outlet.sent)) == SESSIONS - told
 
 
 def test_when_the_process_dies_the_thread_sends_but_not_to_a_session_that_ended(
@@ -327,11 +327,11 @@ def test_when_the_process_dies_the_thread_sends_but_not_to_a_session_that_ended(
 ) -> None:
     releaser = make_ready(way, Link(delay_ms=300))
     way.send()
-    release_until(way, lambda: way.departures.line.next_release_ns == NEVER_NS)  # all is handed over
-    way.departures.forget(7)
+    release_until(way, lambda: way.outlet.line.next_release_ns == NEVER_NS)  # all is handed over
+    way.outlet.forget(7)
     way.table.end(7)
     os.kill(process_of(releaser), signal.SIGKILL)
-    release_until(way, lambda: len(way.departures.line) == 0)
+    release_until(way, lambda: len(way.outlet.line) == 0)
     heard = sorted(one.session_id for one in way.heard(SESSIONS - 1))
     assert heard == [n for n in range(1, 1 + SESSIONS) if n != 8]
     (report,) = way.witness.take()
@@ -349,7 +349,7 @@ def test_nothing_overtakes_what_the_process_has_but_what_the_link_lets_overtake(
         time.sleep(0.01)
         way.send()
         os.kill(process, signal.SIGCONT)
-        release_until(way, lambda: len(way.departures.line) == 0)
+        release_until(way, lambda: len(way.outlet.line) == 0)
         heard += way.heard(3 * SESSIONS)
     for session_id in range(1, 1 + SESSIONS):
         assert [one.sequence for one in heard if one.session_id == session_id] == list(range(60))

@@ -20,9 +20,10 @@ from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
 from udprism.serving.admission import Admission
+from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import SessionTable
 from udprism.udp.clock import SystemClock
-from udprism.udp.departures import Departures
+from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, drain_error_queue
 from udprism.udp.threads_engine import ThreadsEngine
@@ -65,18 +66,17 @@ def make(engine: str = "batch", rate_hz: float = 50, *, start: bool = True) -> R
         lease_ns=NS_PER_S,
         max_remote_sessions=10,
     )
-    departures = Departures(
+    outlet = Outlet(
         sockets,
         table,
         witness,
         LinkModel(2000),
         DelayLine(1000, wire.MAX_DATAGRAM_BYTES),
         SystemClock(),
-        np.random.default_rng(1),
     )
-    departures.tracked = True
+    encoder = Encoder(table, np.random.default_rng(1), MAX_BATCH)
     threads = ThreadsEngine(table, 1) if engine == "threads" else None
-    server = ColourServer(sockets, table, admission, departures, witness, SystemClock(), engine=threads)
+    server = ColourServer(sockets, table, admission, encoder, outlet, witness, SystemClock(), engine=threads)
     if start:
         server.start()
     return Rig(server, port)
@@ -166,7 +166,7 @@ def test_a_port_that_is_gone_ends_its_session_and_no_other(rig: Rig) -> None:
         until(lambda: len(rig.server.table) == 1)
         seen = [colour(stays).sequence for _ in range(100)]
         assert seen == list(range(seen[0], seen[0] + 100)), "the healthy client missed a datagram"
-        assert rig.server.departures.refused == 0
+        assert rig.server.outlet.refused == 0
 
 
 def test_a_response_is_recorded_with_the_colour_that_it_answers_and_never_answered(rig: Rig) -> None:
@@ -221,7 +221,7 @@ def test_two_servers_pointed_at_each_other_by_a_forged_datagram_fall_silent(rig:
         until(lambda: len(rig.server.table) == 1)
         until(lambda: other.server.drops["server-text"] > 5)
         assert len(other.server.table) == 0
-        assert other.server.departures.sent == 0
+        assert other.server.outlet.sent == 0
         # Forge the other half as well: what each hears from the other, only a server says, and the first to have heard
         # it sixteen times ends its session.
         rig.server.sockets[0].sendto(b"connect rate_hz=1000", ("127.0.0.1", other.port))
@@ -331,8 +331,8 @@ def test_each_of_many_clients_that_are_gone_is_known_though_the_error_queue_is_s
             server._read(0)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # room for two or three errors
     everybody = np.fromiter(server.table.sessions, np.int32)
-    server.departures.send_due(everybody, server.table.due_ns[everybody], SystemClock().now_ns())
-    told = server.departures.take_unreachable() + [one.address for one in drain_error_queue(sock)]
+    server.send_due(everybody, server.table.due_ns[everybody], SystemClock().now_ns())
+    told = server.outlet.take_unreachable() + [one.address for one in drain_error_queue(sock)]
     server.stop()
     assert set(told) == gone
 
@@ -345,12 +345,12 @@ def test_a_server_that_is_behind_with_what_its_link_holds_skips_ticks_and_holds_
         until(lambda: server._read(0) or server.table.sessions)
         server.put_default_link(Link(delay_ms=20))
         server._tick(SystemClock().now_ns())
-        assert len(server.departures.line) == 1
+        assert len(server.outlet.line) == 1
         late_ns = SystemClock().now_ns() + 40 * NS_PER_MS  # 20 of them behind
-        server.departures.release = lambda now_ns: None  # type: ignore[method-assign]  # a kernel that takes no more
+        server.outlet.release = lambda now_ns: None  # type: ignore[method-assign]  # a kernel that takes no more
         server._tick(late_ns)
-        assert len(server.departures.line) == 1
-        del server.departures.release
+        assert len(server.outlet.line) == 1
+        del server.outlet.release
         server._tick(late_ns)
         assert int(server.table.next_sequence[0]) == 2
         assert server.skipped_ticks > 20

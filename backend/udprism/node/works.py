@@ -25,12 +25,13 @@ from udprism.node.view import STATE_WORDS, Snapshot, View
 from udprism.serving.admission import Admission
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import ClientTable, HostedClient
+from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import SessionTable
 from udprism.settings import Settings
 from udprism.udp.arrivals import best_receiver
 from udprism.udp.clock import SystemClock
-from udprism.udp.departures import Departures
 from udprism.udp.networks import Targets, own_networks
+from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.pool import ClientPool
 from udprism.udp.releaser import Releaser
 from udprism.udp.server import ColourServer
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 _WATCH_S = 0.5
 _ROW_BYTES = 64
 """Bytes read of each datagram: enough for the history and for a report; its true length is known all the same."""
-_MAX_BATCH = 2048
+_MOST_ARRIVALS = 2048
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -67,7 +68,6 @@ class Works:
         self.targets = Targets(settings.allow_target, [settings.http_address[1]])
         self.server = self._make_server(sockets, given_up)
         self.pool, self.view = self._make_pool(moved, given_up)
-        self.server.departures.tracked = True
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="udprism-watch", daemon=True)
 
@@ -97,19 +97,19 @@ class Works:
             max_remote_sessions=settings.max_remote_sessions,
         )
         releaser = Releaser.where_possible(sockets, settings.link_queue_datagrams, MAX_DATAGRAM_BYTES)
-        departures = Departures(
+        outlet = Outlet(
             sockets,
             table,
             witness,
             LinkModel(settings.max_sessions),
             DelayLine(settings.link_queue_datagrams, MAX_DATAGRAM_BYTES, None if releaser is None else releaser.rows),
             self._clock,
-            np.random.default_rng(),
             releaser,
         )
+        encoder = Encoder(table, np.random.default_rng(), MAX_BATCH)
         engine = ThreadsEngine(table, secrets.randbits(32)) if settings.engine == "threads" else None
         return ColourServer(
-            sockets, table, admission, departures, witness, self._clock, engine=engine, given_up=given_up
+            sockets, table, admission, encoder, outlet, witness, self._clock, engine=engine, given_up=given_up
         )
 
     def _make_pool(
@@ -137,7 +137,7 @@ class Works:
         pool = ClientPool(
             columns,
             Taps(),
-            best_receiver(settings.max_clients, _ROW_BYTES, _MAX_BATCH, settings.coalesce_ms / 1000),
+            best_receiver(settings.max_clients, _ROW_BYTES, _MOST_ARRIVALS, settings.coalesce_ms / 1000),
             self._clock,
             np.random.default_rng(),
             client_buffer_bytes=settings.client_buffer_bytes,
@@ -284,7 +284,7 @@ class Works:
             }
             for name, thread in (("server", self.server.thread), ("pool", self.pool.thread))
         ]
-        ok, detail = self.server.departures.releaser_state
+        ok, detail = self.server.outlet.releaser_state
         return [*checks, {"name": "link", "ok": ok, "detail": detail, "fatal": False}]
 
     def counters(self) -> dict[str, Any]:
@@ -294,8 +294,8 @@ class Works:
         ledger = pool.ledger
         states = np.bincount(pool.table.state[:high], minlength=len(STATE_WORDS))
         return {
-            "datagrams_sent_total": server.departures.sent,
-            "datagrams_refused_by_kernel_total": server.departures.refused,
+            "datagrams_sent_total": server.outlet.sent,
+            "datagrams_refused_by_kernel_total": server.outlet.refused,
             "datagrams_dropped_by_kernel_total": sum(dropped_by_kernel(sock) or 0 for sock in server.sockets),
             "datagrams_received_total": pool.removed_received + int(ledger.received[:high].sum()),
             "datagrams_lost_total": pool.removed_lost + int(ledger.lost[:high].sum()),
@@ -307,8 +307,8 @@ class Works:
             "clients": {word: int(states[value]) for value, word in STATE_WORDS.items() if value},
             "schedule_lag_seconds": server.lag_ns / NS_PER_S,
             "skipped_ticks_total": server.skipped_ticks,
-            "link_queue_datagrams": len(server.departures.line),
-            "link_process_starts_total": server.departures.releaser_starts,
+            "link_queue_datagrams": len(server.outlet.line),
+            "link_process_starts_total": server.outlet.releaser_starts,
             "fate_reports_forgotten_total": server.witness.forgotten,
             "thread_restarts_total": {"server": server.thread.restarts, "pool": pool.thread.restarts},
             "history_bytes": pool.columns.history.nbytes,

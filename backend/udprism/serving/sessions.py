@@ -27,7 +27,6 @@ _FIRST_WITHIN_NS = NS_PER_S
 class Shape(NamedTuple):
     """What a session's datagrams have in common with others', so that a tick encodes them together."""
 
-    socket_index: int
     measured: bool
     colours: int
     palette: PaletteName
@@ -85,6 +84,7 @@ class SessionTable:
         self.session_id = np.zeros(max_sessions, np.uint32)
         self.next_sequence = np.zeros(max_sessions, np.int64)
         self.sockaddr = np.zeros((max_sessions, SOCKADDR_BYTES), np.uint8)
+        self.socket_index = np.zeros(max_sessions, np.int32)
         self.shape = np.zeros(max_sessions, np.int32)
         self.period_ns = np.zeros(max_sessions, np.int64)
         self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
@@ -106,7 +106,6 @@ class SessionTable:
         Of the newest `max_sessions` that have ended."""
         self.remote = 0
         self.shapes: list[Shape] = []
-        self.socket_of_shape = np.zeros(0, np.int64)
         self._shape_number: dict[Shape, int] = {}
         self._sessions_of_host: dict[str, int] = {}
         self._free: list[int] = []
@@ -132,9 +131,7 @@ class SessionTable:
 
         Answers (slot, whether it is a new session), or None where the table is full.
         """
-        shape = Shape(
-            socket_index, command.measured, command.colours or 1, command.palette or "basic", command.line_feed
-        )
+        shape = Shape(command.measured, command.colours or 1, command.palette or "basic", command.line_feed)
         rate_hz = command.rate_hz or self.default_rate_hz
         if grant.max_rate_hz is not None:
             rate_hz = min(rate_hz, grant.max_rate_hz)
@@ -152,6 +149,7 @@ class SessionTable:
         session.rate_hz = rate_hz
         session.name = command.name or session.name
         self.shape[slot] = self._number(shape)
+        self.socket_index[slot] = socket_index
         period_ns = round(NS_PER_S / rate_hz)
         if period_ns != self.period_ns[slot]:
             self.period_ns[slot] = period_ns
@@ -207,7 +205,6 @@ class SessionTable:
         if number is None:
             number = self._shape_number[shape] = len(self.shapes)
             self.shapes.append(shape)
-            self.socket_of_shape = np.append(self.socket_of_shape, shape.socket_index)
         return number
 
     def end(self, slot: int) -> Session:

@@ -12,15 +12,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column
 from udprism.errors import RequestError, WireError
 from udprism.ledger.witness import Witness
 from udprism.link.link import Link, client_key
 from udprism.serving import commands
 from udprism.serving.admission import Admission, Refuse, Retry
+from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import Grant, SessionTable
-from udprism.udp.departures import Departures
 from udprism.udp.inbox import Inbox
+from udprism.udp.outlet import Outlet
 from udprism.udp.sockets import drain_error_queue, sockaddr_row
 from udprism.udp.thread import SupervisedThread
 from udprism.udp.threads_engine import ThreadsEngine
@@ -47,7 +48,7 @@ _GRACE_NS = 10 * NS_PER_S
 class ColourServer:
     """Serves colours from its own thread; every public coroutine-free method may be called from any thread.
 
-    What the thread owns (`table`, `departures`) is reached from outside by `inbox` alone; the counters are read as
+    What the thread owns (`table`, `outlet`) is reached from outside by `inbox` alone; the counters are read as
     they are.
     """
 
@@ -56,7 +57,8 @@ class ColourServer:
         sockets: Sequence[socket.socket],
         table: SessionTable,
         admission: Admission,
-        departures: Departures,
+        encoder: Encoder,
+        outlet: Outlet,
         witness: Witness,
         clock: Clock,
         *,
@@ -65,7 +67,8 @@ class ColourServer:
     ) -> None:
         self.sockets = list(sockets)
         self.table = table
-        self.departures = departures
+        self.outlet = outlet
+        self._encoder = encoder
         self._default_link: Link | None = None
         self._link_of_address: dict[Address, Link] = {}
         self.witness = witness
@@ -113,7 +116,7 @@ class ColourServer:
             self._engine.stop()
         if ended:
             self._selector.close()
-        self.departures.close()
+        self.outlet.close()
         for sock in (*self.sockets, self._wake_reader, self._wake_writer):
             sock.close()
 
@@ -161,7 +164,8 @@ class ColourServer:
             session.link if session.link is not None else self._link_of_address.get(session.address, self._default_link)
         )
         key = client_key(session.name or f"{session.address[0]}:{session.address[1]}")
-        self.departures.assign_link(slot, None if link is None or link.is_off else link, key)
+        payload_at = wire.HEADER_BYTES if session.shape.measured else 0
+        self.outlet.assign(slot, None if link is None or link.is_off else link, key, payload_at)
 
     def slot_of(self, session_id: str) -> int:
         """The slot of `s-XXXXXXXX`. Raises: RequestError (404)."""
@@ -191,7 +195,7 @@ class ColourServer:
                 if now_ns - self._next_lease_check_ns > _STOOD_STILL_NS:
                     self.table.give_grace(now_ns + _GRACE_NS)
                 self._end_expired(now_ns)
-                self.witness.hold_ns = max(0, self.departures.last_release_ns - now_ns)
+                self.witness.hold_ns = max(0, self.outlet.last_release_ns - now_ns)
                 self._lag_window_ns //= 2
                 self.lag_ns = self._lag_window_ns
                 self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
@@ -200,7 +204,7 @@ class ColourServer:
     def _next_wake_ns(self, now_ns: int) -> int:
         """When somebody is due, but not sooner than a tick after the last one: a tick of many is a cheap one."""
         due_ns = max(self.table.next_due_ns(), self._next_tick_ns)
-        return min(due_ns, self.departures.wake_ns, now_ns + int(_BEAT_S * NS_PER_S))
+        return min(due_ns, self.outlet.wake_ns, now_ns + int(_BEAT_S * NS_PER_S))
 
     def _empty_wake_pipe(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -209,11 +213,11 @@ class ColourServer:
 
     def _tick(self, now_ns: int) -> None:
         # What was held back goes first, so that a new datagram does not overtake it by accident.
-        self.departures.release(now_ns)
+        self.outlet.release(now_ns)
         # On a machine with too much to do ticks are skipped; or the link would hold ever more, and for ever longer.
-        if now_ns >= self._next_tick_ns and self.departures.next_release_ns > now_ns - _BEHIND_NS:
+        if now_ns >= self._next_tick_ns and self.outlet.next_release_ns > now_ns - _BEHIND_NS:
             self._send_due(now_ns)
-        for address in self.departures.take_unreachable():
+        for address in self.outlet.take_unreachable():
             self._strike(address)
 
     def _send_due(self, now_ns: int) -> None:
@@ -226,7 +230,15 @@ class ColourServer:
             self.skipped_ticks += skipped
             self._lag_window_ns = max(self._lag_window_ns, lag_ns)
             self.lag_ns = max(self.lag_ns, lag_ns)
-            self.departures.send_due(slot, due_ns, now_ns)
+            self.send_due(slot, due_ns, now_ns)
+
+    def send_due(self, slot: I32Column, due_ns: I64Column, now_ns: int) -> None:
+        """Make and send one datagram for each slot (each at most once). due_ns: int64[n], when each of them was due."""
+        enters_ns = self.outlet.enter(due_ns, now_ns)
+        for which, batch in self._encoder.batches(slot, now_ns):
+            self.outlet.send(batch, enters_ns[which])
+        if self.outlet.link.active:
+            self.outlet.release(self._clock.now_ns())
 
     def _read(self, index: int) -> None:
         sock = self.sockets[index]
@@ -349,12 +361,12 @@ class ColourServer:
             session = self.table.sessions.get(slot)  # an error that one BYE meets may end another session
             if session is not None and session.shape.measured:
                 bye = wire.Bye(int(self.table.session_id[slot]), 0, self._clock.unix_ns(), reason)
-                self._answer(session.shape.socket_index, wire.encode_bye(bye), session.address)
+                self._answer(int(self.table.socket_index[slot]), wire.encode_bye(bye), session.address)
 
     def _forget(self, slot: int) -> None:
         if slot not in self.table.sessions:
             return
         if self._engine is not None:
             self._engine.end(slot)
-        self.departures.forget(slot)
+        self.outlet.forget(slot)
         self.table.end(slot)

@@ -23,9 +23,10 @@ from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
 from udprism.serving.admission import MAX_AMPLIFICATION, Admission
 from udprism.serving.commands import Connect, encode_connect
+from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import SessionTable
 from udprism.udp.clock import SystemClock
-from udprism.udp.departures import Departures
+from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.server import ColourServer
 
 CONNECTS = 1_000_000
@@ -98,15 +99,15 @@ def _flood(rng: random.Random, count: int, trusted: list[str]) -> tuple[ForgedSo
         wait_until(lambda: forged.left == 0, deadline_s=600)
     finally:
         server.stop()
-    return forged, server.table.high, server.departures.sent + server.departures.refused
+    return forged, server.table.high, server.outlet.sent + server.outlet.refused
 
 
 def _server(sock: socket.socket, rng: random.Random, trusted: list[str]) -> ColourServer:
     table = SessionTable(_SESSIONS, 10, 16, lambda: rng.getrandbits(32))
     witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 16)
     clock = SystemClock()
-    line, numbers = DelayLine(64, 64), np.random.default_rng(rng.getrandbits(32))
-    departures = Departures([sock], table, witness, LinkModel(_SESSIONS), line, clock, numbers)
+    outlet = Outlet([sock], table, witness, LinkModel(_SESSIONS), DelayLine(64, 64), clock)
+    encoder = Encoder(table, np.random.default_rng(rng.getrandbits(32)), MAX_BATCH)
     admission = Admission(
         rng.randbytes(32),
         networks=lambda: [ip_network(_NEIGHBOURS)],
@@ -117,7 +118,7 @@ def _server(sock: socket.socket, rng: random.Random, trusted: list[str]) -> Colo
         lease_ns=60 * NS_PER_S,
         max_remote_sessions=_SESSIONS,
     )
-    return ColourServer([sock], table, admission, departures, witness, clock)
+    return ColourServer([sock], table, admission, encoder, outlet, witness, clock)
 
 
 def _anywhere(rng: random.Random) -> Address:

@@ -1,15 +1,16 @@
-"""How a tick's datagrams leave: encoded together, judged by the link, sent in batches, and accounted for."""
+"""The way out of whatever is sent: judged by the link, held for its time, sent in batches, and accounted for."""
 
 from __future__ import annotations
 
 import errno
 import socket
 from collections import deque
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from udprism.columns.outgoing import Outgoing, Stamp
 from udprism.columns.types import (
     NEVER_NS,
     NS_PER_MS,
@@ -27,11 +28,8 @@ from udprism.ledger.witness import CORRUPT, FateReport, Witness
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
-from udprism.serving.sessions import SessionTable, Shape
 from udprism.udp.releaser import Held, Releaser
 from udprism.udp.sockets import BatchSender, drain_error_queue, header_bytes
-from udprism.wire import colours as palette
-from udprism.wire import measured as wire
 
 MAX_BATCH = 1024
 STAMP_CHUNK = 32
@@ -51,31 +49,31 @@ _LOOK_EVERY_NS = NS_PER_MS // 2
 _TRIES = 3
 
 
-class _Batch(NamedTuple):
-    """Rows of one shape that leave together. All columns have one length; rows are C-ordered."""
+class Flows(Protocol):
+    """Whom the outlet sends to: columns by slot, kept by whoever owns the flows."""
 
-    slot: I32Column
-    sequence: I64Column
-    length: I32Column
-    rows: Rows
+    session_id: U32Column
+    """Tells a slot's flow from the one that had the slot before; 0 for none."""
+    sockaddr: Rows
+    """uint8[capacity, 28]: a struct sockaddr each."""
+    socket_index: I32Column
+    """Through which of the outlet's sockets."""
+    unsent_link: I64Column
+    unsent_kernel: I64Column
+    """How many never left, by cause: the outlet counts here."""
 
-    def take(self, which: I64Column) -> _Batch:
-        """These rows of it, copied."""
-        return _Batch(self.slot[which], self.sequence[which], self.length[which], self.rows[which])
 
-
-class Departures:
-    """Encodes, impairs and sends. Server thread only."""
+class Outlet:
+    """Impairs, holds and sends. Server thread only, but for reading counters."""
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        table: SessionTable,
+        flows: Flows,
         witness: Witness,
         link: LinkModel,
         line: DelayLine,
         clock: Clock,
-        rng: np.random.Generator,
         releaser: Releaser | None = None,
     ) -> None:
         """releaser: lets go what the link holds back; without one the server's thread does, and is late more often."""
@@ -84,18 +82,14 @@ class Departures:
         self.releaser = releaser
         self.sent = 0
         self.refused = 0
-        self.tracked = False
-        """True where somebody takes the witness's reports."""
         self.next_release_ns = NEVER_NS
         """When the link lets the next datagram go."""
         self.wake_ns = NEVER_NS
         """When `release` is to be called."""
         self._senders = [BatchSender(sock, MAX_BATCH) for sock in sockets]
-        self._table = table
+        self._flows = flows
         self._witness = witness
         self._clock = clock
-        self._rng = rng
-        self._scratch = np.zeros(MAX_BATCH * wire.MAX_DATAGRAM_BYTES, np.uint8)
         self._unreachable: list[Address] = []
         self._shift_ns = self._shifted_ns = 0
         self._untold: deque[tuple[int, FateReport]] = deque()
@@ -130,18 +124,22 @@ class Departures:
         taken, self._unreachable = self._unreachable, []
         return taken
 
-    def send_due(self, slot: I32Column, due_ns: I64Column, now_ns: int) -> None:
-        """Make and send one datagram for each slot (each at most once). due_ns: int64[n], when each of them was due."""
-        enters_ns = self._enter(due_ns, now_ns) if self.link.active else due_ns
-        shapes = self._table.shape[slot]
-        if (shapes == shapes[0]).all():
-            self._send_shape(self._table.shapes[shapes[0]], slot, enters_ns, now_ns)
-        else:
-            for number in np.unique(shapes):
-                mine = shapes == number
-                self._send_shape(self._table.shapes[number], slot[mine], enters_ns[mine], now_ns)
+    def send(self, batch: Outgoing, enters_ns: I64Column) -> None:
+        """Send n ≤ MAX_BATCH datagrams, or have the link hold them. enters_ns: int64[n], see `enter`."""
         if self.link.active:
-            self.release(self._clock.now_ns())
+            batch = self._impair(batch, enters_ns)
+        for index, which in self._by_socket(batch.flow):
+            self._depart(self._senders[index], batch if which is None else batch.part(which))
+
+    def _by_socket(self, flow: I32Column) -> Iterator[tuple[int, I64Column | None]]:
+        """(socket, rows that leave through it; None for all)."""
+        if len(flow):
+            index = self._flows.socket_index[flow]
+            first = int(index[0])
+            if (index == first).all():
+                yield first, None
+            else:
+                yield from ((one, np.flatnonzero(index == one)) for one in np.unique(index).tolist())
 
     def release(self, now_ns: int) -> None:
         """Let go what the link held back, and report what it held as dropped.
@@ -156,7 +154,7 @@ class Departures:
         if releaser is not None and releaser.ready:
             while self.line.next_release_ns <= now_ns + _ENOUGH_AHEAD_NS and releaser.has_room:
                 for held in self._take_due(now_ns + _AHEAD_NS):
-                    if not releaser.hand_over(held, self._table.sockaddr[held.due.slot]):
+                    if not releaser.hand_over(held, self._flows.sockaddr[held.due.slot]):
                         self.line.put_back(held.due)
         else:
             while self.line.next_release_ns <= now_ns:
@@ -170,18 +168,17 @@ class Departures:
         dropped = due.dropped
         if dropped.any():
             lost = due.part(dropped)
-            np.add.at(self._table.unsent_link, lost.slot, 1)
-            fates = _fates(lost.slot, self._table.session_id[lost.slot], lost.sequence, Cause.LINK)
+            np.add.at(self._flows.unsent_link, lost.slot, 1)
+            fates = _fates(lost.slot, self._flows.session_id[lost.slot], lost.sequence, Cause.LINK)
             self._untold.append((int(due.release_ns[-1]), fates))
             self.line.give_back(lost)
             due = due.part(~dropped)
-        index_of = self._table.socket_of_shape[self._table.shape[due.slot]]
-        parts = [(index, due.part(index_of == index)) for index in range(len(self._senders))]
-        return [Held(part, index, self._table.session_id[part.slot]) for index, part in parts if len(part)]
+        parts = [(index, due if which is None else due.part(which)) for index, which in self._by_socket(due.slot)]
+        return [Held(part, index, self._flows.session_id[part.slot]) for index, part in parts]
 
     def _let_go(self, held: Held) -> None:
         due, sender = held.due, self._senders[held.socket_index]
-        sender.prepare(self.line.rows, due.length, self._table.sockaddr, due.slot, due.places)
+        sender.prepare(self.line.rows, due.length, self._flows.sockaddr, due.slot, due.places)
         self._send(sender, due.slot, due.sequence)
         self.line.give_back(due)
 
@@ -193,7 +190,7 @@ class Departures:
         self.line.give_back(held.due.part(slice(held.done)))
         if held.done < len(held.due):
             rest, session_id = held.due.part(slice(held.done, None)), held.session_id[held.done :]
-            ended = session_id != self._table.session_id[rest.slot]
+            ended = session_id != self._flows.session_id[rest.slot]
             lost = rest.part(ended)
             self._tell(_fates(lost.slot, session_id[ended], lost.sequence, Cause.LINK))
             self.line.give_back(lost)
@@ -212,17 +209,16 @@ class Departures:
             self.wake_ns = min(self.wake_ns, self._untold[0][0])
         self.wake_ns = max(self.wake_ns, now_ns + _LOOK_EVERY_NS)
 
-    def assign_link(self, slot: int, link: Link | None, key: int) -> None:
-        """The link for a session's next datagrams; None for none."""
+    def assign(self, slot: int, link: Link | None, key: int, payload_at: int) -> None:
+        """The link for a flow's next datagrams; None for none. payload_at: the first byte that corruption may hit."""
         if link is None and not self.link.active:
             return
-        shape = self._table.shapes[self._table.shape[slot]]
         self.link.assign(
             np.array([slot], np.int32),
             link,
             np.array([key], np.uint64),
-            payload_at=wire.HEADER_BYTES if shape.measured else 0,
-            header_bytes=header_bytes(self._senders[shape.socket_index].sock.family),
+            payload_at=payload_at,
+            header_bytes=header_bytes(self._senders[self._flows.socket_index[slot]].sock.family),
         )
         if self.releaser is not None:
             self.releaser.want(self.link.active)
@@ -234,39 +230,17 @@ class Departures:
             self._report(gone.slot, gone.sequence, Cause.LINK)
             self.line.give_back(gone)
             self._foresee(self._clock.now_ns())
-        self.assign_link(slot, None, 0)
+        self.assign(slot, None, 0, 0)
 
-    def _send_shape(self, shape: Shape, slot: I32Column, enters_ns: I64Column, now_ns: int) -> None:
-        for start in range(0, len(slot), MAX_BATCH):
-            some = slice(start, start + MAX_BATCH)
-            batch = self._encode(shape, slot[some], self._table.issue(slot[some], now_ns))
-            if self.link.active:
-                batch = self._impair(batch, enters_ns[some], stamp=shape.measured)
-            if len(batch.slot):
-                self._depart(self._senders[shape.socket_index], batch, stamp=shape.measured)
-
-    def _encode(self, shape: Shape, slot: I32Column, sequence: I64Column) -> _Batch:
-        count = len(slot)
-        if not shape.measured:
-            words, lengths, colours = palette.plain_rows(shape.palette, shape.line_feed)
-            index = self._rng.integers(0, len(colours), count)
-            self._table.last_rgb[slot] = colours[index]
-            return _Batch(slot, sequence, lengths[index], words[index])
-        colours = palette.colours_of(shape.palette)
-        rgb = colours[self._rng.integers(0, len(colours), (count, shape.colours))]
-        self._table.last_rgb[slot] = rgb[:, 0]
-        width = wire.HEADER_BYTES + 3 * shape.colours
-        rows = self._scratch[: count * width].reshape(count, width)
-        wire.encode_colours(rows, self._table.session_id[slot], sequence, self._clock.unix_ns(), rgb)
-        return _Batch(slot, sequence, np.full(count, width, np.int32), rows)
-
-    def _enter(self, due_ns: I64Column, now_ns: int) -> I64Column:
-        """When a tick's datagrams enter the link, int64[n]: as far apart as they were due, 3 µs at least.
+    def enter(self, due_ns: I64Column, now_ns: int) -> I64Column:
+        """When a tick's datagrams, which were due then, enter the link, int64[n]: as far apart, 3 µs at least.
 
         A tick gathers what was due within some milliseconds; what leaves a link has to leave in its time, not in lumps.
         So each enters by a shift after it was due, which is as long as the latest tick was late with its first, and
         grows shorter by a tenth of the time: no datagram overtakes the one before it.
         """
+        if not self.link.active:
+            return due_ns
         order = np.argsort(due_ns, kind="stable")
         paced_ns = PACE_NS * np.arange(len(due_ns))
         after_ns = np.maximum.accumulate(due_ns[order] - due_ns[order[0]] - paced_ns) + paced_ns
@@ -279,69 +253,76 @@ class Departures:
         enters_ns[order] = now_ns + (shift_ns - late_ns) + after_ns
         return enters_ns
 
-    def _impair(self, batch: _Batch, enters_ns: I64Column, *, stamp: bool) -> _Batch:
+    def _impair(self, batch: Outgoing, enters_ns: I64Column) -> Outgoing:
         """Apply the link: what is dropped, delayed or doubled goes into the delay line; answers what leaves now."""
         # The wall clock first: a thread that had to wait for a CPU in between would otherwise let datagrams go before
         # their delay is over.
         unix_ns, now_ns = self._clock.unix_ns(), self._clock.now_ns()
-        if stamp:
-            wire.stamp(batch.rows, unix_ns + (enters_ns - now_ns))
-        verdict = self.link.judge(batch.slot, batch.sequence, batch.length, enters_ns)
+        if batch.stamp is not None:
+            batch.stamp(batch.rows, unix_ns + (enters_ns - now_ns))
+        verdict = self.link.judge(batch.flow, batch.number, batch.length, enters_ns)
         damaged = np.flatnonzero(verdict.corrupt_bit >= 0)
         if len(damaged):
             bit = verdict.corrupt_bit[damaged]
             batch.rows[damaged, bit >> 3] ^= (1 << (bit & 7)).astype(np.uint8)
-            self._report(batch.slot[damaged], batch.sequence[damaged], CORRUPT)
+            self._report(batch.flow[damaged], batch.number[damaged], CORRUPT)
         doubled = np.flatnonzero(verdict.duplicate)
         if len(doubled):
-            copies = batch.take(doubled)
+            copies = batch.part(doubled)
             self._hold(copies, verdict.duplicate_release_ns[doubled], np.zeros(len(doubled), np.bool_), count=False)
         now = (verdict.release_ns <= enters_ns) & ~verdict.dropped
         if self.releaser is not None and self.releaser.ready:
             # Two processes that send to the same client would let one datagram overtake another by accident.
-            now &= ~self.link.holds(batch.slot)
+            now &= ~self.link.holds(batch.flow)
         if now.all():
             return batch
         later = np.flatnonzero(~now)
-        held = batch.take(later)
+        held = batch.part(later)
         # at once: the receiver must know for how long to wait before it misses the first of these
         self._witness.hold_ns = max(self._witness.hold_ns, int(verdict.release_ns[later].max()) - now_ns)
         self._hold(held, verdict.release_ns[later], verdict.dropped[later], count=True)
         left = np.flatnonzero(now)
-        return batch.take(left)
+        return batch.part(left)
 
     def _hold(
         self,
-        batch: _Batch,
+        batch: Outgoing,
         release_ns: I64Column,
         dropped: BoolColumn,
         *,
         count: bool,
     ) -> None:
         """Put rows into the delay line. A duplicate that finds no room is no loss, so it is not counted as one."""
-        overflow = self.line.push(release_ns, batch.slot, batch.sequence, batch.length, batch.rows, dropped)
+        overflow = self.line.push(release_ns, batch.flow, batch.number, batch.length, batch.rows, dropped)
         if count and overflow.any():
-            self._report(batch.slot[overflow], batch.sequence[overflow], Cause.LINK)
-            np.add.at(self._table.unsent_link, batch.slot[overflow], 1)
+            self._report(batch.flow[overflow], batch.number[overflow], Cause.LINK)
+            np.add.at(self._flows.unsent_link, batch.flow[overflow], 1)
 
-    def _depart(self, sender: BatchSender, batch: _Batch, *, stamp: bool) -> None:
+    def _depart(self, sender: BatchSender, batch: Outgoing) -> None:
         """Send n ≤ MAX_BATCH rows now."""
-        sender.prepare(batch.rows, batch.length, self._table.sockaddr, batch.slot)
-        self._send(sender, batch.slot, batch.sequence, batch.rows if stamp else None)
+        sender.prepare(batch.rows, batch.length, self._flows.sockaddr, batch.flow)
+        self._send(sender, batch.flow, batch.number, batch.rows, batch.stamp)
 
-    def _send(self, sender: BatchSender, slot: I32Column, sequence: I64Column, unstamped: Rows | None = None) -> None:
+    def _send(
+        self,
+        sender: BatchSender,
+        slot: I32Column,
+        sequence: I64Column,
+        rows: Rows | None = None,
+        stamp: Stamp | None = None,
+    ) -> None:
         """Send all that the sender has ready; what the kernel refuses is counted, never queued.
 
-        unstamped: the rows, to write sent_at just before the system call. Without it, one call takes all: each gives
-        the interpreter lock back, and waits for it again.
+        stamp: writes into the rows when they leave, just before the system call. Without it, one call takes all: each
+        gives the interpreter lock back, and waits for it again.
         """
         refused: list[int] = []
         start, end, tries = 0, len(slot), 0
-        chunk = end if unstamped is None else STAMP_CHUNK
+        chunk = end if stamp is None else STAMP_CHUNK
         while start < end:
             stop = min(start + chunk, end)
-            if unstamped is not None:
-                wire.stamp(unstamped[start:stop], self._clock.unix_ns())
+            if stamp is not None and rows is not None:
+                stamp(rows[start:stop], self._clock.unix_ns())
             left, error = sender.send(start, stop)
             start += left
             if left:
@@ -361,20 +342,20 @@ class Departures:
                 start += 1
                 tries = 0
         self.sent += end - len(refused)
-        self._refuse(slot[refused], self._table.session_id[slot[refused]], sequence[refused])
+        self._refuse(slot[refused], self._flows.session_id[slot[refused]], sequence[refused])
 
     def _refuse(self, slot: I32Column, session_id: U32Column, sequence: I64Column) -> None:
         """The kernel did not take these."""
         if len(slot):
             self.refused += len(slot)
-            np.add.at(self._table.unsent_kernel, slot[self._table.session_id[slot] == session_id], 1)
+            np.add.at(self._flows.unsent_kernel, slot[self._flows.session_id[slot] == session_id], 1)
             self._tell(_fates(slot, session_id, sequence, Cause.SENDER_KERNEL))
 
     def _report(self, slot: I32Column, sequence: I64Column, cause: int) -> None:
-        self._tell(_fates(slot, self._table.session_id[slot], sequence, cause))
+        self._tell(_fates(slot, self._flows.session_id[slot], sequence, cause))
 
     def _tell(self, report: FateReport) -> None:
-        if self.tracked and len(report.sequence):
+        if len(report.sequence):
             self._witness.report(report)
 
 
