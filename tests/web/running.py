@@ -212,3 +212,26 @@ def read_frame(sock: socket.socket) -> bytes:
         payload = exactly(length)
         if opcode & 0xF == 2:
             return payload
+
+
+def is_open_after(sock: socket.socket, seconds: float) -> bool:
+    """Whether the other side has left the connection alone for so long."""
+    sock.settimeout(seconds)
+    try:
+        while data := sock.recv(65_536):
+            assert data
+    except TimeoutError:
+        return True
+    except ConnectionResetError:
+        return False
+    return False
+
+
+def send_until_refused(sock: socket.socket, piece: bytes, pieces: int) -> bool:
+    """Whether the other side cuts before all pieces are sent."""
+    try:
+        for _ in range(pieces):
+            sock.sendall(piece)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False

@@ -15,7 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import OPEN
 
-from udprism.web.guard import GuardedWebSocket, Limits
+from udprism.web.guard import Limits
+from udprism.web.guarded_websocket import GuardedWebSocket
 from web.fake_bridge import FakeBridge
 from web.running import (
     CONT,
@@ -26,10 +27,12 @@ from web.running import (
     Running,
     ephemeral,
     frame,
+    is_open_after,
     next_frame,
     running,
     running_plain,
     say,
+    send_until_refused,
     upgraded,
     wait_for,
 )
@@ -49,19 +52,6 @@ def guarded() -> Iterator[Running]:
 def plain() -> Iterator[Running]:
     with running_plain() as here:
         yield here
-
-
-def is_open_after(sock: socket.socket, seconds: float) -> bool:
-    """Whether the other side has left the connection alone for so long."""
-    sock.settimeout(seconds)
-    try:
-        while data := sock.recv(65_536):
-            assert data
-    except TimeoutError:
-        return True
-    except ConnectionResetError:
-        return False
-    return False
 
 
 def cuts(here: Running, reason: str) -> int:
@@ -121,18 +111,8 @@ def test_finished_requests_are_not_cut(guarded: Running) -> None:
     assert cuts(guarded, "slow") == 0
 
 
-def send_until_refused(sock: socket.socket, piece: bytes, pieces: int) -> bool:
-    """Whether the other side cuts before all pieces are sent."""
-    try:
-        for _ in range(pieces):
-            sock.sendall(piece)
-    except (ConnectionResetError, BrokenPipeError):
-        return True
-    return False
-
-
 def test_headers_without_end_are_cut_by_size() -> None:
-    with running() as here, here.raw() as sock:
+    with running(limits=Limits(max_discarded_bytes=1 << 20)) as here, here.raw() as sock:
         sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
         assert send_until_refused(sock, b"a" * 65_536, 200)
         assert cuts(here, "headers") == 1

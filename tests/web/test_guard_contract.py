@@ -1,4 +1,4 @@
-"""Fails when uvicorn changes what guard.py relies on: then read the new text, mend guard.py, write the new digest."""
+"""Fails when uvicorn changes what guarded_*.py rely on: then read the new text, mend them, write the new digest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import inspect
 from typing import Any
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import Server
 
-from udprism.web.guard import GuardedHttp, GuardedWebSocket
+from udprism.web.guarded_http import GuardedHttp
+from udprism.web.guarded_websocket import GuardedWebSocket
 
 READ = {
     (HttpToolsProtocol, "connection_made"): "6efb565ff3d36b91",
@@ -19,16 +20,21 @@ READ = {
     (HttpToolsProtocol, "data_received"): "010a7ae59a5d3b1a",
     (HttpToolsProtocol, "handle_websocket_upgrade"): "179c4f769386ab89",
     (HttpToolsProtocol, "on_message_begin"): "96d377fdc7c2baef",
+    (HttpToolsProtocol, "on_header"): "65d62c044f61fdbd",
     (HttpToolsProtocol, "on_headers_complete"): "1ea8589acfad92d8",
     (HttpToolsProtocol, "on_message_complete"): "1fbad42dc31fc01f",
     (HttpToolsProtocol, "on_response_complete"): "64e254f28e389e76",
     (HttpToolsProtocol, "pause_writing"): "17a8fd215d96a13c",
     (HttpToolsProtocol, "resume_writing"): "7844bbaa8cceb1ef",
     (HttpToolsProtocol, "shutdown"): "d7351fa33f00d430",
+    (RequestResponseCycle, "send"): "abdd8601b326a8da",
+    (RequestResponseCycle, "run_asgi"): "0f33f2449a444bc2",
+    (RequestResponseCycle, "receive"): "8124ae006be71184",
     (WebSocketsSansIOProtocol, "connection_made"): "f533ec93747c2cbf",
     (WebSocketsSansIOProtocol, "connection_lost"): "dd116afc4d8034e1",
     (WebSocketsSansIOProtocol, "pause_writing"): "4830f7e0d81f877d",
     (WebSocketsSansIOProtocol, "resume_writing"): "ef79384e5fff077c",
+    (WebSocketsSansIOProtocol, "data_received"): "c89d394077d8841d",
     (WebSocketsSansIOProtocol, "handle_connect"): "fc648c2161ff8e13",
     (WebSocketsSansIOProtocol, "handle_events"): "b2c9351a5d13493f",
     (WebSocketsSansIOProtocol, "handle_ping"): "41bcf345d372c55c",

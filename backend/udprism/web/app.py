@@ -22,7 +22,9 @@ from udprism.settings import Settings
 from udprism.web import definitions, problem
 from udprism.web.api import Api
 from udprism.web.gate import MAX_BODY_BYTES, Gate
-from udprism.web.guard import MAX_MESSAGE_BYTES, Limits, guarded
+from udprism.web.guard import MAX_MESSAGE_BYTES, REASONS, Limits
+from udprism.web.guarded_http import GuardedHttp
+from udprism.web.guarded_websocket import GuardedWebSocket
 from udprism.web.health import Health
 from udprism.web.live import Hub
 from udprism.web.streams import Streams
@@ -158,8 +160,9 @@ def server(
     bridge: Bridge, settings: Settings, limits: Limits | None = None, ended: threading.Event | None = None
 ) -> uvicorn.Server:
     """What `serve` runs; `should_exit = True` ends it, from any thread."""
-    cuts: Counter[str] = Counter()
-    http, websocket = guarded(limits or Limits(), cuts)
+    cuts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
+    bounds = {"limits": limits or Limits(), "cuts": cuts}
+    http, websocket = type("Http", (GuardedHttp,), bounds), type("WebSocket", (GuardedWebSocket,), bounds)
     return _Server(
         uvicorn.Config(
             create_app(bridge, cuts),

@@ -20,6 +20,7 @@ from udprism.settings import Settings, reachable_host
 from udprism.web import problem
 
 TOKEN_BYTES: Final = 24
+COOKIE_PREFIX: Final = "udprism-"
 OPEN_PATHS: Final = ("/livez",)
 """For whoever restarts dead processes: says only that this one is alive."""
 
@@ -101,7 +102,7 @@ class Token:
 
 def _cookie_name(scope: Scope) -> str:
     # Cookies know no ports: two servers on one host would overwrite each other's.
-    return f"udprism-{scope['server'][1]}"
+    return f"{COOKIE_PREFIX}{scope['server'][1]}"
 
 
 def _to_clean_address(scope: Scope, cookie_name: str, token: str) -> Response:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from udprism.settings import Settings
-from udprism.web import problem
+from udprism.web import guard, problem
 from udprism.web.auth import Token, is_loopback
 
 MAX_BODY_BYTES: Final = 64 << 10
@@ -22,14 +22,6 @@ MAX_BODY_BYTES: Final = 64 << 10
 _HOST: Final = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::[0-9]{1,5})?", re.ASCII)
 _SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 _NOT_STORED: Final = ("/api/", "/livez", "/readyz", "/metrics")
 
 
@@ -102,6 +94,5 @@ def is_cross_origin(headers: Headers, *, is_safe: bool) -> bool:
 
 
 def _add_headers(headers: MutableHeaders, path: str) -> None:
-    for name, value in _HEADERS.items():
-        headers[name] = value
+    guard.secure(headers)
     headers.setdefault("Cache-Control", "no-store" if path.startswith(_NOT_STORED) else "no-cache")
