@@ -15,6 +15,7 @@ import { showLanesKey, showWallKey } from "./draw/key.js";
 import { followKeys, KEYS } from "./base/keys.js";
 import { Lanes } from "./views/lanes.js";
 import { LinkDialog } from "./dialogs/linkdialog.js";
+import { followMotion } from "./dialogs/motion.js";
 import { learnNames } from "./draw/names.js";
 import { announce, notify } from "./dialogs/notices.js";
 import { keepPreferences, readPreferences } from "./base/preferences.js";
@@ -54,7 +55,7 @@ export const feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}:/
   },
 });
 
-const isSoftened = () => preferences.motion === "softened";
+const motion = () => preferences.motion;
 const addDialog = new AddDialog();
 const linkDialog = new LinkDialog(world);
 const removeDialog = new RemoveDialog(world);
@@ -66,10 +67,10 @@ const close = () => address.go({ open: "", session: "", tab: "overview" });
 const lanes = new Lanes(world, {
   open,
   remove: (id) => void removeWithUndo(id),
-  softened: isSoftened,
+  motion,
   sighted: (slots) => { sighted = slots; },
 });
-const wall = new Wall(world, { open, softened: isSoftened });
+const wall = new Wall(world, { open, motion });
 const server = new ServerView(world, { openSession, openClient: open });
 const summary = new Summary(world, {
   showLosing: () => address.adjust({ order: "loss" }),
@@ -141,7 +142,7 @@ function painted() {
     firstPictureSeen = true;
     performance.mark("first-picture");
   }
-  const eager = isSoftened() || drawer.isOpen;
+  const eager = motion() !== "calm" || drawer.isOpen;
   if (clock.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : clock.tickMs / 2)) return;
   askedAtMs = nowMs;
   const wanted = address.place.view === "lanes" ? sighted.slice(0, ROWS_MOST) : [];
@@ -189,7 +190,7 @@ let shownOneIn = 1;
 function showCondition() {
   banner.show(conditionOf({
     feed: feed.state, answered: feed.answered, lastFrameUnixMs: feed.lastFrameUnixMs, retryAtUnixMs: feed.retryAtUnixMs, reason: feed.reason,
-    paused: clock.paused, pausedAtUnixMs, framesPerS: clock.framesPerS, softened: isSoftened() && !document.hidden, shownOneIn,
+    paused: clock.paused, pausedAtUnixMs, framesPerS: clock.framesPerS, eager: motion() !== "calm" && !document.hidden, shownOneIn,
     serverState: world.status?.server.state ?? "running", nowUnixMs: Date.now(),
   }));
 }
@@ -240,15 +241,12 @@ need("help-open", HTMLButtonElement).addEventListener("click", () => help.showMo
 within(help, ".close", HTMLButtonElement).addEventListener("click", () => help.close());
 followTerms();
 
-for (const radio of document.querySelectorAll("input[name=motion]")) {
-  if (!(radio instanceof HTMLInputElement)) continue;
-  radio.checked = radio.value === preferences.motion;
-  radio.addEventListener("change", () => {
-    preferences.motion = radio.value === "softened" ? "softened" : "calm";
-    keepPreferences(preferences);
-    clock.tickNow();
-  });
-}
+followMotion(preferences, () => {
+  keepPreferences(preferences);
+  showWallKey(address.place.lens, motion());
+  showLanesKey(motion());
+  clock.tickNow();
+});
 
 const theme = need("theme", HTMLButtonElement);
 function showTheme() {
@@ -266,17 +264,17 @@ theme.addEventListener("click", () => {
   announce(`${preferences.theme} theme`);
 });
 onThemeChange(() => {
-  showLanesKey();
-  showWallKey(address.place.lens);
+  showLanesKey(motion());
+  showWallKey(address.place.lens, motion());
   clock.tickNow();
 });
 followSystemTheme();
 showTheme();
 
 const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
-const followMotion = () => clock.reduceMotion(lessMotion.matches);
-lessMotion.addEventListener("change", followMotion);
-followMotion();
+const reduceMotion = () => clock.reduceMotion(lessMotion.matches);
+lessMotion.addEventListener("change", reduceMotion);
+reduceMotion();
 
 followKeys({
   enabled: () => preferences.shortcuts,
@@ -306,7 +304,7 @@ address.follow((place) => {
   order.value = place.order;
   lens.value = place.lens;
   spotlight.checked = place.spotlight;
-  if (wall.lens !== place.lens) showWallKey(place.lens);
+  if (wall.lens !== place.lens) showWallKey(place.lens, motion());
   wall.lens = place.lens;
   wall.spotlight = place.spotlight;
   for (const link of document.querySelectorAll("a[data-view]")) {

@@ -42,8 +42,6 @@ def wait_for_pictures(page: Page, seconds: float) -> None:
 
 def take(page: Page, name: str) -> None:
     path = PICTURES / name
-    # No fade, so that words and colours are of one moment.
-    page.evaluate("async () => { (await import('/modules/main.js')).clock.fadeMs = 0; }")
     page.wait_for_timeout(1000)
     page.screenshot(path=path)
     print(f"{name}: {path.stat().st_size / 1000:.0f} kB")

@@ -170,7 +170,7 @@ SITUATION = {
     "paused": False,
     "pausedAtUnixMs": None,
     "framesPerS": 60,
-    "softened": True,
+    "eager": True,
     "shownOneIn": 1,
     "serverState": "running",
     "nowUnixMs": 0,

@@ -1,8 +1,9 @@
 /** What this browser remembers for its user. Where storage is forbidden the page works, and forgets. */
 
 /** @typedef {"system" | "light" | "dark"} Theme */
-/** calm: pictures on the slow clock; softened: at once, in colours that cannot flash.
- * @typedef {"calm" | "softened"} Motion */
+/** calm: pictures on the slow clock; softened: at once, in colours that cannot flash; true: at once, in the colours that came, which can
+ * flash. The last one is chosen anew each time the page is opened, behind a warning.
+ * @typedef {"calm" | "softened" | "true"} Motion */
 /** @typedef {{theme: Theme, motion: Motion, shortcuts: boolean}} Preferences */
 
 const KEY = "udprism";
@@ -27,7 +28,8 @@ export function readPreferences() {
 /** @param {Preferences} preferences */
 export function keepPreferences(preferences) {
   try {
-    localStorage.setItem(KEY, JSON.stringify(preferences));
+    const { motion } = preferences;
+    localStorage.setItem(KEY, JSON.stringify({ ...preferences, motion: motion === "true" ? DEFAULTS.motion : motion }));
   } catch {
     // Private windows may refuse; nothing depends on it.
   }

@@ -1,5 +1,5 @@
 /** What the shapes mean. Drawn by the same code as the pictures, so that the key is always right. */
-import { parseColour } from "./colour.js";
+import { parseColour, soften } from "./colour.js";
 import { element, need } from "../base/dom.js";
 import { MEASURES, rampColour } from "./lens.js";
 import { Cell, CELLS, Fate } from "../feed/messages.js";
@@ -9,6 +9,10 @@ import { drawMarks, Mark } from "./tiles.js";
 
 const SAMPLE = parseColour("#2f9e5a");
 const CELL_PX = 6;
+/** The server's basic palette. @type {readonly [string, string][]} */
+const BASIC = [["red", "#ff0000"], ["green", "#008000"], ["blue", "#0000ff"], ["yellow", "#ffff00"], ["purple", "#800080"], ["orange", "#ffa500"]];
+
+/** @typedef {import("../base/preferences.js").Motion} Motion */
 
 /** @type {readonly [string, number][]} fate bytes of the middle one of three cells */
 const CELL_SAMPLES = [
@@ -64,17 +68,29 @@ function tilePicture(marks) {
 /** @param {string} text @param {HTMLCanvasElement} canvas */
 const entry = (text, canvas) => element("span", { class: "key-entry" }, canvas, text);
 
-export function showLanesKey() {
-  const root = need("lanes-key-shapes", HTMLElement);
-  root.replaceChildren(...CELL_SAMPLES.map(([text, fate]) => entry(text, cellPicture(fate))));
+/** Which softened colour stands for which true one. @param {Motion} motion @returns {HTMLElement[]} */
+function softenedKey(motion) {
+  if (motion !== "softened") return [];
+  const pairs = BASIC.map(([name, text]) => {
+    const colour = parseColour(text);
+    const canvas = picture(24, 12, (pixels) => pixels.forEach((_, index) => { pixels[index] = index % 24 < 12 ? colour : soften(colour); }));
+    return entry(name, canvas);
+  });
+  return [element("span", {}, "Softened: left the colour that came, right the one that is shown for it, because it cannot flash."), ...pairs];
 }
 
-/** @param {import("../base/address.js").Lens} lens */
-export function showWallKey(lens) {
+/** @param {Motion} motion */
+export function showLanesKey(motion) {
+  const root = need("lanes-key-shapes", HTMLElement);
+  root.replaceChildren(...CELL_SAMPLES.map(([text, fate]) => entry(text, cellPicture(fate))), ...softenedKey(motion));
+}
+
+/** @param {import("../base/address.js").Lens} lens @param {Motion} motion */
+export function showWallKey(lens, motion) {
   const root = need("wall-key", HTMLElement);
   const shapes = TILE_SAMPLES.map(([text, marks]) => entry(text, tilePicture(marks)));
   if (lens === "colour") {
-    root.replaceChildren(element("span", {}, "Each tile is one client in the colour that it heard last."), ...shapes);
+    root.replaceChildren(element("span", {}, "Each tile is one client in the colour that it heard last."), ...shapes, ...softenedKey(motion));
     return;
   }
   const width = 140;

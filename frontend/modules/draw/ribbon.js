@@ -20,16 +20,14 @@ export function fit(widthPx) {
   return { cellPx, shown: Math.max(1, Math.min(CELLS, Math.floor(widthPx / cellPx))) };
 }
 
-/** One strip: the picture of the last tick, the one before it, and the mixture that is seen. */
+/** One strip: the picture of the last tick. */
 export class Ribbon {
-  #before = new Uint32Array(0);
-  #after = new Uint32Array(0);
-  #seen = new Uint32Array(0);
+  #pixels = new Uint32Array(0);
   /** @type {ImageData | null} */ #image = null;
   #context;
   #cellPx = CELL_MIN_PX;
   #shown = 0;
-  #blank = true;
+  #dirty = false;
 
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
@@ -39,7 +37,7 @@ export class Ribbon {
     this.#context = context;
   }
 
-  /** Another width starts a new picture, without a fade. @param {number} widthPx */
+  /** @param {number} widthPx */
   resize(widthPx) {
     const { cellPx, shown } = fit(widthPx);
     if (cellPx === this.#cellPx && shown === this.#shown) return;
@@ -50,48 +48,19 @@ export class Ribbon {
     this.canvas.height = ROWS;
     this.canvas.style.width = `${width}px`;
     this.#image = new ImageData(width, ROWS);
-    this.#seen = new Uint32Array(this.#image.data.buffer);
-    this.#before = new Uint32Array(width * ROWS);
-    this.#after = new Uint32Array(width * ROWS);
-    this.#blank = true;
-  }
-
-  /** Another client: nothing to fade from. */
-  clear() {
-    this.#blank = true;
+    this.#pixels = new Uint32Array(this.#image.data.buffer);
   }
 
   /** @param {Uint8Array | undefined} cells r, g, b, fate; oldest first @param {Paints} paints */
   latch(cells, paints) {
-    [this.#before, this.#after] = [this.#after, this.#before];
-    drawCells(this.#after, cells, this.#cellPx, this.#shown, paints);
-    if (this.#blank) this.#before.set(this.#after);
-    this.#blank = cells === undefined;
+    drawCells(this.#pixels, cells, this.#cellPx, this.#shown, paints);
+    this.#dirty = true;
   }
 
-  /** @param {number} fade */
-  paint(fade) {
-    if (!this.#image) return;
-    if (fade >= 1) this.#seen.set(this.#after);
-    else blend(this.#before, this.#after, this.#seen, fade);
+  paint() {
+    if (!this.#image || !this.#dirty) return;
+    this.#dirty = false;
     this.#context.putImageData(this.#image, 0, 0);
-  }
-}
-
-/** @param {Uint32Array} before @param {Uint32Array} after @param {Uint32Array} out @param {number} fade */
-function blend(before, after, out, fade) {
-  let lastFrom = 0;
-  let lastTo = 0;
-  let mixed = 0;
-  for (let index = 0; index < out.length; index++) {
-    const from = before[index] ?? 0;
-    const to = after[index] ?? 0;
-    if (from !== lastFrom || to !== lastTo) {
-      lastFrom = from;
-      lastTo = to;
-      mixed = mix(from, to, fade);
-    }
-    out[index] = mixed;
   }
 }
 

@@ -2,7 +2,7 @@
  * The wall's picture: one tile a client, drawn into plain pixels. One pass a frame for ten thousand tiles, because nothing here makes an
  * object: a line of tiles is written once and copied down.
  */
-import { inkOn, mix } from "./colour.js";
+import { inkOn } from "./colour.js";
 
 /** Marks on a tile, in black or white, whichever the tile's luminance leaves visible. */
 export const Mark = Object.freeze({ NOTCH: 1, BARS: 2, HATCH: 4, HOLLOW: 8, CROSS: 16, PAUSE: 32 });
@@ -25,31 +25,24 @@ export function layoutTiles(count, widthPx, heightPx, leastPx) {
 }
 
 export class TilePicture {
-  #before = new Uint32Array(0);
-  #after = new Uint32Array(0);
+  #colours = new Uint32Array(0);
   #marks = new Uint8Array(0);
   #line = new Uint32Array(0);
   count = 0;
 
   /** @param {number} count */
   resize(count) {
-    if (count > this.#after.length) {
+    if (count > this.#colours.length) {
       const room = Math.ceil(count / 1024) * 1024;
-      this.#before = new Uint32Array(room);
-      this.#after = new Uint32Array(room);
+      this.#colours = new Uint32Array(room);
       this.#marks = new Uint8Array(room);
     }
     this.count = count;
   }
 
-  /** The latest picture becomes the one that is faded from; called again after the colours, it leaves nothing to fade. */
-  turn() {
-    this.#before.set(this.#after);
-  }
-
   /** @param {number} place @param {number} colour packed */
   colour(place, colour) {
-    this.#after[place] = colour;
+    this.#colours[place] = colour;
   }
 
   /** @param {number} place @param {number} marks */
@@ -62,10 +55,9 @@ export class TilePicture {
    * @param {number} width of the pixels
    * @param {number} top how many pixel lines of the wall lie above the pixels
    * @param {Grid} grid
-   * @param {number} fade 0 to 1
    * @param {import("./theme.js").Paints} paints
    */
-  paint(pixels, width, top, grid, fade, paints) {
+  paint(pixels, width, top, grid, paints) {
     const height = pixels.length / width;
     const { tilePx, gapPx, columns } = grid;
     const bodyPx = tilePx - gapPx;
@@ -76,7 +68,7 @@ export class TilePicture {
     for (let row = firstRow; row <= lastRow; row++) {
       const first = row * columns;
       const last = Math.min(this.count, first + columns);
-      this.#writeLine(first, last, tilePx, bodyPx, fade, paints);
+      this.#writeLine(first, last, tilePx, bodyPx, paints);
       const y = row * tilePx - top;
       for (let line = Math.max(0, y); line < Math.min(height, y + bodyPx); line++) pixels.set(this.#line, line * width);
       for (let place = first; place < last; place++) {
@@ -86,11 +78,11 @@ export class TilePicture {
     }
   }
 
-  /** @param {number} first @param {number} last @param {number} tilePx @param {number} bodyPx @param {number} fade @param {import("./theme.js").Paints} paints */
-  #writeLine(first, last, tilePx, bodyPx, fade, paints) {
+  /** @param {number} first @param {number} last @param {number} tilePx @param {number} bodyPx @param {import("./theme.js").Paints} paints */
+  #writeLine(first, last, tilePx, bodyPx, paints) {
     const line = this.#line.fill(paints.ground);
     for (let place = first, x = 0; place < last; place++, x += tilePx) {
-      const colour = mix(this.#before[place] ?? 0, this.#after[place] ?? 0, fade);
+      const colour = this.#colours[place] ?? 0;
       for (let pixel = x; pixel < x + bodyPx; pixel++) line[pixel] = colour;
     }
   }

@@ -1,30 +1,26 @@
 /**
  * The page clock: the one owner of the animation frame, and what keeps the picture from flashing (WCAG 2.3.1).
  *
- * Random colours at 60 Hz would flash dozens of times a second. So a scene takes its picture on a shared, slow tick and is faded from the
- * one before: at most one flash a second, whatever the data. What may follow the data at once (softened colours, small swatches) does it
- * in `live`, which promises not to flash by itself.
+ * Random colours at 60 Hz would flash dozens of times per second. So a scene takes its picture on a shared, slow tick: two changes per
+ * second are at most one flash, whatever the data. Pictures are not faded into each other, because a mixture is a colour that no datagram
+ * had. What may follow the data at once (softened colours, small swatches) does it in `live`, which promises not to flash by itself.
  */
 
 export const TICK_MS = 500;
 export const TICK_REDUCED_MS = 1000;
-export const FADE_MS = 250;
 
-/** tick: take the next still picture. live: take what may follow each frame. paint: draw, `fade` 0 (earlier picture) to 1 (the latest).
- * @typedef {{tick?: () => void, live?: () => void, paint?: (fade: number) => void}} Scene */
+/** tick: take the next still picture. live: take what may follow each frame. paint: draw what was taken.
+ * @typedef {{tick?: () => void, live?: () => void, paint?: () => void}} Scene */
 
 export class Clock {
   /** @type {Set<Scene>} */ #scenes = new Set();
   /** @type {() => void} */ #painted;
   #tickNumber = -1;
-  #tickAtMs = -Infinity;
-  #fade = 1;
   #fresh = false;
   #dirty = true;
   #stepTimes = new Float64Array(30);
   #steps = 0;
   tickMs = TICK_MS;
-  fadeMs = FADE_MS;
   paused = false;
 
   /** @param {() => void} painted called at the end of each animation frame: the time to ask for more */
@@ -45,10 +41,9 @@ export class Clock {
     this.#scenes.add(scene);
   }
 
-  /** Fewer, harder steps for who asked the system for less motion. @param {boolean} reduced */
+  /** Fewer steps for people who asked their system for less motion. @param {boolean} reduced */
   reduceMotion(reduced) {
     this.tickMs = reduced ? TICK_REDUCED_MS : TICK_MS;
-    this.fadeMs = reduced ? 0 : FADE_MS;
   }
 
   /** A new frame has come in. */
@@ -82,7 +77,6 @@ export class Clock {
       const number = Math.floor(nowMs / this.tickMs);
       if (number !== this.#tickNumber) {
         this.#tickNumber = number;
-        this.#tickAtMs = nowMs;
         this.#dirty = true;
         for (const scene of this.#scenes) scene.tick?.();
       }
@@ -92,11 +86,9 @@ export class Clock {
         for (const scene of this.#scenes) scene.live?.();
       }
     }
-    const fade = this.fadeMs > 0 ? Math.min(1, (nowMs - this.#tickAtMs) / this.fadeMs) : 1;
-    if (this.#dirty || fade !== this.#fade) {
+    if (this.#dirty) {
       this.#dirty = false;
-      this.#fade = fade;
-      for (const scene of this.#scenes) scene.paint?.(fade);
+      for (const scene of this.#scenes) scene.paint?.();
     }
     this.#painted();
   }

@@ -4,7 +4,7 @@ import { clockTime } from "../base/format.js";
 import { announce } from "../dialogs/notices.js";
 
 /** @typedef {{feed: import("../feed/feed.js").FeedState, answered: boolean, lastFrameUnixMs: number, retryAtUnixMs: number, reason: string, paused: boolean,
- *   pausedAtUnixMs: number, framesPerS: number, softened: boolean, shownOneIn: number, serverState: string, nowUnixMs: number}} Situation */
+ *   pausedAtUnixMs: number, framesPerS: number, eager: boolean, shownOneIn: number, serverState: string, nowUnixMs: number}} Situation */
 /** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload"}} Condition */
 
 const SLOW_FRAMES_PER_S = 20;
@@ -34,7 +34,7 @@ export function conditionOf(now) {
   if (now.serverState !== "running") {
     return { pill: "behind", word: "Restarting", kind: "note", text: "The colour server is restarting; clients will come back by themselves.", button: "" };
   }
-  if (now.softened && now.framesPerS < SLOW_FRAMES_PER_S) {
+  if (now.eager && now.framesPerS < SLOW_FRAMES_PER_S) {
     const share = now.shownOneIn > 1 ? `, 1 picture in ${now.shownOneIn} shown` : "";
     return { pill: "behind", word: "Behind", kind: "note", text: `This display runs at ${Math.round(now.framesPerS)} frames a second${share}. Nothing is lost but pictures.`, button: "" };
   }

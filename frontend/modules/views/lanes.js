@@ -2,17 +2,16 @@
 import { copyOf, icon, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
 import { milliseconds, percent, perSecond, span } from "../base/format.js";
 import { Flag } from "../feed/messages.js";
-import { hex, mix, pack, soften, unpack } from "../draw/colour.js";
+import { hex, pack, soften, unpack } from "../draw/colour.js";
 import { nameOf } from "../draw/names.js";
 import { ageMs, delayMs, jitterMs, lossRatio, rateHz, stateOf } from "../feed/state.js";
 import { describeCells, Ribbon } from "../draw/ribbon.js";
 import { paints } from "../draw/theme.js";
 
 /** @typedef {import("../feed/state.js").World} World */
+/** @typedef {import("../base/preferences.js").Motion} Motion */
 
 const OVERSCAN = 4;
-/** A ribbon moves on, and a swatch has its colour's name beside it: what is seen during the fade never arrived. So it is a short one. */
-const HASTE = 2.5;
 const DESCRIBE_EVERY_TICKS = 6;
 
 /** A row of the document, lent to one client after another. */
@@ -21,8 +20,8 @@ class Lane {
   slot = -1;
   #swatch = within(this.element, ".swatch", HTMLCanvasElement).getContext("2d");
   #pixel = new ImageData(1, 1);
-  #before = 0;
-  #after = 0;
+  /** The colour that is shown, which may be softened. */ #shown = 0;
+  /** The colour that was heard. */ #heard = 0;
   ribbon = new Ribbon(within(this.element, ".ribbon", HTMLCanvasElement));
   name = within(this.element, ".lane-name button", HTMLButtonElement);
   #remove = within(this.element, ".lane-remove", HTMLButtonElement);
@@ -38,9 +37,8 @@ class Lane {
   show(entry, index) {
     if (this.slot !== entry.slot) {
       this.slot = entry.slot;
-      this.#before = 0;
       this.#ticks = 0;
-      this.ribbon.clear();
+      this.#heard = 0;
       this.element.dataset.slot = String(entry.slot);
     }
     setText(this.name, entry.name);
@@ -53,15 +51,7 @@ class Lane {
   tick(world, softened) {
     const row = world.rows.get(this.slot);
     this.ribbon.latch(row?.cells, paints);
-    const packed = heardColour(world, this.slot);
-    if (!softened) {
-      this.#before = this.#before ? this.#after : packed;
-      this.#after = packed;
-    }
-    const [red, green, blue] = unpack(packed);
-    const heard = packed !== paints.track;
-    setText(this.#colour, heard ? nameOf(red, green, blue) : "nothing yet");
-    setText(this.#hex, heard ? hex(red, green, blue) : "");
+    this.#take(world, softened);
     this.#tickNumbers(world);
     if (this.#ticks++ % DESCRIBE_EVERY_TICKS === 0) setAttribute(this.ribbon.canvas, "aria-label", describeCells(row?.cells));
   }
@@ -82,17 +72,27 @@ class Lane {
     setAttribute(this.element, "data-losing", String(lossRatio(world, slot) > 0));
   }
 
-  /** @param {World} world */
-  live(world) {
+  /** Swatch and label change together: a label beside another colour would be false. @param {World} world @param {boolean} softened */
+  #take(world, softened) {
     const packed = heardColour(world, this.slot);
-    this.#before = this.#after = packed === paints.track ? packed : soften(packed);
+    const silent = packed === paints.track;
+    this.#shown = softened && !silent ? soften(packed) : packed;
+    if (packed === this.#heard) return;
+    this.#heard = packed;
+    const [red, green, blue] = unpack(packed);
+    setText(this.#colour, silent ? "nothing yet" : nameOf(red, green, blue));
+    setText(this.#hex, silent ? "" : hex(red, green, blue));
   }
 
-  /** @param {number} fade */
-  paint(fade) {
-    const share = Math.min(1, fade * HASTE);
-    this.ribbon.paint(share);
-    new Uint32Array(this.#pixel.data.buffer)[0] = mix(this.#before || this.#after, this.#after, share);
+  /** A ribbon that scrolls with every datagram can flash: only true colours let it. @param {World} world @param {Motion} motion */
+  live(world, motion) {
+    this.#take(world, motion === "softened");
+    if (motion === "true") this.ribbon.latch(world.rows.get(this.slot)?.cells, paints);
+  }
+
+  paint() {
+    this.ribbon.paint();
+    new Uint32Array(this.#pixel.data.buffer)[0] = this.#shown;
     this.#swatch?.putImageData(this.#pixel, 0, 0);
   }
 }
@@ -114,16 +114,16 @@ export class Lanes {
   #open = "";
   #rowPx = 0;
   #ribbonPx = 0;
-  #softened = () => false;
+  #motion;
   #world;
 
   /**
    * @param {World} world
-   * @param {{open: (id: string) => void, remove: (id: string) => void, softened: () => boolean, sighted: (slots: number[]) => void}} actions
+   * @param {{open: (id: string) => void, remove: (id: string) => void, motion: () => Motion, sighted: (slots: number[]) => void}} actions
    */
   constructor(world, actions) {
     this.#world = world;
-    this.#softened = actions.softened;
+    this.#motion = actions.motion;
     this.sighted = actions.sighted;
     this.#body.addEventListener("click", (event) => {
       const target = /** @type {Element} */ (event.target);
@@ -214,7 +214,7 @@ export class Lanes {
     if (isNew) {
       if (this.#ribbonPx) lane.ribbon.resize(this.#ribbonPx);
       lane.tick(this.#world, false);
-      lane.paint(1);
+      lane.paint();
     }
   }
 
@@ -253,18 +253,18 @@ export class Lanes {
 
   tick() {
     if (this.hidden) return;
-    const softened = this.#softened();
+    const softened = this.#motion() === "softened";
     for (const lane of this.#lanes.values()) lane.tick(this.#world, softened);
   }
 
   live() {
-    if (this.hidden || !this.#softened()) return;
-    for (const lane of this.#lanes.values()) lane.live(this.#world);
+    const motion = this.#motion();
+    if (this.hidden || motion === "calm") return;
+    for (const lane of this.#lanes.values()) lane.live(this.#world, motion);
   }
 
-  /** @param {number} fade */
-  paint(fade) {
+  paint() {
     if (this.hidden) return;
-    for (const lane of this.#lanes.values()) lane.paint(fade);
+    for (const lane of this.#lanes.values()) lane.paint();
   }
 }

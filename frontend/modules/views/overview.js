@@ -41,7 +41,6 @@ export class Overview {
   /** @param {string} id @param {number} slot -1 while it is not known */
   open(id, slot) {
     if (slot !== this.#slot) {
-      this.#lane.clear();
       this.#ticks = 0;
     }
     this.#slot = slot;
@@ -54,7 +53,7 @@ export class Overview {
     if (this.#root.offsetParent === null || this.#slot < 0) return;
     this.#lane.resize(LANE_MAX_PX);
     this.#lane.latch(this.#world.rows.get(this.#slot)?.cells, paints);
-    this.#lane.paint(1);
+    this.#lane.paint();
     const packed = this.#packed();
     new Uint32Array(this.#pixel.data.buffer)[0] = packed ?? paints.track;
     this.#swatch?.putImageData(this.#pixel, 0, 0);

@@ -10,6 +10,7 @@ import { isDark, paints } from "../draw/theme.js";
 import { layoutTiles, Mark, TilePicture } from "../draw/tiles.js";
 
 /** @typedef {import("../feed/state.js").World} World */
+/** @typedef {import("../base/preferences.js").Motion} Motion */
 
 const FINGER_PX = 24;
 const DIMMED = 0.95;
@@ -34,13 +35,13 @@ export class Wall {
   /** @type {number[]} */ #order = [];
   #active = 0;
   #pointed = -1;
-  /** Places of the grid before the first tick have nothing to fade from. */ #blank = true;
+  /** Nothing is painted before the first tick. */ #blank = true;
   /** @type {import("../base/address.js").Lens} */ lens = "colour";
   spotlight = false;
   #world;
   #actions;
 
-  /** @param {World} world @param {{open: (id: string) => void, softened: () => boolean}} actions */
+  /** @param {World} world @param {{open: (id: string) => void, motion: () => Motion}} actions */
   constructor(world, actions) {
     this.#world = world;
     this.#actions = actions;
@@ -95,33 +96,27 @@ export class Wall {
     setAttribute(this.#grid, "aria-colcount", String(columns));
     this.#cell.hidden = this.#order.length === 0;
     this.#moveCell();
-    this.paint(1);
+    this.paint();
   }
 
   tick() {
     if (this.hidden || !this.#world.frame) return;
-    const softened = this.#actions.softened() && this.lens === "colour";
-    if (!softened) {
-      this.#picture.turn();
-      this.#colourAll(softened);
-      if (this.#blank) this.#picture.turn();
-      this.#blank = false;
-    }
+    if (this.#actions.motion() === "calm" || this.lens !== "colour") this.#colourAll(false);
+    this.#blank = false;
     this.#markAll();
     this.#describe();
   }
 
   live() {
-    if (this.hidden || this.lens !== "colour" || !this.#actions.softened()) return;
-    this.#colourAll(true);
-    this.#picture.turn();
+    const motion = this.#actions.motion();
+    if (this.hidden || this.lens !== "colour" || motion === "calm") return;
+    this.#colourAll(motion === "softened");
     this.#blank = false;
   }
 
-  /** @param {number} fade */
-  paint(fade) {
+  paint() {
     if (this.hidden || !this.#image || this.#blank) return;
-    this.#picture.paint(this.#pixels, this.#image.width, this.#topPx, this.#layout, fade, paints);
+    this.#picture.paint(this.#pixels, this.#image.width, this.#topPx, this.#layout, paints);
     this.#context.putImageData(this.#image, 0, 0);
   }
 
