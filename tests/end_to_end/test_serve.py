@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,6 +225,32 @@ def test_a_damaged_database_is_set_aside_and_said_so(tmp_path: Path) -> None:
         wait_for_live(served, 10)
     (aside,) = tmp_path.glob("*damaged*")
     assert aside.name in "".join(served.output)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of open files")
+def test_kept_clients_beyond_the_limit_of_open_files_are_there_in_error_and_one_line_says_so(tmp_path: Path) -> None:
+    with program.serving(tmp_path, "--clients", "300") as served:
+        wait_for_live(served, 300)
+        assert served.end() == 0
+    limited = ("sh", "-c", 'ulimit -n 450 && exec "$0" "$@"', *program.COMMAND)
+    with program.running("serve", *program.ANY_PORTS, "--data", str(tmp_path), command=limited) as served:
+        until_s = time.monotonic() + DEADLINE_S
+        while (states := Counter(one["state"] for one in served.get("/api/clients")["clients"]))["live"] < 50:
+            assert time.monotonic() < until_s, states
+        assert states["error"] > 150
+        assert states.total() == 300
+        one = next(one for one in served.get("/api/clients?state=error")["clients"])
+        assert "ulimit -n" in one["error"]
+        served.ask(
+            "DELETE",
+            "/api/clients?" + "&".join(f"id={c['id']}" for c in served.get("/api/clients?state=live")["clients"]),
+        )
+        served.ask("PATCH", f"/api/clients/{one['id']}", {"paused": False})
+        while served.get(f"/api/clients/{one['id']}")["state"] != "live":
+            assert time.monotonic() < until_s
+        assert served.end() == 0
+    (line,) = [line for line in served.output if "cannot start yet" in line]
+    assert "ulimit -n" in line
 
 
 def test_a_foreign_server_that_knows_only_the_bare_word_and_answers_from_another_port_can_be_a_target(

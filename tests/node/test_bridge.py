@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -16,6 +18,7 @@ from udprism.errors import RequestError
 from udprism.node.bridge import Bridge
 from udprism.node.store import KeptClient, Store
 from udprism.settings import Settings
+from udprism.udp.sockets import open_client
 
 
 def settings(**changes: Any) -> Settings:
@@ -363,6 +366,76 @@ def test_a_client_whose_kept_name_fits_no_command_is_in_error_alone_until_it_is_
             assert bridge.counters()["thread_restarts_total"] == {"server": 0, "pool": 0}
 
     asyncio.run(main())
+
+
+def kept_in(directory: Path, *clients: KeptClient) -> Store:
+    store = Store.open(directory)
+    store.add_clients(clients)
+    return store
+
+
+def test_a_kept_client_that_cannot_have_a_socket_is_in_error_with_its_reason_and_comes_alive_once_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    is_away = True
+
+    def open_or_not(*arguments: Any, **options: Any) -> socket.socket:
+        if is_away:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        return open_client(*arguments, **options)
+
+    monkeypatch.setattr("udprism.udp.asking.open_client", open_or_not)
+    paused = KeptClient("c-3", "paused", "", "auto", 20, 1, True)
+    store = kept_in(tmp_path, *(KeptClient(f"c-{i}", f"n-{i}", "", "auto", 20, 1, False) for i in (1, 2)), paused)
+
+    async def main() -> None:
+        nonlocal is_away
+        async with running(store) as bridge:
+            states = {body["id"]: (body["state"], body["error"]) for body in (await bridge.list_clients())[0]}
+            assert {states["c-1"][0], states["c-2"][0], states["c-3"][0]} == {"error", "paused"}
+            assert "unreachable" in states["c-1"][1]
+            assert "3 of 3 clients cannot start yet" in caplog.text
+            is_away = False
+            for one in ("c-1", "c-2", "c-3"):  # each would try by itself as well, in a while
+                await bridge.patch_client(one, {"paused": False})
+            await until(lambda: all_live(bridge, 3))
+            assert {body["error"] for body in (await bridge.list_clients())[0]} == {None}
+
+    asyncio.run(main())
+
+
+def test_a_client_without_a_socket_tries_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = iter([True, True])
+
+    def fail_twice(*arguments: Any, **options: Any) -> socket.socket:
+        if next(failures, False):
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+        return open_client(*arguments, **options)
+
+    monkeypatch.setattr("udprism.udp.asking.open_client", fail_twice)
+
+    async def main() -> None:
+        async with running(kept_in(tmp_path, KeptClient("c-1", "one", "", "auto", 20, 1, False))) as bridge:
+            await until(lambda: all_live(bridge, 1))
+
+    asyncio.run(main())
+
+
+def test_what_is_kept_beyond_the_most_clients_stays_on_the_disk_and_keeps_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def with_room_for(most: int) -> list[str]:
+        async with running(Store.open(tmp_path), max_clients=most) as bridge:
+            await until(lambda: all_live(bridge, min(most, 4)))
+            with pytest.raises(RequestError):
+                await bridge.add_clients(name="n-4")
+            await bridge.patch_client("c-1", {"rate_hz": 33})
+            return [body["id"] for body in (await bridge.list_clients())[0]]
+
+    kept_in(tmp_path, *(KeptClient(f"c-{i}", f"n-{i}", "", "auto", 20, 1, False) for i in range(1, 5))).close()
+    assert asyncio.run(with_room_for(3)) == ["c-1", "c-2", "c-3"]
+    assert "1 of 4 kept clients were left on the disk: max_clients (UDPRISM_MAX_CLIENTS) is 3" in caplog.text
+    assert asyncio.run(with_room_for(5)) == ["c-1", "c-2", "c-3", "c-4"]
 
 
 def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None:

@@ -52,7 +52,7 @@ class Rig:
         ledger = Ledger(2 * CLIENTS, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
         rng = np.random.default_rng(7)
         self.asking = Asking(
-            self.table, ledger, DeafReceiver(), Counter(), clock, rng, 4096, lambda client, old, new: None
+            self.table, ledger, DeafReceiver(), Counter(), clock, rng, 4096, None, lambda client, old, new: None
         )
         self.target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.target.bind(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ import secrets
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -38,6 +39,7 @@ T = TypeVar("T")
 
 _ADDED_AT_ONCE = 500
 """Clients handed to the pool's thread in one piece, so that its batches do not wait long."""
+_MOST_REASONS = 5
 _ID_BYTES = 6
 """Enough for ids that are unique across nodes without asking: a million clients collide with a chance of 0.2 %."""
 
@@ -65,6 +67,8 @@ class Bridge:
         self._store = store
         self._kept: dict[str, KeptClient] = {}
         self._id_of_name: dict[str, str] = {}
+        self._held_back: list[KeptClient] = []
+        """Kept clients beyond `settings.max_clients`."""
         self._links = Links()
         self._works = Works(settings, given_up=given_up, moved=self._links.moved)
         self._links.attach(self._works)
@@ -94,7 +98,8 @@ class Bridge:
     def start(self) -> None:
         """Start both threads and bring back what was kept; the first start makes `settings.clients` clients.
 
-        Clients are there when this returns, and begin to ask for their streams.
+        Clients are there when this returns, and begin to ask for their streams. One that cannot is in state `error` and
+        tries again. Those beyond `settings.max_clients` stay on the disk for a start with more room.
         """
         self._works.start_server()
         kept = None if self._store is None else self._store.load()
@@ -109,16 +114,39 @@ class Bridge:
                 self._store.add_clients(definitions)
         else:
             definitions = kept.clients
+        definitions, self._held_back = (
+            definitions[: self.settings.max_clients],
+            definitions[self.settings.max_clients :],
+        )
+        for definition in self._held_back:
+            self._id_of_name[definition.name] = definition.id  # it will want its name back
         for piece in _pieces(definitions):
             self._bring_back(piece)
             self._ask_server(lambda: None).result()  # its inbox is bounded, and these clients' links went there
+        self._tell_who_cannot_start()
         self._works.start_pool()
+
+    def _tell_who_cannot_start(self) -> None:
+        """A line for each limit, however many clients it holds back."""
+        errors = Counter(client.error for client in self._works.pool.table.clients.values() if client.error is not None)
+        if errors:
+            reasons = "; ".join(f"{count}: {error}" for error, count in errors.most_common(_MOST_REASONS))
+            log.warning(
+                "%d of %d clients cannot start yet; each tries again. %s", errors.total(), len(self._kept), reasons
+            )
+        if self._held_back:
+            log.warning(
+                "%d of %d kept clients were left on the disk: max_clients (UDPRISM_MAX_CLIENTS) is %d",
+                len(self._held_back),
+                len(self._held_back) + len(self._kept),
+                self.settings.max_clients,
+            )
 
     def _bring_back(self, definitions: list[KeptClient]) -> None:
         """On this thread, because the pool's does not run yet: two that take turns need three times as long."""
         pool = self._works.pool
         clients = [self._restored(definition) for definition in definitions]
-        slots = pool.add(clients, pool.asking.open_sockets(clients))
+        slots = pool.add(clients, pool.asking.open_possible(clients))
         for slot, definition in zip(slots, definitions, strict=True):
             self._remember(definition)
             if definition.paused:
@@ -128,7 +156,6 @@ class Bridge:
         try:
             address = self._resolve(definition.target)
         except RequestError as error:
-            log.warning("client %s: %s", definition.name, error.detail)
             return self._hosted(definition, None, error.detail)
         return self._hosted(definition, address)
 
@@ -241,7 +268,7 @@ class Bridge:
                 slot = self._slot(client_id)
                 if (new.name, new.rate_hz, new.colours) != (old.name, old.rate_hz, old.colours):
                     self._works.pool.change(slot, name=new.name, rate_hz=new.rate_hz, colours=new.colours)
-                if new.paused != old.paused:
+                if "paused" in changes:  # also if it is so already: whoever says `false` wants it to ask now
                     self._works.pool.pause(slot, new.paused)
                 return self._works.client_bodies([slot])[0]
 
@@ -400,7 +427,11 @@ class Bridge:
 
     def counters(self) -> dict[str, Any]:
         """Figures for /metrics. From any thread."""
-        return self._works.counters() | {"clients_kept": len(self._kept), "taps": self._taps}
+        return self._works.counters() | {
+            "clients_kept": len(self._kept) + len(self._held_back),
+            "clients_held_back": len(self._held_back),
+            "taps": self._taps,
+        }
 
     # -- asking the threads, and keeping
 

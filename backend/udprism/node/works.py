@@ -30,6 +30,7 @@ from udprism.serving.sessions import SessionTable
 from udprism.settings import Settings
 from udprism.udp.arrivals import best_receiver
 from udprism.udp.clock import SystemClock
+from udprism.udp.descriptors import room
 from udprism.udp.networks import Targets, own_networks
 from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.pool import ClientPool
@@ -142,6 +143,7 @@ class Works:
             np.random.default_rng(),
             client_buffer_bytes=settings.client_buffer_bytes,
             silent_after_ns=round(settings.silent_after_s * NS_PER_S),
+            max_sockets=room(),
             witness=self.server.witness,
             moved=moved,
             given_up=given_up,

@@ -118,6 +118,8 @@ class ClientTable:
         self.attempts = np.zeros(max_clients, np.int32)
         self.refused = np.zeros(max_clients, np.bool_)
         """Whether the target's host has said that nobody listens there, after the client's last try."""
+        self.has_socket = np.zeros(max_clients, np.bool_)
+        """Whether the client can speak: a system may be out of descriptors, ports, or a network to the target."""
         self.target = np.zeros(max_clients, np.int64)
         """int64: the same number for the same address."""
         self.report_sequence = np.zeros(max_clients, np.int64)
@@ -165,6 +167,7 @@ class ClientTable:
         self.timer_ns[slot] = NEVER_NS
         self.session_id[slot] = 0
         self.witnessed[slot] = False
+        self.has_socket[slot] = False
         self.roster_version += 1
         self.removals.append((self.roster_version, slot))
         heapq.heappush(self._free, slot)
@@ -257,4 +260,4 @@ class ClientTable:
 
     def _is_waiting(self, slots: slice | I64Column) -> BoolColumn:
         waiting: BoolColumn = _WITHOUT_STREAM[self.state[slots]]
-        return waiting & (self.timer_ns[slots] < NEVER_NS)
+        return waiting & self.has_socket[slots] & (self.timer_ns[slots] < NEVER_NS)

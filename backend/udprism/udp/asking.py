@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from udprism.columns.types import NS_PER_S, Address, Clock, I32Column, I64Column, format_address
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Clock, I32Column, I64Column, format_address
 from udprism.ledger.ledger import Ledger
 from udprism.serving import commands
 from udprism.serving.clients import ClientTable, HostedClient, Mode, State, attempt
@@ -54,6 +54,7 @@ class Asking:
         clock: Clock,
         rng: np.random.Generator,
         client_buffer_bytes: int,
+        max_sockets: int | None,
         moved: Callable[[HostedClient, Address | None, Address | None], None],
     ) -> None:
         self.table = table
@@ -64,6 +65,7 @@ class Asking:
         self._clock = clock
         self._rng = rng
         self._client_buffer_bytes = client_buffer_bytes
+        self._max_sockets = max_sockets
         self._moved = moved
         self._connects_left = MAX_CONNECTS_HZ
         self._connects_since_ns = 0
@@ -74,12 +76,14 @@ class Asking:
         """Listen and speak through this socket from now on."""
         client = self.table.clients[slot]
         self.sockets[slot] = sock
+        self.table.has_socket[slot] = True
         self.receiver.add(sock, slot, None if client.connected else client.address[0])
         self._moved(client, None, client.local)
 
     def release(self, slot: int) -> None:
         """Disconnect and close the client's socket, if it has one."""
         sock = self.sockets.pop(slot, None)
+        self.table.has_socket[slot] = False
         if sock is not None:
             self.send(slot, commands.encode_disconnect(), sock)
             self.receiver.remove(sock, slot)
@@ -109,6 +113,55 @@ class Asking:
             raise
         return opened
 
+    def open_possible(self, clients: list[HostedClient]) -> list[socket.socket | None]:
+        """Open a socket for each client that can have one; the `error` of the others says why they cannot.
+
+        Only before the thread runs. What fails here is tried again at the client's own tries.
+        """
+        sockets: list[socket.socket | None] = []
+        opened = 0
+        for client in clients:
+            sock = None
+            if client.address[0]:
+                try:
+                    self._require_room(opened)
+                    sock = self._open(client)
+                    opened += 1
+                except OSError as error:
+                    client.error = str(error)
+            sockets.append(sock)
+        return sockets
+
+    def _require_room(self, opened: int = 0) -> None:
+        """Raises: OSError if a socket more, beside `opened` new ones, would leave too few descriptors for all else."""
+        if self._max_sockets is not None and len(self.sockets) + opened >= self._max_sockets:
+            raise OSError(
+                errno.EMFILE, f"no more than {self._max_sockets} clients fit under the limit of open files (ulimit -n)"
+            )
+
+    def _open_late(self, slot: int, now_ns: int) -> bool:
+        """Open the socket that this client could not have so far. False, and its next try set, if it still cannot."""
+        client = self.table.clients[slot]
+        if not client.address[0]:
+            self.table.timer_ns[slot] = NEVER_NS
+            return False
+        try:
+            self._require_room()
+            sock = self._open(client)
+        except OSError as error:
+            self._fail(slot, str(error))
+            number = int(self.table.attempts[slot])
+            self.table.attempts[slot] = number + 1
+            # Not as soon as on loopback: what is missing is this machine's, and thousands may wait for it.
+            wait_ns = attempt(client.mode, number, loopback=False, refused=True, draw=float(self._rng.random())).wait_ns
+            self.table.timer_ns[slot] = _bunched(now_ns + wait_ns)
+            return False
+        self.table.restart(slot, now_ns)
+        client.error = None
+        self.adopt(slot, sock)
+        self.table.touch([slot])
+        return True
+
     def _open(self, client: HostedClient) -> socket.socket:
         family = socket.AF_INET6 if ":" in client.address[0] else socket.AF_INET
         if client.connected:
@@ -135,6 +188,8 @@ class Asking:
 
     def _try(self, slot: int, is_held: bool, is_measured: bool, now_ns: int) -> None:
         table, client = self.table, self.table.clients[slot]
+        if slot not in self.sockets and not self._open_late(slot, now_ns):
+            return
         if not client.loopback and not self._may_connect(now_ns):
             table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
             return

@@ -27,7 +27,7 @@ def raise_limit() -> int | None:
 
 
 def room() -> int | None:
-    """How many more sockets fit; None where nothing says so."""
+    """How many more sockets fit; None if nothing limits them."""
     if sys.platform == "win32":
         return None
     import resource

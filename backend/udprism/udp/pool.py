@@ -45,6 +45,7 @@ class ClientPool:
         *,
         client_buffer_bytes: int,
         silent_after_ns: int,
+        max_sockets: int | None = None,
         witness: Witness | None = None,
         moved: Callable[[HostedClient, Address | None, Address | None], None] = lambda client, old, new: None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
@@ -63,7 +64,9 @@ class ClientPool:
         self._silent_after_ns = silent_after_ns
         self._next_sweep_ns = 0
         self._polled_ns = 0
-        self.asking = Asking(self.table, self.ledger, receiver, self.drops, clock, rng, client_buffer_bytes, moved)
+        self.asking = Asking(
+            self.table, self.ledger, receiver, self.drops, clock, rng, client_buffer_bytes, max_sockets, moved
+        )
         self._witness = witness
         self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness)
 
@@ -86,17 +89,16 @@ class ClientPool:
     # -- pool thread only, by `inbox`
 
     def add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[int]:
-        """Take over clients with their open sockets (None: its target has no address); answers their slots."""
+        """Take over clients with their open sockets (None: `error` says why there is none yet); returns their slots."""
         now_ns = self._clock.now_ns()
         slots = [self.table.add(client, self._silence_ns(client), now_ns) for client in clients]
         column = np.array(slots, np.int32)
         self.columns.reset(column)
         for slot, sock in zip(slots, sockets, strict=True):
-            if sock is None:
+            if sock is not None:
+                self.asking.adopt(slot, sock)
+            else:
                 self.table.state[slot] = State.ERROR
-                self.table.timer_ns[slot] = NEVER_NS
-                continue
-            self.asking.adopt(slot, sock)
         return slots
 
     def remove(self, slots: list[int]) -> None:
@@ -111,15 +113,17 @@ class ClientPool:
         self.ledger.reset(column)
 
     def pause(self, slot: int, paused: bool) -> None:
-        """Disconnect, or connect again; what is still in flight is settled in its time."""
+        """Disconnect, or connect again (at once, if it has no stream); what is in flight is settled in its time."""
         now_ns = self._clock.now_ns()
         if paused:
             if slot in self.asking.sockets:
                 self.asking.send(slot, commands.encode_disconnect())
             self.table.state[slot] = State.PAUSED
             self.table.timer_ns[slot] = NEVER_NS  # its session stays known: what is on its way still arrives
-        elif self.table.state[slot] == State.PAUSED and slot in self.asking.sockets:
+        elif self.table.state[slot] == State.PAUSED:
             self.table.restart(slot, now_ns)
+        elif self.table.state[slot] != State.LIVE:
+            self.table.timer_ns[slot] = now_ns
         self.table.touch([slot])
 
     def change(self, slot: int, *, name: str | None, rate_hz: float | None, colours: int | None) -> None:
@@ -130,8 +134,10 @@ class ClientPool:
         client.rate_hz = rate_hz if rate_hz is not None else client.rate_hz
         client.colours = colours if colours is not None else client.colours
         self.table.silent_after_ns[slot] = self._silence_ns(client)
-        if self.table.state[slot] != State.PAUSED and slot in self.asking.sockets:
+        if self.table.state[slot] == State.LIVE:
             self.asking.send_connect(slot, measured=self.table.stream[slot] != Mode.PLAIN)
+        elif self.table.state[slot] != State.PAUSED:
+            self.table.timer_ns[slot] = self._clock.now_ns()
         self.table.touch([slot])
 
     def open_tap(self, tap: Tap) -> None:
