@@ -187,6 +187,8 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
     assert said(feed="waiting")["text"].endswith("the server does not answer; retrying in 2 s.")
     assert said(paused=True)["word"] == "Paused"
     assert said(serverState="restarting")["word"] == "Restarting"
+    assert said(serverState="busy")["word"] == "Busy"
+    assert said(serverState="hangs")["word"] == "Stuck"
     assert "12 frames a second, 1 picture in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
     assert said(feed="refused", reason="it speaks another protocol")["button"] == "Reload"
 

@@ -15,7 +15,7 @@ from udprism.udp.pool import ClientPool
 
 DEADLINE_S = 20.0
 STANDS_STILL_S = 1.0
-"""A multiple of the age at which a hole counts as lost; a thread that hangs for two seconds is replaced."""
+"""A multiple of the age at which a hole counts as lost; a thread that hangs for two seconds is not ready."""
 
 
 def test_what_a_server_that_stands_still_holds_back_is_not_called_unexplained() -> None:

@@ -7,15 +7,15 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
 import pytest
 
-from udprism.columns.types import Address, Arrivals
+from udprism.columns.types import NS_PER_S, Address
 from udprism.node.bridge import Bridge
 from udprism.settings import Settings
-from udprism.udp.arrivals import Receiver
-from udprism.udp.thread import HANGS_AFTER_NS
+from udprism.udp.pool import ClientPool
+from udprism.udp.server import ColourServer
 from udprism.wire import measured as wire
 
 SESSION = 7
@@ -94,56 +94,54 @@ def test_an_echo_of_a_report_from_any_year_is_survived(
     assert body["rtt_ms"] is None or 0 < body["rtt_ms"] <= 60_000
 
 
-class HangingReceiver:
-    """A receiver that, once told to, does not come back with its next datagrams before it may."""
+def test_a_thread_that_is_late_has_its_tables_for_itself_and_goes_on(bridge: Bridge, server: socket.socket) -> None:
+    client_id, address = hosted(bridge, server)
+    pool, may_go_on, began = bridge._works.pool, threading.Event(), threading.Event()
 
-    def __init__(self, receiver: Receiver) -> None:
-        self.may_return = threading.Event()
-        self.hung = threading.Event()
-        self.hanging: threading.Thread | None = None
-        self.is_to_hang = False
-        self._receiver = receiver
+    def hang() -> None:
+        began.set()
+        may_go_on.wait(DEADLINE_S)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._receiver, name)
-
-    def poll(self, timeout_s: float) -> Arrivals:
-        arrivals = self._receiver.poll(timeout_s)
-        if self.is_to_hang and len(arrivals):
-            self.is_to_hang = False
-            self.hanging = threading.current_thread()
-            self.hung.set()
-            self.may_return.wait(DEADLINE_S)
-        return arrivals
-
-
-def test_thread_that_hung_in_a_poll_takes_nothing_beside_the_one_that_replaced_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=1, rate_hz=100))
-    pool = bridge._works.pool
-    receiver = HangingReceiver(pool.receiver)
-    monkeypatch.setattr(pool, "receiver", receiver)
-    take, taken_by, taken = pool.intake.take, [], threading.Event()
-
-    def note_and_take(arrivals: Arrivals, now_ns: int) -> None:
-        taken_by.append(threading.current_thread())
-        taken.set()
-        take(arrivals, now_ns)
-
-    monkeypatch.setattr(pool.intake, "take", note_and_take)
-    bridge.start()
-    try:
-        receiver.is_to_hang = True
-        assert receiver.hung.wait(DEADLINE_S)
-        taken_by.clear()
-        taken.clear()
-        pool.thread._beat_ns -= 2 * HANGS_AFTER_NS
+    hanging = pool.inbox.submit(hang)
+    assert began.wait(DEADLINE_S)
+    pool.thread._beat_ns -= 10 * NS_PER_S  # ten seconds without a heartbeat, without waiting for them
+    for _ in range(10):
         pool.thread.watch()
-        assert taken.wait(DEADLINE_S)
-        receiver.may_return.set()
-        receiver.hanging.join(DEADLINE_S)
-        assert not receiver.hanging.is_alive()
-        assert receiver.hanging not in taken_by
-    finally:
-        bridge.stop()
+    assert [one.name for one in threading.enumerate()].count("udprism-pool") == 1
+    may_go_on.set()
+    hanging.result(DEADLINE_S)
+    server.sendto(wire.encode_colour(wire.Colour(SESSION, 1, 0, b"\0\xff\0")), address)
+    until_s = time.monotonic() + DEADLINE_S
+    while not heard(bridge, client_id, 1):
+        assert time.monotonic() < until_s
+    assert bridge.counters()["thread_restarts_total"]["pool"] == 0
+
+
+def test_what_a_thread_owns_that_does_not_end_is_left_to_it() -> None:
+    """Its sockets stay open and its tables whole: it may be in the midst of both."""
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=20, max_clients=20))
+    bridge.start()
+    works, may_go_on, failed = bridge._works, threading.Event(), []
+
+    def work_on(which: ClientPool | ColourServer) -> None:
+        may_go_on.wait(DEADLINE_S)
+        try:
+            assert all(sock.fileno() >= 0 for sock in works.server.sockets)
+            for slot in works.pool.asking.sockets:
+                time.sleep(0.001)
+                assert works.pool.asking.sockets[slot].fileno() >= 0
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    late = [one.inbox.submit(partial(work_on, one)) for one in (works.pool, works.server)]
+    for one in (works.pool, works.server):
+        one.thread.stop = lambda timeout_s, stop=one.thread.stop: stop(0.01)  # type: ignore[method-assign,misc]
+    works.stop()
+    may_go_on.set()
+    for future in late:
+        future.result(DEADLINE_S)
+    assert failed == []
+    for one in (works.pool, works.server):  # now they end, and leave nothing open
+        del one.thread.stop
+        one.stop()

@@ -26,6 +26,7 @@ from udprism.udp.clock import SystemClock
 from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, drain_error_queue
+from udprism.udp.thread import ThreadState
 from udprism.udp.threads_engine import ThreadsEngine
 from udprism.wire import measured as wire
 from udprism.wire.colours import NAMES
@@ -209,7 +210,7 @@ def test_bad_datagrams_are_counted_by_reason_and_dropped_in_silence(rig: Rig) ->
         with pytest.raises(TimeoutError):
             client.recv(100)
     assert rig.server.drops["unknown-session"] == 1
-    assert rig.server.thread.alive
+    assert rig.server.thread.state == ThreadState.RUNNING
     assert rig.server.thread.restarts == 0
 
 

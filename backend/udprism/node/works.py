@@ -37,6 +37,7 @@ from udprism.udp.pool import ClientPool
 from udprism.udp.releaser import Releaser
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, dropped_by_kernel
+from udprism.udp.thread import ThreadState
 from udprism.udp.threads_engine import ThreadsEngine
 from udprism.wire.measured import MAX_DATAGRAM_BYTES
 
@@ -47,6 +48,15 @@ _ROW_BYTES = 64
 """Bytes read of each datagram: enough for the history and for a report; its true length is known all the same."""
 _MOST_ARRIVALS = 2048
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+_DETAIL = {
+    ThreadState.RUNNING: "running",
+    ThreadState.RESTARTING: "restarting; last cause: {}",
+    ThreadState.BUSY: "busy: no heartbeat for two seconds, but it gets on",
+    ThreadState.HANGS: "hangs: no heartbeat for two seconds",
+    ThreadState.ENDED: "ended; last cause: {}",
+}
 
 
 class Works:
@@ -170,7 +180,7 @@ class Works:
             self._watcher.join(2.0)
 
     def _watch(self) -> None:
-        """Replace a thread that hangs. Its own thread, because those it watches cannot."""
+        """Tell busy from hanging, and give up what hangs for good. Its own thread, because those it watches cannot."""
         while not self._stopped.wait(_WATCH_S):
             self.server.thread.watch()
             self.pool.thread.watch()
@@ -225,7 +235,7 @@ class Works:
         status["closes"] = ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]
         status["schedule"] = {"lag_ms": server.lag_ns / NS_PER_MS, "skipped_ticks": server.skipped_ticks}
         status["server"] = {
-            "state": "running" if server.thread.alive else "restarting",
+            "state": server.thread.state.value,
             "restarts": server.thread.restarts,
         }
         return status
@@ -278,10 +288,8 @@ class Works:
         checks: list[dict[str, Any]] = [
             {
                 "name": name,
-                "ok": thread.alive,
-                "detail": "running"
-                if thread.alive
-                else f"restarting; last cause: {thread.last_cause or 'no heartbeat for two seconds'}",
+                "ok": thread.state == ThreadState.RUNNING,
+                "detail": _DETAIL[thread.state].format(thread.last_cause),
                 "fatal": True,
             }
             for name, thread in (("server", self.server.thread), ("pool", self.pool.thread))

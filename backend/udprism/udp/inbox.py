@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +14,10 @@ T = TypeVar("T")
 
 
 class Inbox:
-    """A bounded queue of callables. `submit` from any thread; `run` and `close` on the thread that owns it."""
+    """A bounded queue of callables. `submit` from any thread, `run` on the thread that owns it.
+
+    `close` once that thread has ended, or from whoever has waited for it for too long.
+    """
 
     def __init__(self, wake: Callable[[], None], max_waiting: int = 4096) -> None:
         self._wake = wake
@@ -36,7 +40,10 @@ class Inbox:
     def run(self) -> None:
         """Run what waits now; what is added meanwhile waits for the next call."""
         for _ in range(len(self._waiting)):
-            work, future = self._waiting.popleft()
+            try:
+                work, future = self._waiting.popleft()
+            except IndexError:  # closed meanwhile
+                return
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -51,6 +58,7 @@ class Inbox:
     def close(self) -> None:
         """Refuse what waits and all that comes."""
         self._closed = True
-        while self._waiting:
-            _, future = self._waiting.popleft()
-            future.cancel()
+        with contextlib.suppress(IndexError):
+            while True:
+                _, future = self._waiting.popleft()
+                future.cancel()

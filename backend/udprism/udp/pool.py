@@ -19,7 +19,7 @@ from udprism.udp.arrivals import Receiver
 from udprism.udp.asking import Asking
 from udprism.udp.inbox import Inbox
 from udprism.udp.intake import Intake
-from udprism.udp.thread import SupervisedThread
+from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,11 @@ class ClientPool:
         """Disconnect all clients, end the thread and close the sockets."""
         self.thread.stopping.set()
         self.receiver.wake()
-        ended = self.thread.stop(2.0)
+        ended = self.thread.stop(ENDS_WITHIN_S)
         self.inbox.close()
         if ended:
             self.receiver.close()
-        self.asking.close()
+            self.asking.close()
 
     # -- pool thread only, by `inbox`
 
@@ -155,7 +155,6 @@ class ClientPool:
             now_ns = self._clock.now_ns()
             wake_ns = min(self._next_sweep_ns, self.table.next_timer_ns())
             arrivals = self.receiver.poll(max(0.0, (wake_ns - now_ns) / NS_PER_S))
-            self.thread.beat()  # here and below: one that hung and was replaced must not touch the tables any more
             self._polled_ns = now_ns = self._clock.now_ns()
             if len(arrivals):
                 self.batches += 1
@@ -172,7 +171,7 @@ class ClientPool:
             if now_ns >= self._next_sweep_ns + patience_ns:
                 self._sweep(now_ns)
                 self._next_sweep_ns = ((now_ns + _EARLY_NS) // _SWEEP_NS + 1) * _SWEEP_NS + _EARLY_NS // 2
-        for slot in list(self.asking.sockets):  # a copy: a thread that hung may wake up now, in the midst of a removal
+        for slot in self.asking.sockets:
             if self.table.state[slot] == State.LIVE:
                 self.asking.send(slot, commands.encode_disconnect())
 

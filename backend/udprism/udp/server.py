@@ -23,7 +23,7 @@ from udprism.serving.sessions import Grant, SessionTable
 from udprism.udp.inbox import Inbox
 from udprism.udp.outlet import Outlet
 from udprism.udp.sockets import drain_error_queue, sockaddr_row
-from udprism.udp.thread import SupervisedThread
+from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 from udprism.udp.threads_engine import ThreadsEngine
 from udprism.wire import measured as wire
 from udprism.wire.measured import ByeReason
@@ -110,12 +110,13 @@ class ColourServer:
         """Say BYE to measured clients, end the thread and close the sockets."""
         self.thread.stopping.set()
         self.wake()
-        ended = self.thread.stop(2.0)
+        ended = self.thread.stop(ENDS_WITHIN_S)
         self.inbox.close()
+        if not ended:
+            return  # its sockets and tables are still in use
         if self._engine is not None:
             self._engine.stop()
-        if ended:
-            self._selector.close()
+        self._selector.close()
         self.outlet.close()
         for sock in (*self.sockets, self._wake_reader, self._wake_writer):
             sock.close()
@@ -188,7 +189,6 @@ class ColourServer:
                 else:
                     self._read(key.data)
             self.inbox.run()
-            self.thread.beat()  # one that hung in there and was replaced must not touch the tables any more
             now_ns = self._clock.now_ns()
             self._tick(now_ns)
             if now_ns >= self._next_lease_check_ns:

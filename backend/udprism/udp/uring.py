@@ -89,8 +89,6 @@ class UringReceiver:
         self._stamp_s, self._stamp_ns = self._batch.view(np.int64)[:, _STAMP_AT // 8 : _STAMP_AT // 8 + 2].T
         self._received_unix_ns = np.zeros(max_batch, np.int64)
         self._none = np.zeros(0, np.int32)
-        self._in_use = threading.Lock()
-        """A thread that hangs may wake up in the midst of `poll`; the one that replaces it waits for that."""
         self._ring = self._open_ring()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._watch_wake()
@@ -100,7 +98,7 @@ class UringReceiver:
         return Ring(min(_SUBMISSIONS, self._buffers), 2 * self._buffers, self._buffers, self._buffer_bytes)
 
     def _move_here(self) -> None:
-        """A ring serves one thread only; for another one (the first has died, or hangs) a new ring takes over."""
+        """A ring serves one thread only; for another one than it was opened on a new ring takes over."""
         self._ring.close()
         self._ring = self._open_ring()
         self._watch_wake()
@@ -133,10 +131,6 @@ class UringReceiver:
 
     def poll(self, timeout_s: float) -> Arrivals:
         """See `arrivals.Receiver`."""
-        with self._in_use:
-            return self._poll(timeout_s)
-
-    def _poll(self, timeout_s: float) -> Arrivals:
         self.errors = []
         if self._thread != threading.get_ident():
             self._move_here()

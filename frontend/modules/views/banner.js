@@ -8,6 +8,12 @@ import { announce } from "../dialogs/notices.js";
 /** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload"}} Condition */
 
 const SLOW_FRAMES_PER_S = 20;
+/** @type {Record<string, [string, string]>} */
+const SERVER_STATES = {
+  restarting: ["Restarting", "The colour server is restarting; clients will come back by themselves."],
+  busy: ["Busy", "The colour server has had more to do than time for it for two seconds; it goes on."],
+  hangs: ["Stuck", "The colour server has stood still for two seconds."],
+};
 
 /**
  * What to say of the picture. Pure.
@@ -32,7 +38,8 @@ export function conditionOf(now) {
     return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. The datagrams go on; the picture waits.`, button: "Resume" };
   }
   if (now.serverState !== "running") {
-    return { pill: "behind", word: "Restarting", kind: "note", text: "The colour server is restarting; clients will come back by themselves.", button: "" };
+    const [word, text] = SERVER_STATES[now.serverState] ?? SERVER_STATES.hangs;
+    return { pill: "behind", word, kind: "note", text, button: "" };
   }
   if (now.eager && now.framesPerS < SLOW_FRAMES_PER_S) {
     const share = now.shownOneIn > 1 ? `, 1 picture in ${now.shownOneIn} shown` : "";
