@@ -6,7 +6,7 @@ from udprism.wire.format import MAX_CHANNELS, NO_PIXELS, REASONS, Numbering, Pix
 
 
 def pixels(places: list[int], values: list[int]) -> Pixels:
-    return Pixels(np.array(places, np.int32), np.array(values, np.uint8), 3)
+    return Pixels(np.array(places, np.int64), np.array(values, np.uint8), 3)
 
 
 def test_numbers_go_round_their_cycle_and_never_bear_what_means_not_numbered() -> None:

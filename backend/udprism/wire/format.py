@@ -79,7 +79,7 @@ class Mark(IntFlag):
     """To be shown when a synchronisation datagram comes (E1.31)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Decoded:
     """n datagrams. Each is one of three: `valid` (a row of its flow), `control` (well formed, for the endpoint alone:
     a poll, a synchronisation, a query), or neither, with a `reason`. Where `valid` is False the columns from `key` on
@@ -110,13 +110,13 @@ class Decoded:
     key: U64Column
     number: U32Column
     numbered: BoolColumn
-    part: U32Column | None
+    part: U32Column | None = None
     marks: U16Column
     rgb: U8Column
     coloured: BoolColumn
-    sent_unix_ns: I64Column | None
-    media_ticks: U32Column | None
-    media_hz: I32Column | None
+    sent_unix_ns: I64Column | None = None
+    media_ticks: U32Column | None = None
+    media_hz: I32Column | None = None
     all_valid: bool
 
 
@@ -135,11 +135,11 @@ class Field(NamedTuple):
 class Pixels(NamedTuple):
     """What one datagram changes in its flow's picture, channel by channel: senders update parts of pixels.
 
-    place: int32[k], each value's channel in the picture, from 0 (DMX slot = place + 1). value: uint8[k].
+    place: int64[k], each value's channel in the picture, from 0 (DMX slot = place + 1). value: uint8[k].
     channels: a pixel's, 3 (red, green, blue), 4 (and white) or 1 (grey).
     """
 
-    place: I32Column
+    place: I64Column
     value: U8Column
     channels: int
 
@@ -156,7 +156,7 @@ class Pixels(NamedTuple):
         return after
 
 
-NO_PIXELS: Final = Pixels(np.zeros(0, np.int32), np.zeros(0, np.uint8), 3)
+NO_PIXELS: Final = Pixels(np.zeros(0, np.int64), np.zeros(0, np.uint8), 3)
 
 
 class Format(Protocol):
@@ -203,6 +203,12 @@ class Format(Protocol):
 
     def pixels(self, data: bytes) -> Pixels:
         """What the datagram changes in the picture; NO_PIXELS where it is not valid or has none. Never raises."""
+
+    def encoder(self, sending: Sending) -> Encoder | None:
+        """Makes a sender's datagrams; None for a format that is only received.
+
+        Raises: ValueError: the format cannot send so many pixels from there on.
+        """
 
 
 class Sending(NamedTuple):
