@@ -96,6 +96,9 @@ class Settings(BaseSettings):
 
     history_datagrams: int = Field(256, ge=64, le=4096, description="Datagrams kept for each client; a power of two.")
     history_payload_bytes: int = Field(24, ge=24, le=1472, description="Bytes of each kept datagram.")
+    history_over_time: bool = Field(
+        True, description="Keep rate, loss and delay of each client over hours (about 6 KiB per client)."
+    )
     loss_after_s: float = Field(1.0, gt=0, description="Age at which a hole in the sequence counts as lost.")
     loss_after_arrivals: int = Field(64, ge=1, le=1024, description="Later arrivals after which a hole counts as lost.")
     silent_after_s: float = Field(2.0, gt=0, description="Shortest silence called so; never less than three periods.")

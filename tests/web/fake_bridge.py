@@ -24,6 +24,9 @@ import numpy.typing as npt
 from udprism.columns.types import NS_PER_MS, NS_PER_S
 from udprism.errors import RequestError
 from udprism.ledger.fates import Cause, Fate
+from udprism.ledger.timeline import STEP, Steps
+from udprism.node.events import Event
+from udprism.node.history import HistoryBody, history_body
 from udprism.node.view import ROW_STATS, Roster, Snapshot
 from udprism.serving.clients import State
 from udprism.settings import Settings, split_host_port
@@ -385,6 +388,16 @@ class FakeBridge:
         sent = sum(client.issued(now_ns) for client in self._clients.values())
         lost = sum(self._lost(client, client.issued(now_ns)) for client in self._clients.values())
         return self._ledger(sent, sent - lost, lost) | {"received_plain": 0}
+
+    async def history(self, flow: str | None, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> HistoryBody:
+        """A curve that anybody can work out: step i of the stretch received i datagrams."""
+        if flow is not None:
+            self._check_owner(flow)
+        ends = np.arange(from_unix_ns + NS_PER_S, to_unix_ns + 1, NS_PER_S)[-600:]
+        steps = np.zeros(len(ends), STEP)
+        steps["received"], steps["length_s"] = np.arange(len(ends)), 1
+        steps["delay_ms"], steps["jitter_ms"] = 2, np.nan
+        return history_body(Steps(1.0, ends, steps), flow, [Event(from_unix_ns, "link", "link set", None)])
 
     async def get_link(self, owner_id: str) -> dict[str, Any] | None:
         self._check_owner(owner_id)

@@ -324,6 +324,27 @@ def test_sessions_are_listed_and_one_can_be_ended(api: httpx.Client) -> None:
     assert raw[-1] not in [one["id"] for one in api.get("/api/sessions").json()["sessions"]]
 
 
+def test_history_is_told_in_steps_with_events_beside_them(api: httpx.Client) -> None:
+    told = api.get("/api/history?from=1700000000&to=1700000003").json()
+    assert (told["step_s"], told["from"]) == (1.0, 1_700_000_000.0)
+    assert told["columns"]["rate_hz"] == [0, 1, 2]
+    assert told["columns"]["jitter_ms"] == [None, None, None]
+    assert told["events"][0]["text"] == "link set"
+
+
+def test_history_as_csv(api: httpx.Client) -> None:
+    answer = api.get("/api/history?from=1700000000&to=1700000002&format=csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.text.splitlines()[1].startswith("1700000000.000,0,")
+
+
+def test_history_that_cannot_be_names_its_field(api: httpx.Client) -> None:
+    backwards = api.get("/api/history?from=1700000003&to=1700000000")
+    assert (backwards.status_code, backwards.json()["field"]) == (422, "from")
+    assert api.get("/api/history?from=nan").status_code == 422
+    assert api.get("/api/history?flow=nobody").status_code == 404
+
+
 def test_whole_ledger_closes(api: httpx.Client, lossy: str) -> None:
     ledger = api.get("/api/ledger").json()
     assert ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]

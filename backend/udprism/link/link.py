@@ -34,6 +34,9 @@ class Burst:
     leave_ratio: float = 0.0
     loss_ratio: float = 1.0
 
+    def __str__(self) -> str:
+        return f"(enter {self.enter_ratio}, leave {self.leave_ratio}, loss {self.loss_ratio})"
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -89,6 +92,12 @@ class Link:
             or self.rate_kbit_s
             or self.blackout
         )
+
+    def __str__(self) -> str:
+        """What differs from a link that is off, in few words: `loss_ratio 0.02, delay_ms 40.0`."""
+        off = Link()
+        changed = [one.name for one in fields(self) if getattr(self, one.name) != getattr(off, one.name)]
+        return ", ".join(f"{name} {getattr(self, name)}" for name in changed) or "off"
 
     def _refuse_contradictions(self) -> None:
         if self.burst.enter_ratio > 0 and self.burst.leave_ratio == 0:

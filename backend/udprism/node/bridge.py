@@ -20,7 +20,9 @@ from typing import Any, TypeVar
 
 from udprism.columns.types import Address, format_address
 from udprism.errors import RequestError, StoreError
+from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
+from udprism.node.history import HistoryBody, history_body
 from udprism.node.links import Links
 from udprism.node.store import DEFAULT_LINK, OWN_SERVER, KeptClient, Store
 from udprism.node.view import Roster, Snapshot
@@ -380,14 +382,17 @@ class Bridge:
             if owner_id in self._kept:
                 await self._keep(lambda store: _keep_link(store, owner_id, link))
                 await self._links.put_for_client(owner_id, link)
+                self._note("link", f"link of {self._kept[owner_id].name}: {_words(link)}", owner_id)
                 await self._restart_delays([owner_id])
             else:
                 await self._links.put_for_session(owner_id, link)
+                self._note("link", f"link of session {owner_id}: {_words(link)}", owner_id)
 
     async def _set_default_link(self, link: Link | None) -> None:
         async with self._changing:
             await self._keep(lambda store: _keep_link(store, DEFAULT_LINK, link))
             await self._links.put_default(link)
+            self._note("link", f"link of everybody: {link or Link()}")
             await self._restart_delays([one for one in self._kept if one not in self._links.of_client])
 
     async def _restart_delays(self, client_ids: list[str]) -> None:
@@ -399,6 +404,21 @@ class Bridge:
     async def ledger(self) -> dict[str, Any]:
         """What became of every datagram, all clients together."""
         return await self._pool(self._works.whole_ledger)
+
+    async def history(self, flow: str | None, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> HistoryBody:
+        """What happened over time, to one client (by id) or all of them. Raises: RequestError (404)."""
+
+        def read() -> Steps:
+            slot = None if flow is None else self._works.pool.table.slot_of_id.get(flow)
+            if flow is not None and slot is None:
+                raise _no_client(flow)
+            return self._works.history(slot, from_unix_ns, to_unix_ns, step_s)
+
+        steps = await self._pool(read)
+        return history_body(steps, flow, self._works.events.between(from_unix_ns, to_unix_ns, flow))
+
+    def _note(self, kind: str, text: str, flow: str | None = None) -> None:
+        self._works.events.note(time.time_ns(), kind, text, flow)
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
         """One consistent moment of all clients, for the live feed."""
@@ -547,3 +567,7 @@ def _name_taken(name: str) -> RequestError:
     return RequestError(
         f"a client is called {name!r} already: choose another name", field="name", status=409, kind="name-taken"
     )
+
+
+def _words(link: Link | None) -> str:
+    return "none of its own" if link is None else str(link)

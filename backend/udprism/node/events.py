@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from udprism.columns.types import U8Column
+from udprism.columns.types import NS_PER_S, U8Column
 from udprism.serving.clients import State
 
 MAX_EVENTS = 2000
@@ -33,6 +33,8 @@ class Events:
     def __init__(self) -> None:
         self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self._state: U8Column = np.zeros(0, np.uint8)
+        self._skipped = self._skipped_before = 0
+        self._skipping_since_unix_ns: int | None = None
         self.noted = 0
         """How many there ever were; those beyond MAX_EVENTS are gone."""
 
@@ -63,6 +65,22 @@ class Events:
                 continue
             for flow, name in _named(slots.tolist(), who):
                 self.note(unix_ns, "state", f"{name}: {word}", flow)
+
+    def watch_schedule(self, unix_ns: int, skipped_ticks: int) -> None:
+        """Note that the server's schedule skipped ticks. A stretch of skipping is one event, at its end.
+
+        skipped_ticks: all so far.
+        """
+        skipped = skipped_ticks - self._skipped
+        if skipped and self._skipping_since_unix_ns is None:
+            self._skipping_since_unix_ns = unix_ns
+            self._skipped_before = self._skipped
+        if not skipped and self._skipping_since_unix_ns is not None:
+            since, self._skipping_since_unix_ns = self._skipping_since_unix_ns, None
+            lasted_s = (unix_ns - since) / NS_PER_S
+            missing = skipped_ticks - self._skipped_before
+            self.note(since, "schedule", f"the sender skipped {missing} ticks of its schedule within {lasted_s:.1f} s")
+        self._skipped = skipped_ticks
 
 
 def _named(slots: list[int], who: Callable[[int], tuple[str, str] | None]) -> Iterator[tuple[str, str]]:

@@ -86,7 +86,7 @@ class View:
 
     def __init__(self, columns: ClientColumns, linked: npt.NDArray[np.bool_]) -> None:
         """linked: bool[max_clients], who has a link of their own or by default."""
-        self._table, self._ledger, self._history, self._rates, self._latest = columns
+        self._table, self._ledger, self._history, self._rates, self._latest, _ = columns
         self._linked = linked
         self._frame = 0
 

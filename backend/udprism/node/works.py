@@ -18,9 +18,11 @@ from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
 from udprism.ledger.taps import Taps
+from udprism.ledger.timeline import Steps, Timeline
 from udprism.ledger.witness import Witness
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
+from udprism.node.events import Events
 from udprism.node.view import STATE_WORDS, Snapshot, View
 from udprism.serving.admission import Admission
 from udprism.serving.book import ClientColumns
@@ -76,6 +78,7 @@ class Works:
         sockets = bind_server(host, port, settings.receive_buffer_bytes)
         self.udp_addresses = [_address(sock) for sock in sockets]
         self.udp_address = self.udp_addresses[0]
+        self.events = Events()
         self.targets = Targets(settings.allow_target, [settings.http_address[1]])
         self.server = self._make_server(sockets, given_up)
         self.pool, self.view = self._make_pool(moved, given_up)
@@ -142,6 +145,7 @@ class Works:
             history,
             Rates(settings.max_clients),
             Latest(settings.max_clients),
+            Timeline(settings.max_clients, self._clock.now_ns(), keep_flows=settings.history_over_time),
         )
         self._linked = np.zeros(settings.max_clients, np.bool_)
         view = View(columns, self._linked)
@@ -155,6 +159,7 @@ class Works:
             silent_after_ns=round(settings.silent_after_s * NS_PER_S),
             max_sockets=room(),
             witness=self.server.witness,
+            swept=self._swept,
             moved=moved,
             given_up=given_up,
         )
@@ -220,6 +225,26 @@ class Works:
         now_ns = self._clock.now_ns()  # not settled for it: the sweep has done so an eighth of a second ago
         self.pool.columns.latest.take_frame(self.pool.table.high)
         return self.view.snapshot(watch, now_ns, self._clock.unix_ns())
+
+    def _swept(self, now_ns: int) -> None:
+        """What is noted a few times per second, beside the timeline."""
+        table, unix_ns = self.pool.table, self._clock.unix_ns()
+        self.events.watch_states(unix_ns, table.state[: table.high], self._flow_at)
+        self.events.watch_schedule(unix_ns, self.server.skipped_ticks)
+
+    def _flow_at(self, slot: int) -> tuple[str, str] | None:
+        client = self.pool.table.clients.get(slot)
+        return None if client is None else (client.id, client.name)
+
+    def history(self, slot: int | None, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
+        """What happened over time, to one client or all of them; a client that is asked for is kept in finer steps."""
+        now_ns = self._clock.now_ns()
+        offset_ns = self._clock.unix_ns() - now_ns
+        timeline = self.pool.timeline
+        if slot is None:
+            return timeline.whole(from_unix_ns, to_unix_ns, step_s, offset_ns)
+        timeline.watch(slot, now_ns, self.pool.ledger)
+        return timeline.flow(slot, from_unix_ns, to_unix_ns, step_s, offset_ns)
 
     def whole_ledger(self) -> dict[str, Any]:
         """All clients' ledger."""
@@ -322,6 +347,7 @@ class Works:
             "fate_reports_forgotten_total": server.witness.forgotten,
             "thread_restarts_total": {"server": server.thread.restarts, "pool": pool.thread.restarts},
             "history_bytes": pool.columns.history.nbytes,
+            "events_total": self.events.noted,
         }
 
 

@@ -9,6 +9,7 @@ from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
+from udprism.ledger.timeline import Timeline
 from udprism.serving.clients import ClientTable
 
 
@@ -20,10 +21,12 @@ class ClientColumns(NamedTuple):
     history: History
     rates: Rates
     latest: Latest
+    timeline: Timeline
 
-    def reset(self, slots: I32Column) -> None:
+    def reset(self, slots: I32Column, now_ns: int) -> None:
         """New clients in these slots: nothing is known of them but what the table says."""
         self.ledger.reset(slots)
         self.history.reset(slots)
         self.rates.reset(slots)
         self.latest.reset(slots)
+        self.timeline.reset(slots, now_ns, self.ledger)

@@ -48,7 +48,7 @@ class Intake:
         rng: np.random.Generator,
         witness: Witness | None,
     ) -> None:
-        self.table, self.ledger, self.history, _, self.latest = columns
+        self.table, self.ledger, self.history, _, self.latest, _ = columns
         self.taps = taps
         self.drops = drops
         self.datagrams = 0

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock
+from udprism.ledger.fates import Cause
 from udprism.ledger.taps import Tap, Taps
 from udprism.ledger.witness import Witness
 from udprism.serving import commands
@@ -47,16 +48,18 @@ class ClientPool:
         silent_after_ns: int,
         max_sockets: int | None = None,
         witness: Witness | None = None,
+        swept: Callable[[int], None] = lambda now_ns: None,
         moved: Callable[[HostedClient, Address | None, Address | None], None] = lambda client, old, new: None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
         self.columns = columns
-        self.table, self.ledger, _, self.rates, _ = columns
+        self.table, self.ledger, _, self.rates, _, self.timeline = columns
         self.taps = taps
         self.receiver = receiver
         self.drops: Counter[str] = Counter()
         self.batches = 0
         self.removed_received = self.removed_lost = 0
+        self.removed_by_cause = np.zeros(len(Cause) - 1, np.int64)
         """Figures of clients that are gone: a counter for /metrics must not fall."""
         self.inbox = Inbox(receiver.wake)
         self.thread = SupervisedThread("udprism-pool", self._run, given_up)
@@ -68,6 +71,7 @@ class ClientPool:
             self.table, self.ledger, receiver, self.drops, clock, rng, client_buffer_bytes, max_sockets, moved
         )
         self._witness = witness
+        self._swept = swept
         self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness)
 
     # -- any thread
@@ -93,7 +97,7 @@ class ClientPool:
         now_ns = self._clock.now_ns()
         slots = [self.table.add(client, self._silence_ns(client), now_ns) for client in clients]
         column = np.array(slots, np.int32)
-        self.columns.reset(column)
+        self.columns.reset(column, now_ns)
         for slot, sock in zip(slots, sockets, strict=True):
             if sock is not None:
                 self.asking.adopt(slot, sock)
@@ -110,6 +114,7 @@ class ClientPool:
         column = np.array(slots, np.int32)
         self.removed_received += int(self.ledger.received_of(column).sum())
         self.removed_lost += int(self.ledger.lost[column].sum())
+        self.removed_by_cause += self.ledger.lost_by_cause[1:, column].sum(axis=1)
         self.ledger.reset(column)
 
     def pause(self, slot: int, paused: bool) -> None:
@@ -185,9 +190,13 @@ class ClientPool:
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
         self.rates.sample(now_ns, self.ledger, self.table.high)
+        received = self.removed_received + int(self.ledger.received.sum())
+        lost = self.removed_by_cause + self.ledger.lost_by_cause[1:].sum(axis=1)
+        self.timeline.sample(now_ns, self.ledger, self.table.high, received, lost)
         for _ in range(_REFRESHES):
             if not self.ledger.delays.refresh(self.table.high):
                 break
+        self._swept(now_ns)
 
     def _silence_ns(self, client: HostedClient) -> int:
         return max(self._silent_after_ns, round(3 * NS_PER_S / client.rate_hz))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
 
+from udprism.columns.types import NS_PER_S
 from udprism.errors import RequestError
 from udprism.link.profiles import PROFILES
+from udprism.node.history import history_csv
 from udprism.web import bodies, definitions, messages, problem
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ DATAGRAM_FIELDS: Final = (
     "size_bytes",
     "payload_hex",
 )
+_USUAL_HISTORY_NS: Final = 600 * NS_PER_S
 _PROBLEM: Final = {
     "content": {problem.MEDIA_TYPE: {"example": {"type": f"{problem.TYPE_PREFIX}invalid", "field": "rate_hz"}}}
 }
@@ -61,6 +65,7 @@ class Api:
             ("GET", "/sessions", self.list_sessions, 200),
             ("DELETE", "/sessions/{session_id}", self.end_session, 204),
             ("GET", "/ledger", self.get_ledger, 200),
+            ("GET", "/history", self.get_history, 200),
             ("GET", "/links", self.sum_up_links, 200),
             ("DELETE", "/links", self.remove_links, 204),
             ("GET", "/links/default", self.get_default_link, 200),
@@ -129,6 +134,21 @@ class Api:
     async def get_ledger(self) -> Response:
         """What became of every datagram, of all clients together."""
         return answer(await self._bridge.ledger())
+
+    async def get_history(self, query: Annotated[bodies.HistoryQuery, Query()]) -> Response:
+        """What happened over time: rate, losses by cause, delay percentiles and jitter, in steps, and events.
+
+        Without `from`: the last ten minutes. Steps of 1, 10 and 60 s are kept for 10 minutes, 3 hours and 2 days. For
+        one client steps of 10 s and 3 min are kept for 9 minutes and 2.8 hours, and of 1 s while somebody asks.
+        """
+        to_ns = time.time_ns() if query.to_s is None else int(query.to_s * NS_PER_S)
+        from_ns = to_ns - _USUAL_HISTORY_NS if query.from_s is None else int(query.from_s * NS_PER_S)
+        if from_ns > to_ns:
+            raise RequestError("must not be later than `to`", field="from")
+        body = await self._bridge.history(query.flow, from_ns, to_ns, query.step_s)
+        if query.format == "csv":
+            return Response(history_csv(body), media_type="text/csv; charset=utf-8; header=present")
+        return answer(body)
 
     async def sum_up_links(self) -> Response:
         """Whether there is a default link, and how many clients and sessions have their own."""

@@ -168,6 +168,23 @@ class DatagramsQuery(Query):
     format: Literal["json", "csv", "jsonl"] = "json"
 
 
+class HistoryQuery(Query):
+    """`GET /api/history`."""
+
+    flow: Annotated[Id | None, Field(description="a client's id; missing: everything together")] = None
+    from_s: Annotated[
+        float | None, Field(alias="from", ge=0, le=1e11, allow_inf_nan=False, description="Unix time in seconds")
+    ] = None
+    to_s: Annotated[
+        float | None, Field(alias="to", ge=0, le=1e11, allow_inf_nan=False, description="Unix time in seconds")
+    ] = None
+    step_s: Annotated[
+        float | None,
+        Field(gt=0, le=86_400, allow_inf_nan=False, description="longest step wanted; the finest is never refused"),
+    ] = None
+    format: Literal["json", "csv"] = "json"
+
+
 class Watch(Body):
     """A viewer says what it shows; replaces what it said before."""
 
