@@ -5,14 +5,29 @@ Each is also an environment variable with the prefix `UDPRISM_` (`UDPRISM_RATE_H
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
+
+_NAME: Final = re.compile("[a-z0-9._-]+")
+_ORIGIN: Final = re.compile(r"(https?)://(\[[^\]]*\]|[^:/?#@\[\]]+)(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE)
+_PATH: Final = re.compile("(/[A-Za-z0-9._~-]+)+")
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""Of HTTP: browsers leave them out of Host and Origin."""
+
+
+class Origin(NamedTuple):
+    """Where a browser says that a page is from (RFC 6454), the port always there."""
+
+    scheme: str
+    host: str
+    port: int
 
 
 def split_host_port(text: str) -> tuple[str, int]:
@@ -26,6 +41,8 @@ def split_host_port(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not host:
         raise ValueError(f"expected HOST:PORT with a host, such as 0.0.0.0:{port}, not {text!r}")
+    if host == "*":
+        raise ValueError(f"for all addresses write 0.0.0.0:{port} or, IPv6 included, [::]:{port}")
     if ":" in host:
         ip_address(host)
     return host, int(port)
@@ -34,6 +51,74 @@ def split_host_port(text: str) -> tuple[str, int]:
 def reachable_host(host: str) -> str:
     """Where a program on this machine finds what is bound to `host`: a wildcard is no destination, loopback is."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def host_name(text: str) -> str:
+    """A name or address as a browser writes it into Host, but without brackets and port.
+
+    Lower case, names beyond ASCII in IDNA's form, IPv6 addresses at their shortest.
+
+    Raises: ValueError where no Host header has such a name.
+    """
+    try:
+        return str(ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        pass
+    if "/" in text or "*" in text:
+        raise ValueError("expected a name or an address alone, such as lab.example: no scheme, no path, no wildcard")
+    if ":" in text:
+        raise ValueError("expected a name or an address without a port: any port of it is served")
+    try:
+        name = text.rstrip(".").encode("idna").decode().lower()
+    except UnicodeError:
+        name = ""
+    if not _NAME.fullmatch(name):
+        raise ValueError("expected a name or an address, such as lab.example")
+    return name
+
+
+def origin(text: str) -> Origin:
+    """`https://lab.example`, as browsers send it in Origin.
+
+    Raises: ValueError where that is none.
+    """
+    match = _ORIGIN.fullmatch(text)
+    if match is None:
+        raise ValueError("expected an origin, such as https://lab.example or http://lab.example:8080, and no path")
+    scheme = match[1].lower()
+    port = int(match[3] or DEFAULT_PORTS[scheme])
+    if port > 65535:
+        raise ValueError("a port is at most 65535")
+    return Origin(scheme, host_name(match[2]), port)
+
+
+def _origin(text: str) -> str:
+    text = text.removesuffix("/")
+    origin(text)
+    return text
+
+
+def _path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not _PATH.fullmatch(path):
+        raise ValueError("expected a path, such as /lab")
+    return path
+
+
+def _home(path: object) -> object:
+    if not isinstance(path, (str, Path)):
+        return path
+    try:
+        return Path(path).expanduser()  # a shell does that only to what begins with ~, not to `--data=~/x`
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _token(text: str) -> str:
+    text = text.strip()  # a file's last line ends in a line feed
+    if not text.isprintable():
+        raise ValueError("a token has printable characters only")
+    return text
 
 
 def _host_port(text: str) -> str:
@@ -52,12 +137,15 @@ def _commas(value: object) -> object:
 
 HostPort = Annotated[str, AfterValidator(_host_port)]
 Network = Annotated[str, AfterValidator(_network)]
+HostName = Annotated[str, AfterValidator(host_name)]
+OriginText = Annotated[str, AfterValidator(_origin)]
+Token = Annotated[str, AfterValidator(_token)]
 
 
 class Settings(BaseSettings):
     """All settings. Lengths of time are `_s`, rates `_hz`; every `max_…` bounds a table or a queue."""
 
-    model_config = SettingsConfigDict(env_prefix="UDPRISM_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="UDPRISM_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     udp: HostPort = Field("127.0.0.1:12345", description="Where the colour server listens.")
     http: HostPort = Field("127.0.0.1:8000", description="Where the page and the REST API are served.")
@@ -66,11 +154,21 @@ class Settings(BaseSettings):
         10.0, ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Datagrams a second for sessions that ask for no rate."
     )
     engine: Literal["batch", "threads"] = Field("batch", description="How the colour server sends.")
-    data: Path | None = Field(None, description="Directory for what is kept; default: the user's data directory.")
+    data: Annotated[Path, BeforeValidator(_home)] | None = Field(
+        None, description="Directory for what is kept; default: the user's data directory."
+    )
     ephemeral: bool = Field(False, description="Keep nothing.")
-    token: str | None = Field(None, description="Access token of the web app; made where one is needed and none given.")
-    allow_host: Annotated[list[str], NoDecode, BeforeValidator(_commas)] = Field(
-        default=[], description="Further Host names the page may be reached by."
+    token: Token | None = Field(
+        None, description="Access token of the web app; made where one is needed and none given."
+    )
+    allow_host: Annotated[list[HostName], NoDecode, BeforeValidator(_commas)] = Field(
+        default=[], description="Further names that the page may be reached by, without port."
+    )
+    allow_origin: Annotated[list[OriginText], NoDecode, BeforeValidator(_commas)] = Field(
+        default=[], description="Where the page is reached through a proxy, such as https://lab.example."
+    )
+    http_path: Annotated[str, AfterValidator(_path)] = Field(
+        "", description="Path below which a proxy passes on requests, such as /lab, if it leaves that path in them."
     )
     allow_target: Annotated[list[Network], NoDecode, BeforeValidator(_commas)] = Field(
         default=[], description="Networks beyond this machine's own that hosted clients may ask."

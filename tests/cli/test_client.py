@@ -78,6 +78,15 @@ def test_json_is_one_object_a_datagram_with_null_for_nothing_known() -> None:
         assert (second["sequence"], second["duplicate"]) == (sequence, True)
 
 
+def test_the_environment_of_a_server_bound_to_all_addresses_leads_to_it() -> None:
+    with scripted_server() as server:
+        bound = f"0.0.0.0:{server.address[1]}"
+        with started(sys.executable, "-m", "udprism", "client", bound, "--plain") as process:
+            assert server.hear() == b"connect"
+            server.say(b"orange")
+            assert next_line(process) == "Received colour: orange"
+
+
 def test_a_plain_stream_is_null_where_it_cannot_tell() -> None:
     with scripted_server() as server, client_of(server, "--plain", "--json") as process:
         assert server.hear() == b"connect"

@@ -12,6 +12,7 @@ import udprism
 from udprism import __main__
 from udprism.cli import app, flags
 from udprism.errors import BindError, StoreError
+from udprism.settings import Settings
 
 
 def test_a_flag_wins_over_the_environment_and_the_environment_over_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,12 +29,52 @@ def test_a_flag_wins_over_the_environment_and_the_environment_over_the_default(m
         ({"udp": "12345"}, "--udp (UDPRISM_UDP) '12345': expected HOST:PORT"),
         ({"rate_hz": 5000.0}, "--rate-hz (UDPRISM_RATE_HZ) 5000.0"),
         ({"allow_target": ["10.0.0.1/8"]}, "--allow-target (UDPRISM_ALLOW_TARGET) '10.0.0.1/8'"),
+        ({"http": "*:8000"}, "--http (UDPRISM_HTTP) '*:8000': for all addresses write 0.0.0.0:8000"),
+        ({"udp": "*:12345"}, "--udp (UDPRISM_UDP) '*:12345': for all addresses write 0.0.0.0:12345"),
+        ({"allow_host": ["lab.example:8000"]}, "--allow-host (UDPRISM_ALLOW_HOST) 'lab.example:8000'"),
+        ({"allow_host": ["https://lab.example"]}, "--allow-host (UDPRISM_ALLOW_HOST) 'https://lab.example'"),
+        ({"allow_host": ["*.lab.example"]}, "--allow-host (UDPRISM_ALLOW_HOST) '*.lab.example'"),
+        ({"allow_host": ["lab example"]}, "--allow-host (UDPRISM_ALLOW_HOST) 'lab example'"),
+        ({"allow_origin": ["lab.example"]}, "--allow-origin (UDPRISM_ALLOW_ORIGIN) 'lab.example'"),
+        ({"allow_origin": ["https://lab.example/lab"]}, "--allow-origin (UDPRISM_ALLOW_ORIGIN)"),
+        ({"http_path": "lab"}, "--http-path (UDPRISM_HTTP_PATH) 'lab': expected a path"),
+        ({"data": "~nobody-of-this-name/x"}, "--data (UDPRISM_DATA) '~nobody-of-this-name/x'"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_flag_and_its_variable(given: dict[str, object], named: str) -> None:
     with pytest.raises(typer.BadParameter) as refused:
         flags.read_settings(**given)
     assert named in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("Lab.Example", "lab.example"),
+        ("lab.example.", "lab.example"),
+        ("bücher.example", "xn--bcher-kva.example"),  # as browsers write it into Host
+        ("[2001:DB8:0::1]", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("192.168.1.5", "192.168.1.5"),
+        ("my_machine", "my_machine"),
+    ],
+)
+def test_a_host_is_kept_as_browsers_write_it(given: str, kept: str) -> None:
+    assert flags.read_settings(allow_host=[given]).allow_host == [kept]
+
+
+def test_a_home_directory_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert flags.read_settings(data=Path("~/x")).data == tmp_path / "x"
+    monkeypatch.setenv("UDPRISM_DATA", "~/y")
+    assert flags.read_settings().data == tmp_path / "y"
+
+
+def test_an_empty_variable_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(flags.variable(name), "")
+    assert flags.read_settings() == Settings()
+    assert flags.read_settings().clients == 10
 
 
 def test_all_wrong_values_are_named_at_once() -> None:

@@ -39,6 +39,18 @@ def test_met_expectations_end_with_zero_and_say_so(scenario: Path) -> None:
     assert "client-003" in done.stdout
 
 
+def test_the_environment_of_a_server_with_a_thread_a_client_is_no_hindrance(scenario: Path) -> None:
+    done = run("run", write(scenario, "received > 0", "lost > 0", "min_delay_ms >= 20"), UDPRISM_ENGINE="threads")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_file_with_a_byte_order_mark_is_read(scenario: Path) -> None:
+    name = write(scenario, "received > 0")
+    scenario.write_text(scenario.read_text(), encoding="utf-8-sig")
+    done = run("run", name)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_failed_expectation_ends_with_one_and_names_it(scenario: Path) -> None:
     done = run("run", write(scenario, "received > 0", "lost == 0"))
     assert done.returncode == 1, done.stderr

@@ -34,6 +34,15 @@ def test_a_new_directory_is_a_first_start_with_nothing_in_it(tmp_path: Path) -> 
     assert reloaded(tmp_path / "made" / "here") == Kept([], {}, None, first_start=True)
 
 
+def test_identity_is_kept_and_differs_between_directories(tmp_path: Path) -> None:
+    names = []
+    for directory in (tmp_path / "one", tmp_path / "one", tmp_path / "other"):
+        store = Store.open(directory)
+        names.append(store.identity())
+        store.close()
+    assert names[0] == names[1] != names[2]
+
+
 def test_what_was_added_comes_back_whole_and_in_order(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     clients = [client(3), client(1), replace(client(2), paused=True, mode="plain", rate_hz=0.01, colours=480)]

@@ -133,6 +133,7 @@ class FakeBridge:
     def __post_init__(self) -> None:
         self.started_unix_ns = self.unix_ns()
         self.instance_id = secrets.token_hex(8)
+        self.identity = secrets.token_hex(4)
         self.udp_address = split_host_port(self.settings.udp)
         self.watched: list[list[int]] = []
         self._clients: dict[str, _Client] = {}

@@ -103,6 +103,21 @@ def test_ipv6_is_listened_on_as_well() -> None:
         assert sock.getsockname()[0] == "::1"
 
 
+def test_all_of_ipv6_is_all_of_ipv4_too_on_one_port() -> None:
+    try:
+        sockets = listen(ephemeral(http="[::]:0", token="t"))
+    except BindError:
+        pytest.skip("no IPv6 here")
+    try:
+        assert {sock.getsockname()[0] for sock in sockets} == {"::", "0.0.0.0"}
+        (port,) = {sock.getsockname()[1] for sock in sockets}
+        socket.create_connection(("127.0.0.1", port)).close()
+        socket.create_connection(("::1", port)).close()
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
 def test_shutdown_ends_viewers_with_a_reason_and_at_once() -> None:
     with running() as here, here.viewer() as viewer:
         viewer.recv()

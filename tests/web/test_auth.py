@@ -110,11 +110,12 @@ def test_address_with_token_gives_a_cookie_and_leads_to_the_clean_address(here: 
     with here.client() as client:
         answer = client.get(f"/?view=wall&token={TOKEN}&q=a%26b")
         assert answer.status_code == 303
-        assert answer.headers["location"] == "/?view=wall&q=a%26b"
+        assert answer.headers["location"] == "./?view=wall&q=a%26b"
         cookie = answer.headers["set-cookie"].lower()
         assert "httponly" in cookie
-        assert "samesite=strict" in cookie
-        assert "path=/" in cookie
+        assert "samesite=lax" in cookie  # a link in a chat leads in
+        assert "path=" not in cookie  # the browser's own, which a proxy may have put a prefix before
+        assert TOKEN not in cookie
         assert client.get("/api/clients").status_code == 200
 
 
@@ -122,7 +123,7 @@ def test_address_with_token_cannot_lead_to_another_host(here: Running) -> None:
     with here.raw() as sock:
         sock.sendall(f"GET //evil.example/?token={TOKEN} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         head = sock.recv(65_536).decode()
-    assert "location: /evil.example/\r\n" in head
+    assert "location: ./\r\n" in head
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -135,18 +136,82 @@ def test_wrong_token_in_the_address_is_refused(here: Running, wrong: str) -> Non
 
 @pytest.mark.parametrize("wrong", ["wrong", ""])
 def test_wrong_cookie_is_refused(here: Running, wrong: str) -> None:
-    with here.client(cookies={f"udprism-{here.port}": wrong}) as client:
+    with here.client(cookies={cookie_name(here): wrong}) as client:
         assert client.get("/api/clients").status_code == 401
 
 
-def test_cookie_of_a_server_on_another_port_is_not_ours(here: Running) -> None:
-    with here.client(cookies={f"udprism-{here.port + 1}": TOKEN}) as client:
+def cookie_name(served: Running) -> str:
+    """As it is named there."""
+    return f"udprism-{served.bridge.identity}"
+
+
+def cookies(served: Running) -> dict[str, str]:
+    """As a browser has them that was there with the token."""
+    with served.client() as client:
+        client.get("/", params={"token": TOKEN})
+        return dict(client.cookies)
+
+
+def test_token_itself_is_no_cookie(here: Running) -> None:
+    with here.client(cookies={cookie_name(here): TOKEN}) as client:
         assert client.get("/api/clients").status_code == 401
+
+
+def test_two_servers_on_one_host_and_port_do_not_sign_each_other_out(here: Running) -> None:
+    # As behind `docker -p` or `ssh -L`: the port that is bound says nothing.
+    with running(FakeBridge(ephemeral(http="0.0.0.0:8000", token=TOKEN))) as other:
+        theirs, ours = cookies(other), cookies(here)
+        assert len(theirs | ours) == 2
+        for served in (here, other):
+            with served.client(cookies=theirs | ours) as client:
+                assert client.get("/api/clients").status_code == 200
+
+
+def test_cookie_is_of_the_data_directory_and_outlives_a_restart() -> None:
+    first, again = (FakeBridge(ephemeral(http="0.0.0.0:8000", token=TOKEN)) for _ in range(2))
+    again.identity = first.identity
+    with running(first) as served:
+        kept = cookies(served)
+    with running(again) as served, served.client(cookies=kept) as client:
+        assert client.get("/api/clients").status_code == 200
+
+
+def test_cookies_of_servers_that_have_gone_do_not_pile_up(here: Running) -> None:
+    old = {f"udprism-{number:08x}": "x" for number in range(16)}
+    with here.client(cookies=old) as client:
+        answer = client.get("/", params={"token": TOKEN})
+    gone = [one for one in answer.headers.get_list("set-cookie") if "Max-Age=0" in one]
+    assert len(gone) == 16
+    assert not any(cookie_name(here) in one for one in gone)
 
 
 def test_cookie_does_not_help_another_page(here: Running) -> None:
-    with here.client(cookies={f"udprism-{here.port}": TOKEN}) as client:
+    with here.client(cookies=cookies(here)) as client:
         assert client.delete("/api/clients", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+@pytest.mark.parametrize("given", [f"{TOKEN}\n", f"  {TOKEN}\r\n", "Schlüssel", "ключ", "鍵; x=y", 'a"b\\c'])
+def test_any_printable_token_opens_the_page_and_the_api(given: str) -> None:
+    settings = ephemeral(http="0.0.0.0:8000", token=given)
+    assert settings.token == given.strip()
+    with running(FakeBridge(settings)) as served:
+        with served.client() as client:
+            assert client.get("/", params={"token": given}).status_code == 303
+            assert client.get("/api/clients").status_code == 200
+        with served.client() as client:
+            bearer = [(b"authorization", f"Bearer {given.strip()}".encode())]
+            assert client.get("/api/clients", headers=bearer).status_code == 200
+            assert client.get("/api/clients", headers=[(b"authorization", b"Bearer \xff\xfe")]).status_code == 401
+
+
+def test_form_for_the_token_keeps_path_and_query(here: Running) -> None:
+    with here.client(headers={"Accept": "text/html"}) as client:
+        answer = client.get("/", params={"view": "wall", "find": '"><script>', "token": "wrong"})
+    assert answer.status_code == 401
+    assert "action=" not in answer.text  # then a form sends to the address that it came from
+    assert '<input type="hidden" name="view" value="wall">' in answer.text
+    assert '<input type="hidden" name="find" value="&quot;&gt;&lt;script&gt;">' in answer.text
+    assert "wrong" not in answer.text
 
 
 def test_person_without_token_is_asked_for_it(here: Running) -> None:
@@ -163,7 +228,10 @@ def test_websocket_needs_the_token_too(here: Running) -> None:
         with pytest.raises(InvalidStatus) as refused, here.viewer(path):
             pass
         assert refused.value.response.status_code == 401
-    for header in ({"Authorization": f"Bearer {TOKEN}"}, {"Cookie": f"udprism-{here.port}={TOKEN}"}):
+    for header in (
+        {"Authorization": f"Bearer {TOKEN}"},
+        {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies(here).items())},
+    ):
         with here.viewer(additional_headers=header) as viewer:
             assert json.loads(viewer.recv())["type"] == "hello"
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from udprism.settings import Settings
+from udprism.settings import Settings, origin
 from udprism.web.gate import is_cross_origin, is_known_host, known_hosts
 from web.fake_bridge import FakeBridge
 from web.running import Running, ephemeral, running, running_plain
@@ -101,6 +101,55 @@ def test_request_without_host_or_with_two_is_refused(here: Running) -> None:
             assert sock.recv(65_536).startswith(b"HTTP/1.1 421 ")
 
 
+@pytest.mark.parametrize("path", [b"/livez", b"/readyz"])
+def test_supervisor_that_sends_no_host_is_answered(here: Running, path: bytes) -> None:
+    with here.raw() as sock:
+        sock.sendall(b"GET " + path + b" HTTP/1.0\r\n\r\n")
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    with here.client() as client:
+        assert client.get(path.decode(), headers={"Host": "evil.example"}).status_code == 421
+
+
+READABLE = (
+    "/",
+    "/style.css",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/api/clients",
+    "/api/ledger",
+    "/api/openapi.json",
+    "/no",
+)
+
+
+def test_head_says_what_get_says_but_for_the_body() -> None:
+    with running() as served, served.client() as client:
+        for path in READABLE:
+            head, get = client.head(path), client.get(path)
+            assert head.status_code == get.status_code
+            assert head.content == b""
+            assert head.headers["content-type"] == get.headers["content-type"]
+            assert head.headers["content-length"].isdecimal()
+
+
+def test_methods_that_are_named_include_head() -> None:
+    with running() as served, served.client() as client:
+        for path in ("/livez", "/api/ledger", "/style.css"):
+            answer = client.put(path)
+            assert answer.status_code == 405
+            assert {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))
+
+
+@pytest.mark.parametrize("path", ["/lab/api/clients", "/api/clients", "/lab/", "/lab/style.css"])
+def test_path_of_a_proxy_is_taken_off_where_the_proxy_leaves_it_on(path: str) -> None:
+    with running(FakeBridge(ephemeral(http_path="/lab/"))) as served, served.client() as client:
+        assert client.get(path).status_code == 200
+        assert client.get("/laboratory").status_code == 404
+        answer = client.get("/lab?view=wall")
+        assert (answer.status_code, answer.headers["location"]) == (308, "./lab/?view=wall")
+
+
 def test_address_that_the_connection_came_in_on_is_known(here: Running) -> None:
     with here.client() as client:
         assert client.get("/livez", headers={"Host": "127.0.0.1:1"}).status_code == 200
@@ -122,6 +171,18 @@ def test_address_that_the_connection_came_in_on_is_known(here: Running) -> None:
         ({"origin": "https://localhost:8000"}, False, False),  # TLS ends before us
         ({"origin": "http://localhost:8001"}, False, True),
         ({"origin": "http://localhost"}, False, True),
+        ({"host": "lab.example:443", "origin": "https://lab.example"}, False, False),  # default ports are left out
+        ({"host": "lab.example", "origin": "https://lab.example"}, False, False),
+        ({"host": "lab.example:80", "origin": "http://lab.example"}, False, False),
+        ({"host": "lab.example", "origin": "http://lab.example:80"}, False, False),
+        ({"host": "[2001:DB8:0::1]:443", "origin": "https://[2001:db8::1]"}, False, False),
+        ({"host": "lab.example:80", "origin": "https://lab.example"}, False, True),
+        ({"host": "lab.example:443", "origin": "http://lab.example"}, False, True),
+        ({"host": "lab.example:443", "origin": "https://lab.example:8443"}, False, True),
+        ({"origin": "https://user@localhost:8000"}, False, True),
+        ({"origin": "http://localhost:8000/"}, False, True),
+        ({"origin": "http://localhost:99999"}, False, True),
+        ({"origin": "ftp://localhost:8000"}, False, True),
         ({"origin": "http://evil.example"}, False, True),
         ({"origin": "http://localhost:8000.evil.example"}, False, True),
         ({"origin": "http://evil.example/http://localhost:8000"}, False, True),
@@ -135,6 +196,36 @@ def test_address_that_the_connection_came_in_on_is_known(here: Running) -> None:
 )
 def test_cross_origin_requests_are_told_from_our_own(headers: dict[str, str], is_safe: bool, crosses: bool) -> None:
     assert is_cross_origin(Headers({"host": "localhost:8000", **headers}), is_safe=is_safe) is crosses
+
+
+@pytest.mark.parametrize(
+    ("headers", "crosses"),
+    [
+        ({"origin": "https://lab.example"}, False),
+        ({"origin": "https://lab.example:443", "sec-fetch-site": "cross-site"}, False),
+        ({"origin": "http://lab.example"}, True),
+        ({"origin": "https://lab.example:8443"}, True),
+        ({"origin": "https://other.example"}, True),
+        ({"origin": "null"}, True),
+        ({"sec-fetch-site": "cross-site"}, True),
+    ],
+)
+def test_origin_that_was_named_may_do_all(headers: dict[str, str], crosses: bool) -> None:
+    trusted = {origin("https://lab.example")}
+    assert is_cross_origin(Headers({"host": "127.0.0.1:8000", **headers}), is_safe=False, trusted=trusted) is crosses
+
+
+def test_origin_that_was_named_is_known_as_host_too() -> None:
+    known = known_hosts(Settings(allow_origin=["https://Lab.example:8443", "http://[2001:db8:0::1]"]))
+    assert is_known_host(["lab.example"], known)
+    assert is_known_host(["[2001:db8::1]:80"], known)
+
+
+def test_refusal_of_another_origin_says_what_a_proxy_must_pass_on(here: Running) -> None:
+    with here.client() as client:
+        detail = client.post("/api/clients", headers={"Origin": "https://lab.example"}).json()["detail"]
+    assert "Host" in detail
+    assert "--allow-origin" in detail
 
 
 FORGED = [

@@ -93,3 +93,17 @@ def test_unknown_websocket_path_is_refused(here: Running) -> None:
     with pytest.raises(InvalidStatus) as refused, here.viewer("/ws/nothing"):
         pass
     assert refused.value.response.status_code == 403
+
+
+def test_page_can_ask_what_its_handshake_was_refused_for(here: Running) -> None:
+    with here.client() as client:
+        answer = client.post("/ws/live", headers={"Origin": f"http://{here.address}"})
+        assert (answer.status_code, answer.headers["upgrade"]) == (426, "websocket")
+        assert "proxy" in answer.json()["detail"]
+        assert client.post("/ws/live", headers={"Origin": "http://evil.example"}).status_code == 403
+        assert client.post("/ws/live", headers={"Host": "evil.example"}).status_code == 421
+    with running(FakeBridge(ephemeral(max_viewers=1))) as small, small.client() as client, small.viewer() as viewer:
+        viewer.recv()
+        answer = client.post("/ws/live")
+        assert answer.status_code == 503
+        assert answer.json()["type"] == "urn:udprism:problem:too-many-viewers"

@@ -23,7 +23,7 @@ from udprism.ledger.fates import DUPLICATE, LATE, REORDERED
 from udprism.serving.clients import Mode
 from udprism.serving.commands import MAX_RESPONSE_BYTES, Connect, encode_disconnect
 from udprism.serving.conversation import Conversation, Ended, Heard, Send
-from udprism.settings import split_host_port
+from udprism.settings import reachable_host, split_host_port
 from udprism.udp.arrivals import PollReceiver
 from udprism.udp.sockets import open_client, report_errors
 from udprism.wire import colours as palette
@@ -64,7 +64,10 @@ def client(
         raise typer.BadParameter(str(error), param_hint="HOST:PORT") from None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with Terminal(*_resolve(host, port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words) as end:
+        # The variable may be that of a server here: what it is bound to is no place to send to.
+        with Terminal(
+            *_resolve(reachable_host(host), port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words
+        ) as end:
             end.run()
     except BrokenPipeError:  # `| head` has seen enough; the interpreter would complain once more as it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

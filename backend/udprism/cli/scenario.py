@@ -55,7 +55,12 @@ def run(
     """Play a scenario without a page, print a table and a verdict; exits with 1 where an expectation fails."""
     plan = _read(scenario)
     settings = read_settings(
-        udp="127.0.0.1:0", clients=0, ephemeral=True, max_clients=len(plan.clients), max_sessions=len(plan.clients) + 16
+        udp="127.0.0.1:0",
+        clients=0,
+        ephemeral=True,
+        engine="batch",  # the environment may be that of a `serve` with the other one, which knows no links
+        max_clients=len(plan.clients),
+        max_sessions=len(plan.clients) + 16,
     )
     gave_up = threading.Event()
     bridge = Bridge(settings, given_up=lambda error: gave_up.set(), delays_over_all_links=True)
@@ -82,7 +87,7 @@ def _read(name: str) -> Scenario:
     try:
         if not path.exists() and name in (texts := shipped()):
             return Scenario.from_toml(texts[name])
-        return Scenario.from_toml(path.read_text(encoding="utf-8"))
+        return Scenario.from_toml(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UdprismError(f"cannot read {name}: {reason}") from None

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -65,6 +66,8 @@ class Bridge:
         raise_limit()
         self.settings = settings
         self.instance_id = secrets.token_hex(8)
+        self.identity = _identity(store)
+        """Of what is kept: the same after a restart, another one for another directory. Lower-case hexadecimal."""
         self.started_unix_ns = time.time_ns()
         self._store = store
         self._kept: dict[str, KeptClient] = {}
@@ -571,3 +574,10 @@ def _name_taken(name: str) -> RequestError:
 
 def _words(link: Link | None) -> str:
     return "none of its own" if link is None else str(link)
+
+
+def _identity(store: Store | None) -> str:
+    if store is not None:
+        with suppress(StoreError):  # a full disk: then the name is this process's alone
+            return store.identity()
+    return secrets.token_hex(4)

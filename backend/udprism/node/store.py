@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -133,6 +134,13 @@ class Store:
             links=bodies,
             first_start=begun is None,
         )
+
+    def identity(self) -> str:
+        """A random name of this file, made once and kept. Raises: StoreError, where it cannot be kept."""
+        with self._transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO facts VALUES ('identity', ?)", (secrets.token_hex(4),))
+            (name,) = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+        return str(name)
 
     def add_clients(self, clients: Iterable[KeptClient]) -> None:
         """Keep new clients, all or none. Also with none: from now on a start is no first start.

@@ -58,12 +58,13 @@ def static_directory() -> Path:
 class GatedApp(FastAPI):
     """FastAPI behind the gate, which stands outside of everything: also of the answer to a bug."""
 
-    def __init__(self, settings: Settings, **options: Any) -> None:
+    def __init__(self, settings: Settings, identity: str, **options: Any) -> None:
         super().__init__(**options)
         self._settings = settings
+        self._identity = identity
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Gate(super().build_middleware_stack(), self._settings)
+        return Gate(super().build_middleware_stack(), self._settings, self._identity)
 
 
 def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
@@ -73,6 +74,7 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     """
     app = GatedApp(
         bridge.settings,
+        bridge.identity,
         title="udprism",
         version=udprism.__version__,
         description=definitions.to_markdown(),
@@ -95,6 +97,8 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
 def listen(settings: Settings) -> list[socket.socket]:
     """Listening sockets at `settings.http`, one for each address that its host has and that this machine can bind.
 
+    `[::]` is IPv4 too, as it is for UDP. Where port 0 lets the kernel choose, the first socket's port is that of all.
+
     Raises: BindError, with nothing left open.
     """
     host, port = settings.http_address
@@ -102,9 +106,13 @@ def listen(settings: Settings) -> list[socket.socket]:
     impossible: OSError | None = None
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        for family, address in dict.fromkeys((family, address) for family, *_, address in found):
+        addresses = [(family, address) for family, *_, address in found]
+        if host == "::":
+            addresses.append((socket.AF_INET, ("0.0.0.0", port)))
+        for family, (name, asked, *rest) in dict.fromkeys(addresses):
+            bound = listening[0].getsockname()[1] if listening else asked
             try:
-                listening.append(_listening(family, address))
+                listening.append(_listening(family, (name, bound, *rest)))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise

@@ -6,11 +6,13 @@ It is compared in constant time and is never part of a log, an error, a metric o
 
 from __future__ import annotations
 
+import hashlib
 import hmac
+import html
 import secrets
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import quote, urlencode
 
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -21,6 +23,8 @@ from udprism.web import problem
 
 TOKEN_BYTES: Final = 24
 COOKIE_PREFIX: Final = "udprism-"
+MAX_COOKIES: Final = 16
+"""Of ours, in one browser: those of servers that have gone stay until it is closed."""
 OPEN_PATHS: Final = ("/livez",)
 """For whoever restarts dead processes: says only that this one is alive."""
 
@@ -29,8 +33,8 @@ _ASK: Final = """<!doctype html>
 <title>udprism: token needed</title>
 <h1>This udprism wants its token</h1>
 <p>Open the whole address that <code>udprism serve</code> printed, or paste the token here.</p>
-<form method="get" action="/">
-  <label>Token <input name="token" type="password" autocomplete="off" required></label>
+<form method="get">
+{fields}  <label>Token <input name="token" type="password" autocomplete="off" required></label>
   <button>Open</button>
 </form>
 </html>
@@ -72,51 +76,65 @@ def page_url(settings: Settings, port: int) -> str:
 class Token:
     """Who may come in. Without a token, everybody who got past the Host and Origin checks."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises: ValueError where a token is needed and none is there; `with_token` makes one."""
+    def __init__(self, settings: Settings, identity: str) -> None:
+        """identity: of the data directory, or of this process where nothing is kept; the cookie is named by it.
+
+        Cookies know no ports, and a port that is published or forwarded is another one outside: two servers on one host
+        would overwrite each other's.
+
+        Raises: ValueError where a token is needed and none is there; `with_token` makes one.
+        """
         if needs_token(settings) and not settings.token:
             raise ValueError("bound beyond loopback, and no token: auth.with_token makes one")
-        self._token = settings.token or None
+        self._token = settings.token.encode() if settings.token else None
+        self.cookie_name = COOKIE_PREFIX + identity
+        # Not the token itself: other servers on this host get to see it, and a token may have any letters.
+        self._cookie = hashlib.blake2s(self._token or b"", person=b"udprism").hexdigest()
 
     def refusal(self, scope: Scope) -> Response | None:
         """None for whoever may come in, else the answer: 401, or a redirect from the address with the token."""
         if self._token is None or scope["path"] in OPEN_PATHS:
             return None
         connection = HTTPConnection(scope)
-        cookie = _cookie_name(scope)
-        if scope["type"] == "http" and scope["method"] == "GET" and "token" in connection.query_params:
-            if self._is_it(connection.query_params["token"]):
-                return _to_clean_address(scope, cookie, self._token)
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and "token" in connection.query_params:
+            if self._is_it(connection.query_params["token"].strip().encode(errors="replace")):
+                return self._to_clean_address(connection)
             return _ask(connection)
         scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and self._is_it(bearer.strip()):
+        if scheme.lower() == "bearer" and self._is_it(bearer.strip().encode("latin-1")):  # the bytes as they came
             return None
-        if self._is_it(connection.cookies.get(cookie, "")):
+        if hmac.compare_digest(connection.cookies.get(self.cookie_name, "").encode(), self._cookie.encode()):
             return None
         return _ask(connection)
 
-    def _is_it(self, given: str) -> bool:
+    def _is_it(self, given: bytes) -> bool:
         assert self._token is not None
-        return hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
+        return hmac.compare_digest(given, self._token)
+
+    def _to_clean_address(self, connection: HTTPConnection) -> Response:
+        # A path relative to this one: behind a proxy ours may be another than the browser's.
+        address = "./" + quote(connection.scope["path"].rpartition("/")[2])
+        rest = _query_without_token(connection)
+        response = RedirectResponse(f"{address}?{urlencode(rest)}" if rest else address, status_code=303)
+        ours = [name for name in connection.cookies if name.startswith(COOKIE_PREFIX) and name != self.cookie_name]
+        for name in ours if len(ours) >= MAX_COOKIES else ():
+            response.set_cookie(name, max_age=0, path=None)
+        # No path: then it is the browser's own of this address. Lax: a link in a chat must lead in.
+        response.set_cookie(self.cookie_name, self._cookie, path=None, httponly=True, samesite="lax")
+        return response
 
 
-def _cookie_name(scope: Scope) -> str:
-    # Cookies know no ports: two servers on one host would overwrite each other's.
-    return f"{COOKIE_PREFIX}{scope['server'][1]}"
-
-
-def _to_clean_address(scope: Scope, cookie_name: str, token: str) -> Response:
-    rest = [pair for pair in parse_qsl(scope["query_string"].decode("latin-1")) if pair[0] != "token"]
-    # One slash: "//host/" would lead to another host.
-    path = "/" + scope["path"].lstrip("/")
-    response = RedirectResponse(f"{path}?{urlencode(rest)}" if rest else path, status_code=303)
-    response.set_cookie(cookie_name, token, path="/", httponly=True, samesite="strict")
-    return response
+def _query_without_token(connection: HTTPConnection) -> list[tuple[str, str]]:
+    return [pair for pair in connection.query_params.multi_items() if pair[0] != "token"]
 
 
 def _ask(connection: HTTPConnection) -> Response:
     challenge = {"WWW-Authenticate": 'Bearer realm="udprism"'}
     if connection.scope["type"] == "http" and "text/html" in connection.headers.get("accept", ""):
-        return HTMLResponse(_ASK, status_code=401, headers=challenge)
+        fields = "".join(
+            f'  <input type="hidden" name="{html.escape(name)}" value="{html.escape(value)}">\n'
+            for name, value in _query_without_token(connection)
+        )
+        return HTMLResponse(_ASK.format(fields=fields), status_code=401, headers=challenge)
     detail = "send the token that `udprism serve` printed, as `Authorization: Bearer …`"
     return problem.response(401, "token", detail, headers=challenge)

@@ -102,7 +102,8 @@ def _methods_at(app: FastAPI, path: str) -> str:
     """All methods of a path. The framework names those of the first of its routes only, and of files none."""
     for template, operations in app.openapi()["paths"].items():
         if compile_path(template)[0].fullmatch(path):
-            return ", ".join(method.upper() for method in operations)
+            methods = [method.upper() for method in operations]
+            return ", ".join(["HEAD", *methods] if "GET" in methods else methods)
     return "GET, HEAD"
 
 

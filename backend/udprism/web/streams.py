@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, WebSocket
+from starlette.responses import Response
 
 from udprism.errors import RequestError
 from udprism.web import messages, problem
@@ -24,20 +25,37 @@ class Streams:
         self._hub = hub
 
     def router(self) -> APIRouter:
-        """Both routes."""
+        """All routes under /ws."""
         router = APIRouter()
         router.add_api_websocket_route("/ws/live", self.live)
+        for method in ("GET", "POST"):
+            name = f"ask_{method.lower()}"
+            router.add_api_route(
+                "/ws/live", self.ask, methods=[method], status_code=426, response_class=Response, operation_id=name
+            )
         router.add_api_websocket_route("/ws/clients/{client_id}", self.client)
         return router
+
+    async def ask(self) -> Response:
+        """What a handshake for the live feed would be refused for: a browser hides that from its page.
+
+        426 where it would not be. POST sends Origin, as a handshake does; GET does not.
+        """
+        if self._hub.is_full:
+            return problem.from_request_error(self._full())
+        detail = "this is a websocket: a proxy that leads here must pass on Upgrade and Connection"
+        return problem.response(426, "websocket", detail, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
     async def live(self, websocket: WebSocket) -> None:
         """The page's feed."""
         if self._hub.is_full:
-            detail = f"{len(self._hub.viewers)} pages are open already, the most that are served"
-            error = RequestError(detail, status=503, kind="too-many-viewers")
-            await websocket.send_denial_response(problem.from_request_error(error))
+            await websocket.send_denial_response(problem.from_request_error(self._full()))
             return
         await self._hub.serve(websocket)
+
+    def _full(self) -> RequestError:
+        detail = f"{len(self._hub.viewers)} pages are open already, the most that are served"
+        return RequestError(detail, status=503, kind="too-many-viewers")
 
     async def client(self, websocket: WebSocket, client_id: str) -> None:
         """One JSON text a datagram, until the client is removed."""
