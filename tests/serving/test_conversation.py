@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,8 @@ from udprism.errors import WireError
 from udprism.ledger.fates import DUPLICATE, REORDERED
 from udprism.serving.clients import Mode
 from udprism.serving.commands import Connect, encode_connect, encode_retry, parse_command
-from udprism.serving.conversation import MEASURED_SILENT_NS, PLAIN_SILENT_NS, Conversation, Ended, Heard, Send
+from udprism.serving.conversation import SILENT_NS, Conversation, Ended, Heard, Send
+from udprism.serving.rules import UNKNOWN_PERIOD_SILENT_NS
 from udprism.wire import measured as wire
 
 SESSION = 0x01020304
@@ -61,7 +64,7 @@ def test_it_asks_for_the_measured_stream_twice_a_second_apart_then_for_the_plain
     assert talk.any_port
 
 
-def test_from_then_on_it_asks_for_both_in_turn_at_growing_distances(clock: FakeClock) -> None:
+def test_from_then_on_it_asks_for_both_at_growing_distances(clock: FakeClock) -> None:
     talk = conversation(loopback=False)
     talk.start(clock.now_ns())
     asked, waits_ns = [], []
@@ -69,9 +72,24 @@ def test_from_then_on_it_asks_for_both_in_turn_at_growing_distances(clock: FakeC
         before_ns = clock.now_ns()
         asked.append(at_timer(talk, clock))
         waits_ns.append(clock.now_ns() - before_ns)
-    assert asked[1:] == [b"connect", MEASURED] * 5 + [b"connect"]
+    assert set(asked[1:]) == {b"connect", MEASURED}
     assert waits_ns == sorted(waits_ns)
     assert waits_ns[-1] == 30 * NS_PER_S
+
+
+@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.PLAIN])
+def test_bare_connects_that_nobody_answers_are_at_least_12_s_apart_and_further_each_time(
+    clock: FakeClock, mode: Mode
+) -> None:
+    talk = conversation(mode)
+    bare_at_ns = [clock.now_ns()] if talk.start(clock.now_ns()) == b"connect" else []
+    while len(bare_at_ns) < 4:
+        if at_timer(talk, clock) == b"connect":
+            bare_at_ns.append(clock.now_ns())
+    gaps_s = [(after - before) / NS_PER_S for before, after in pairwise(bare_at_ns)]
+    assert gaps_s[0] >= 12
+    assert gaps_s[1] >= 24
+    assert gaps_s[2] >= 48
 
 
 def test_what_is_wished_for_goes_with_the_measured_connect_only(clock: FakeClock) -> None:
@@ -144,8 +162,8 @@ def test_a_plain_colour_tells_its_colour_and_nothing_that_it_cannot(clock: FakeC
     talk = conversation()
     talk.start(clock.now_ns())
     assert hear(talk, b"orange\n", clock) == Heard((255, 165, 0), clock.unix_ns())
-    figures = talk.figures()
-    assert figures.pop("received") == 1
+    figures = talk.figures(clock.now_ns())
+    assert (figures.pop("received"), figures.pop("plain"), figures.pop("unheard_s")) == (1, 1, 0)
     assert set(figures.values()) == {None}
 
 
@@ -181,7 +199,7 @@ def test_the_echo_of_a_report_gives_the_round_trip(clock: FakeClock) -> None:
     assert report is not None
     clock.advance_ns(7 * NS_PER_MS)
     assert hear(talk, wire.acknowledge(report), clock) is None
-    assert talk.figures()["rtt_ms"] == 7.0
+    assert talk.figures(clock.now_ns())["rtt_ms"] == 7.0
 
 
 def test_echoes_keep_a_slow_stream_alive(clock: FakeClock) -> None:
@@ -200,37 +218,174 @@ def test_silence_makes_it_ask_again_and_the_session_goes_on(clock: FakeClock) ->
     while sent != MEASURED:
         wire.decode_report(sent or b"")
         sent = at_timer(talk, clock)
-    assert MEASURED_SILENT_NS < clock.now_ns() - began_ns <= MEASURED_SILENT_NS + NS_PER_S
+    assert SILENT_NS < clock.now_ns() - began_ns <= SILENT_NS + NS_PER_S
     heard = hear(talk, colour(40, clock), clock)
     assert isinstance(heard, Heard)
-    assert talk.figures()["received"] == 2
+    assert talk.figures(clock.now_ns())["received"] == 2
 
 
-def test_a_refusal_in_the_midst_of_a_stream_makes_it_ask_again_at_once(clock: FakeClock) -> None:
+def test_a_refusal_in_the_midst_of_a_stream_makes_it_ask_again_soon(clock: FakeClock) -> None:
     talk = live(clock)
     talk.refused(clock.now_ns())
-    assert talk.timer_ns == clock.now_ns()
+    assert talk.timer_ns <= clock.now_ns() + NS_PER_S
     assert at_timer(talk, clock) == MEASURED
+    assert not talk.wants_new_socket
 
 
-def test_a_plain_stream_may_be_slow(clock: FakeClock) -> None:
+def test_what_cannot_leave_is_said_again_from_a_new_socket_and_is_no_reason_to_fall_back(clock: FakeClock) -> None:
+    talk = live(clock)
+    for _ in range(20):
+        talk.failed("Network is unreachable", clock.now_ns())
+        before_ns = clock.now_ns()
+        assert at_timer(talk, clock) == MEASURED
+        assert clock.now_ns() - before_ns <= 4 * NS_PER_S
+        assert talk.wants_new_socket
+    assert not talk.any_port
+    assert at_timer(talk, clock) == MEASURED
+    assert not talk.wants_new_socket
+
+
+def test_a_plain_stream_s_client_asks_for_the_measured_one_again_after_a_change_of_the_network(
+    clock: FakeClock,
+) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    while at_timer(talk, clock) != b"connect":
+        pass
+    hear(talk, b"red", clock)
+    assert talk.any_port
+    talk.failed("Invalid argument", clock.now_ns())
+    assert at_timer(talk, clock) == MEASURED
+    assert talk.wants_new_socket
+    assert not talk.any_port
+
+
+def test_a_plain_stream_that_a_lost_connect_brought_is_exchanged_for_the_measured_one(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    while at_timer(talk, clock) != b"connect":
+        pass
+    said = []
+    for _ in range(100):
+        hear(talk, b"red", clock)
+        said.append(at_timer(talk, clock) if talk.timer_ns <= clock.advance(1) else None)
+    asked = [data for data in said if data is not None]
+    assert asked == [MEASURED] * 3, "and no more, because this server knows nothing else"
+    hear(talk, colour(0, clock), clock)
+    assert talk.session_id == SESSION
+    assert wire.decode_report(at_timer(talk, clock) or b"").received == 1
+    with pytest.raises(WireError, match="other-session"):
+        hear(talk, b"red", clock)
+
+
+def test_a_server_that_answers_the_measured_connect_with_names_is_not_asked_again(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    for _ in range(100):
+        hear(talk, b"red", clock)
+        assert talk.timer_ns > clock.advance(1)
+
+
+def test_one_connect_that_was_answered_is_enough_for_a_server_with_one_colour_in_ten_seconds(clock: FakeClock) -> None:
+    talk = live(clock, Mode.PLAIN)
+    for _ in range(30):
+        for _ in range(10):
+            clock.advance(1)
+            if talk.timer_ns <= clock.now_ns():
+                assert talk.on_timer(clock.now_ns(), clock.unix_ns()) is None
+        hear(talk, b"red", clock)
+        assert talk.is_live
+
+
+def test_a_plain_stream_s_period_is_learned_from_what_comes(clock: FakeClock) -> None:
+    talk = live(clock, Mode.PLAIN)
+    for _ in range(2):
+        clock.advance(20)
+        hear(talk, b"red", clock)
+    began_ns = clock.now_ns()
+    while (sent := at_timer(talk, clock)) is None:
+        pass
+    assert sent == b"connect"
+    assert 3 * 20 * NS_PER_S < clock.now_ns() - began_ns < 4 * 20 * NS_PER_S
+
+
+def test_a_fast_plain_stream_that_hesitated_once_is_not_slow_for_ever(clock: FakeClock) -> None:
     talk = live(clock, Mode.PLAIN)
     clock.advance(20)
+    for _ in range(100):
+        hear(talk, b"red", clock)
+        clock.advance(0.1)
     hear(talk, b"red", clock)
     began_ns = clock.now_ns()
-    while (sent := at_timer(talk, clock)) is None:
+    while at_timer(talk, clock) is None:
         pass
-    assert sent == b"connect"
-    assert clock.now_ns() - began_ns > 3 * 20 * NS_PER_S
+    assert clock.now_ns() - began_ns < 4 * NS_PER_S
 
 
-def test_a_plain_stream_that_stops_is_asked_for_again(clock: FakeClock) -> None:
+def test_a_plain_stream_that_stops_after_its_first_colour_is_asked_for_again(clock: FakeClock) -> None:
     talk = live(clock, Mode.PLAIN)
     began_ns = clock.now_ns()
     while (sent := at_timer(talk, clock)) is None:
         pass
     assert sent == b"connect"
-    assert PLAIN_SILENT_NS < clock.now_ns() - began_ns <= PLAIN_SILENT_NS + NS_PER_S
+    assert UNKNOWN_PERIOD_SILENT_NS < clock.now_ns() - began_ns <= UNKNOWN_PERIOD_SILENT_NS + NS_PER_S
+
+
+def test_a_session_that_may_live_on_is_not_ended_by_a_bare_connect_before_eight_tries(clock: FakeClock) -> None:
+    talk = live(clock)
+    clock.advance(4)
+    asked = []
+    while b"connect" not in asked:
+        asked.append(at_timer(talk, clock))
+    assert asked == [MEASURED] * 8 + [b"connect"]
+
+
+def test_an_echo_of_a_report_from_another_year_is_not_believed(clock: FakeClock) -> None:
+    talk = live(clock)
+    for sent_at_unix_ns in (0, -(2**63), clock.unix_ns() - 61 * NS_PER_S):
+        report = wire.Report(SESSION, 0, sent_at_unix_ns, 0, 1, 0, 0, 0, 0, 0)
+        with pytest.raises(WireError, match="stale-ack"):
+            hear(talk, wire.encode_report_ack(wire.ReportAck(report)), clock)
+    assert talk.figures(clock.now_ns())["rtt_ms"] is None
+
+
+def test_a_server_that_asks_for_proof_without_end_is_answered_twice_a_try(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    answers = 0
+    for number in range(1000):
+        with contextlib.suppress(WireError):
+            answers += isinstance(hear(talk, encode_retry(f"{number:011}"), clock), Send)
+    assert answers == 2
+    at_timer(talk, clock)
+    assert isinstance(hear(talk, encode_retry(TOKEN), clock), Send)
+
+
+def test_what_was_sent_in_a_silence_that_another_session_ended_is_unknown(clock: FakeClock) -> None:
+    talk = live(clock)
+    clock.advance(10)
+    at_timer(talk, clock)
+    assert talk.figures(clock.now_ns())["unheard_s"] == 10
+    clock.advance(190)
+    assert talk.figures(clock.now_ns())["unheard_s"] == 200
+    hear(talk, colour(0, clock, session_id=99), clock)
+    clock.advance(1)
+    hear(talk, colour(2, clock, session_id=99), clock)
+    clock.advance(2)
+    at_timer(talk, clock)
+    figures = talk.figures(clock.now_ns())
+    assert (figures["received"], figures["lost"], figures["unheard_s"]) == (3, 1, 200), "of both sessions"
+
+
+def test_what_was_sent_in_a_silence_that_the_same_session_ended_is_told_by_its_numbers(clock: FakeClock) -> None:
+    talk = live(clock)
+    clock.advance(10)
+    at_timer(talk, clock)
+    hear(talk, colour(40, clock), clock)
+    clock.advance(2)
+    at_timer(talk, clock)
+    figures = talk.figures(clock.now_ns())
+    assert (figures["received"], figures["lost"], figures["unheard_s"]) == (2, 39, 0)
 
 
 def test_a_restarted_server_s_session_begins_from_nothing(clock: FakeClock) -> None:
@@ -239,8 +394,9 @@ def test_a_restarted_server_s_session_begins_from_nothing(clock: FakeClock) -> N
     heard = hear(talk, colour(0, clock, session_id=99), clock)
     assert isinstance(heard, Heard)
     assert talk.session_id == 99
-    assert talk.figures()["received"] == 1
-    assert wire.decode_report(at_timer(talk, clock) or b"").session_id == 99
+    assert talk.figures(clock.now_ns())["received"] == 2
+    report = wire.decode_report(at_timer(talk, clock) or b"")
+    assert (report.session_id, report.received) == (99, 1)
 
 
 def test_it_changes_its_session_at_most_once_a_second(clock: FakeClock) -> None:

@@ -176,7 +176,7 @@ def test_what_one_client_is_told_holds_for_all_of_its_target_and_for_nobody_else
         rig.go_live(live)
         rig.asked(1.5)
         rig.go_live(live)
-        rig.asking.on_error(int(slots[5]), errno.ECONNREFUSED, rig.clock.now_ns())
+        rig.asking.on_error(int(slots[5]), errno.ECONNREFUSED)
     assert set(rig.table.state[slots]) == {State.REFUSED}
     assert set(rig.table.state[elsewhere]) == {State.CONNECTING}
     assert set(rig.table.state[live]) == {State.LIVE}
@@ -196,7 +196,7 @@ def test_client_whose_target_refuses_no_more_says_so_and_falls_back_after_two_mo
     for _ in range(5):
         heard = rig.asked((rig.table.next_timer_ns() - rig.clock.now_ns()) / NS_PER_S)
         assert all(data.startswith(b"connect v=1") for said in heard.values() for data in said)
-        rig.asking.on_error(slot, errno.ECONNREFUSED, rig.clock.now_ns())
+        rig.asking.on_error(slot, errno.ECONNREFUSED)
         assert rig.table.state[slot] == State.REFUSED
     said = [data for heard in rig.asked(20).values() for data in heard]
     assert rig.table.state[slot] == State.CONNECTING

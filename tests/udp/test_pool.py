@@ -50,7 +50,7 @@ def hosted(bridge: Bridge, server: socket.socket) -> tuple[str, Address]:
 def test_a_measured_server_that_was_replaced_by_a_plain_one_is_heard_again(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("udprism.serving.clients.UNANSWERED_BEFORE_DOUBT", 2)  # eight tries take twenty seconds
+    monkeypatch.setattr("udprism.serving.rules.UNANSWERED_BEFORE_DOUBT", 2)  # eight tries take twenty seconds
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, silent_after_s=0.1))
     bridge.start()
     try:

@@ -25,7 +25,7 @@ from udprism.serving.commands import MAX_RESPONSE_BYTES, Connect, encode_disconn
 from udprism.serving.conversation import Conversation, Ended, Heard, Send
 from udprism.settings import reachable_host, split_host_port
 from udprism.udp.arrivals import PollReceiver
-from udprism.udp.sockets import open_client, report_errors
+from udprism.udp.sockets import open_client, report_errors, source_address
 from udprism.wire import colours as palette
 from udprism.wire.measured import MAX_DATAGRAM_BYTES, ByeReason
 
@@ -102,15 +102,16 @@ class Terminal:
         self._talk = Conversation(mode, wish, loopback=loopback, draw=random.random)
         self._receiver = PollReceiver(MAX_DATAGRAM_BYTES, _MAX_BATCH, 0.0)
         self._quiz = Quiz(self._receiver.wake) if quiz else None
-        self._told_refused = False
-        self._open()
+        self._told = ""
+        self._socket: socket.socket | None = None
 
     def __enter__(self) -> Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._receiver.close()
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def run(self) -> None:
         """Until the server says BYE, the quiz has no more answers, or Ctrl-C; then says what was seen."""
@@ -118,11 +119,13 @@ class Terminal:
             if self._talk_until_bye():
                 return
         self._send(encode_disconnect())
-        _tell(_summary(self._talk.figures()))
+        _tell(_summary(self._talk.figures(time.monotonic_ns())))
 
     def _talk_until_bye(self) -> bool:
         """True where the server ended it, False where we did."""
-        self._send(self._talk.start(time.monotonic_ns()))
+        first = self._talk.start(time.monotonic_ns())
+        if self._reopen():
+            self._send(first)
         while self._quiz is None or not self._quiz.is_over:
             self._wait()
             if self._hear():
@@ -141,11 +144,8 @@ class Terminal:
     def _hear(self) -> bool:
         """Take what has arrived; True where the server said BYE."""
         now_ns, arrivals = time.monotonic_ns(), self._arrivals
-        if self._receiver.errors and not self._told_refused:
-            self._told_refused = True
-            _tell(f"Nobody listens at {format_address(self._address)} yet; asking again.")
-        if self._receiver.errors:
-            self._talk.refused(now_ns)
+        for _, number in self._receiver.errors:
+            self._note_failure(OSError(number, os.strerror(number)))
         for row, length, received_unix_ns in zip(
             arrivals.rows, arrivals.length.tolist(), arrivals.received_unix_ns.tolist(), strict=True
         ):
@@ -154,7 +154,7 @@ class Terminal:
             except WireError:
                 continue  # a stranger's datagram, or a server's that speaks otherwise: not ours to mend
             if isinstance(event, Heard):
-                self._told_refused = False
+                self._told = ""
                 self._print(event)
             elif isinstance(event, Send):
                 self._send(event.data)
@@ -171,33 +171,72 @@ class Terminal:
             self._quiz.ask(name)
 
     def _on_timer(self) -> None:
-        had_any_port = self._talk.any_port
+        if not self._talk.is_live and self._has_moved():
+            self._talk.moved()
         data = self._talk.on_timer(time.monotonic_ns(), time.time_ns())
-        if self._talk.any_port and not had_any_port:
-            self._receiver.remove(self._socket, 0)
-            self._socket.close()
-            self._open()
-        if data is not None:
+        if self._talk.is_silent:
+            self._tell_once("silent", f"Nothing comes from {format_address(self._address)} any more; asking again.")
+        if data is not None and ((self._socket is not None and not self._talk.wants_new_socket) or self._reopen()):
             self._send(data)
 
-    def _open(self) -> None:
-        """A connected socket hears its server alone, and of its absence; one for any port checks the address only."""
-        if self._talk.any_port:
-            self._socket = open_client(None, self._family, _RECEIVE_BUFFER_BYTES)
-            report_errors(self._socket)
-            self._receiver.add(self._socket, 0, self._address[0])
-        else:
-            self._socket = open_client(self._address, self._family, _RECEIVE_BUFFER_BYTES)
-            self._receiver.add(self._socket, 0)
+    def _has_moved(self) -> bool:
+        """Whether this machine would speak to the server from another address now than it does from the old socket."""
+        if self._socket is None or self._talk.any_port:
+            return False  # not bound to an address: each datagram takes the way that is there
+        try:
+            return source_address(self._address) != str(self._socket.getsockname()[0])
+        except OSError:
+            return False  # no way there at all: sending finds that out as well
+
+    def _reopen(self) -> bool:
+        """Go on through a new socket, as the conversation wants it. False if there can be none now.
+
+        A connected socket hears its server alone, and of its absence; one for any port checks the address only.
+        """
+        if self._socket is not None:
+            self._receiver.remove(self._socket, 0)
+            self._socket.close()
+            self._socket = None
+        any_port = self._talk.any_port
+        try:
+            sock = open_client(None if any_port else self._address, self._family, _RECEIVE_BUFFER_BYTES)
+        except OSError as error:
+            self._note_failure(error)
+            return False
+        if any_port:
+            report_errors(sock)
+        self._receiver.add(sock, 0, self._address[0] if any_port else None)
+        self._socket = sock
+        return True
 
     def _send(self, data: bytes) -> None:
+        if self._socket is None:
+            return
         try:
             if self._talk.any_port:
                 self._socket.sendto(data, self._address)
             else:
                 self._socket.send(data)
-        except OSError:
-            self._talk.refused(time.monotonic_ns())  # an earlier datagram's error, or no route: it is tried again
+        except BlockingIOError:
+            pass  # the next try or report says it again
+        except OSError as error:
+            self._note_failure(error)
+
+    def _note_failure(self, error: OSError) -> None:
+        """What was said did not arrive, or could not leave; once for each trouble a person is told."""
+        now_ns, server = time.monotonic_ns(), format_address(self._address)
+        if isinstance(error, ConnectionRefusedError):
+            self._tell_once("refused", f"Nobody listens at {server} yet; asking again.")
+            self._talk.refused(now_ns)
+        else:
+            reason = error.strerror or str(error)
+            self._tell_once(reason, f"Cannot reach {server} from here ({reason}); asking again.")
+            self._talk.failed(reason, now_ns)
+
+    def _tell_once(self, trouble: str, text: str) -> None:
+        if trouble != self._told:
+            self._told = trouble
+            _tell(text)
 
 
 class Quiz:
@@ -274,15 +313,25 @@ def _as_json(heard: Heard) -> str:
 
 
 def _summary(figures: dict[str, Any]) -> str:
-    """What was seen, for people; what cannot be known is not mentioned."""
-    if figures["lost"] is None:
-        return f"{figures['received']} received; a plain stream has no sequence numbers, so no loss can be told"
-    words = [f"{figures[name]} {name}" for name in ("received", "lost", "late", "reordered")]
-    words.append(f"{figures['duplicates']} twice")
-    words.append(f"jitter {figures['jitter_ms']:.3f} ms")
+    """What was seen, for people; what cannot be known is said to be unknown, or not mentioned."""
+    received, plain, lost = figures["received"], figures["plain"], figures["lost"]
+    words = [f"{received} received"]
+    if lost is None:
+        words += ["a plain stream has no sequence numbers, so no loss can be told"] if plain else []
+    elif figures["unheard_s"] and not lost:
+        words.append("loss unknown")
+    else:
+        words.append(f"{'at least ' if figures['unheard_s'] else ''}{lost} lost")
+    if lost is not None:
+        words += [f"{figures[name]} {name}" for name in ("late", "reordered")]
+        words.append(f"{figures['duplicates']} twice")
+        words.append(f"jitter {figures['jitter_ms']:.3f} ms")
+        words += [f"{plain} of them on a plain stream, of which no loss can be told"] if plain else []
     if figures["rtt_ms"] is not None:
         words.append(f"round trip {figures['rtt_ms']:.3f} ms")
-    return ", ".join(words)
+    if figures["unheard_s"]:
+        words.append(f"nothing came for {figures['unheard_s']:.0f} s: what was sent in that time is unknown")
+    return (", " if lost is not None else "; ").join(words)
 
 
 def _tell(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The hosted clients' table: who asks whom, in which state, and what is to be done when."""
+"""The hosted clients' table: who asks whom, in which state, and what is to be done when. `rules` says what follows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from udprism.columns.types import NEVER_NS, NS_PER_S, Address, BoolColumn, I32Column, I64Column
+from udprism.columns.types import NEVER_NS, Address, BoolColumn, I32Column, I64Column
 
 ModeName = Literal["auto", "measured", "plain"]
 UNANSWERED_BEFORE_FALLBACK = 2
-UNANSWERED_BEFORE_DOUBT = 8
-"""After so many tries, a target that once sent a measured stream may have been replaced by a server of another kind."""
-_FIRST_WAIT_NS = NS_PER_S
-_LONGEST_WAIT_NS = 30 * NS_PER_S
-_LONGEST_LOOPBACK_WAIT_NS = 4 * NS_PER_S
+"""Tries that a client makes by itself, for what it was told to ask for."""
 MAX_REMOVALS_KEPT = 4096
 MAX_PROBERS = 32
 """Clients that go on asking a target at their own pace when it answers nobody; those beyond wait for word from them."""
@@ -47,38 +43,6 @@ class Mode(IntEnum):
 
 _WITHOUT_STREAM = np.isin(np.arange(len(State)), (State.CONNECTING, State.SILENT, State.REFUSED, State.ERROR))
 """By state."""
-
-
-class Attempt(NamedTuple):
-    """One try to get a stream: whether to ask for the measured one, and how long to wait for it."""
-
-    measured: bool
-    wait_ns: int
-
-
-def attempt(
-    mode: Mode, number: int, *, loopback: bool, refused: bool, draw: float, was_measured: bool = False
-) -> Attempt:
-    """What to send as try `number` (0, 1, …), and how long to wait for an answer.
-
-    draw: uniform in [0, 1). Two measured tries a second apart, then the bare `connect` and the measured one in turn,
-    1 to 30 s apart with full jitter (to 4 s on loopback, where a retry costs nobody anything). A target that
-    *refuses* is there but has no server yet: that is no reason to fall back. One that has sent a measured stream
-    (`was_measured`) is asked for nothing else at first: a bare `connect` would end the session that it may still serve.
-    """
-    tried = number if refused else max(0, number - UNANSWERED_BEFORE_FALLBACK)
-    longest_ns = _LONGEST_LOOPBACK_WAIT_NS if loopback else _LONGEST_WAIT_NS
-    limit_ns = min(longest_ns, _FIRST_WAIT_NS << min(tried, 5))
-    wait_ns = _FIRST_WAIT_NS + int(draw * (limit_ns - _FIRST_WAIT_NS))
-    if mode == Mode.MEASURED or refused:
-        return Attempt(mode != Mode.PLAIN, wait_ns)
-    if mode == Mode.PLAIN:
-        return Attempt(False, wait_ns)
-    if number < UNANSWERED_BEFORE_FALLBACK:
-        return Attempt(True, _FIRST_WAIT_NS)
-    if was_measured and number < UNANSWERED_BEFORE_DOUBT:
-        return Attempt(True, wait_ns)
-    return Attempt((number - UNANSWERED_BEFORE_FALLBACK) % 2 == 1, wait_ns)
 
 
 @dataclass(slots=True)

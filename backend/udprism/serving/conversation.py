@@ -1,23 +1,23 @@
-"""A client's side of the wire without a socket: bytes and instants in, bytes and events out.
+"""One client's talk with one server, without a socket: bytes and instants in, bytes and events out.
 
-One conversation is one client that wants colours from one server: it asks, proves its address where that is wanted,
-falls back to the plain stream, reports what it saw, and asks again when it hears nothing. (The hosted clients' pool
-does the same for thousands at once, in columns.)
+It asks, proves its address where that is wanted, falls back to the plain stream, reports what it saw, and asks again
+when it hears nothing; all by `rules`, which it shares with the hosted clients' pool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, I32Column
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, I32Column, I64Column
 from udprism.errors import WireError
 from udprism.ledger.ledger import Ledger
-from udprism.serving.clients import Mode, attempt
+from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect, encode_connect, parse_retry
+from udprism.serving.rules import Rules, connect_of, round_trip_ns
 from udprism.wire import measured as wire
 from udprism.wire.colours import decode_plain
 
@@ -25,13 +25,13 @@ REPORT_NS: Final = NS_PER_S
 LOSS_AFTER_NS: Final = NS_PER_S
 LOSS_AFTER_ARRIVALS: Final = 64
 WINDOW: Final = 256
-MEASURED_SILENT_NS: Final = 3 * NS_PER_S
-"""A server answers every REPORT, so three of those without a word mean that it is gone."""
-PLAIN_SILENT_NS: Final = 5 * NS_PER_S
-"""Or three times the longest gap so far: nobody said how often a plain stream sends."""
-SESSION_CHANGES_WITHIN_NS: Final = NS_PER_S
+SILENT_NS: Final = 3 * NS_PER_S
+"""A server answers every REPORT, so three of those without a word mean that it is gone. (Of a plain stream the period
+is learned.)"""
 _U32_MAX: Final = 2**32 - 1
 _ME: Final[I32Column] = np.zeros(1, np.int32)
+_SLOT: Final = 0
+_COUNTS: Final = ("received", "lost", "reordered", "duplicates", "late")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +72,54 @@ class Conversation:
     mode: AUTO asks for the measured stream first. wish: what else to ask for; its `measured` and `token` are ours to
     set. loopback: both ends share a clock, and asking again costs nobody anything. draw: uniform in [0, 1).
 
-    timer_ns: when `on_timer` is due. any_port: the answers may come from any port of the server's address, so the
-    socket must not be connected; it changes to True once at most, before `on_timer` gives the first bare `connect`.
+    timer_ns: when `on_timer` is due. wants_new_socket: what `on_timer` gave last is to leave from a new socket.
+    any_port: the answers may come from any port of the server's address, so the socket must not be connected.
     """
 
     def __init__(self, mode: Mode, wish: Connect, *, loopback: bool, draw: Callable[[], float]) -> None:
-        self.timer_ns = NEVER_NS
-        self.any_port = mode == Mode.PLAIN
-        self.session_id = 0
-        self.rtt_ns: int | None = None
-        self.is_live = False
-        self._mode = mode
+        self.wants_new_socket = False
         self._wish = wish
-        self._loopback = loopback
-        self._draw = draw
-        self._attempts = 0
-        self._refused = False
-        self._token: str | None = None
-        self._asked_measured = False
-        self._report_sequence = 0
-        self._heard_ns = 0
-        self._longest_gap_ns = 0
-        self._session_changed_ns = -SESSION_CHANGES_WITHIN_NS
+        self._table = ClientTable(1)
+        self._rules = Rules(self._table, draw)
+        self._me = HostedClient("", "", "", ("", 0), loopback, mode, 0.0, 0, connected=mode != Mode.PLAIN)
+        self._table.add(self._me, SILENT_NS, 0)
+        self._rules.begin(_SLOT)
         self._ledger = Ledger(1, window=WINDOW, loss_after_ns=LOSS_AFTER_NS, loss_after_arrivals=LOSS_AFTER_ARRIVALS)
         self._ledger.reset(_ME)
+        self._session_of_ledger = 0
+        self._banked = np.zeros(len(_COUNTS), np.int64)
+        """What the sessions before that one came to."""
+        self._plain = 0
+        """Colours that came on plain streams."""
+        self._unheard_ns = 0
+        """Length of the silences in which nobody knows what was sent, because another stream ended them."""
+        self._again_ns = NEVER_NS
+        """When a plain stream's server is to be asked for the measured one."""
+
+    @property
+    def timer_ns(self) -> int:
+        """When `on_timer` is due."""
+        return int(self._table.timer_ns[_SLOT])
+
+    @property
+    def is_live(self) -> bool:
+        """Whether colours come."""
+        return bool(self._table.state[_SLOT] == State.LIVE)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether they came, and have stopped without a word of why."""
+        return bool(self._table.state[_SLOT] == State.SILENT)
+
+    @property
+    def any_port(self) -> bool:
+        """Whether the answers may come from any port of the server's address."""
+        return not self._me.connected
+
+    @property
+    def session_id(self) -> int:
+        """Of the measured stream; 0 without one."""
+        return int(self._table.session_id[_SLOT])
 
     def start(self, now_ns: int) -> bytes:
         """The first thing to send."""
@@ -103,21 +127,32 @@ class Conversation:
 
     def on_timer(self, now_ns: int, now_unix_ns: int) -> bytes | None:
         """What to send now that `timer_ns` has come; None where there is nothing to say."""
+        self.wants_new_socket = False
         if not self.is_live:
             return self._ask(now_ns)
-        if now_ns - self._heard_ns > self._silent_after_ns():
-            return self._ask_anew(now_ns)
-        if not self.session_id:
-            self.timer_ns = self._heard_ns + self._silent_after_ns() + 1
-            return None
-        self.timer_ns = now_ns + REPORT_NS
-        return self._report(now_ns, now_unix_ns)
+        if now_ns > self._silent_ns():
+            self._rules.fell_silent(_ME, now_ns)
+            return self._ask(now_ns)
+        if self._table.stream[_SLOT] == Mode.MEASURED:
+            self._table.timer_ns[_SLOT] = now_ns + REPORT_NS
+            return self._report(now_ns, now_unix_ns)
+        asks = now_ns >= self._again_ns and self._rules.ask_measured_again(_SLOT, now_ns)
+        if asks:
+            self._again_ns = self.timer_ns
+        self._wait_for_plain()
+        return encode_connect(self._connect()) if asks else None
 
     def refused(self, now_ns: int) -> None:
         """The server's host says that nobody listens there."""
-        self._refused = True
-        if self.is_live:
-            self._forget(now_ns)
+        self._rules.refused(_SLOT, now_ns)
+
+    def failed(self, reason: str, now_ns: int) -> None:
+        """What was sent last did not leave this machine, or some router could not pass it on."""
+        self._rules.failed(_SLOT, reason, now_ns, new_socket=True)
+
+    def moved(self) -> None:
+        """This machine speaks to the server from another address now: what is said next leaves from a new socket."""
+        self._rules.moved(_SLOT)
 
     def receive(self, data: bytes, received_unix_ns: int, now_ns: int) -> Event | None:
         """One datagram from the server. None: it was for the conversation alone.
@@ -133,91 +168,90 @@ class Conversation:
             raise WireError("client-binary")
         if datagram.session_id != self.session_id:
             raise WireError("other-session")
-        self._note_life(now_ns)
         if isinstance(datagram, wire.Bye):
-            self.timer_ns = NEVER_NS
+            self._table.timer_ns[_SLOT] = NEVER_NS
             return Ended(datagram.reason)
-        self.rtt_ns = received_unix_ns - datagram.report.sent_at_unix_ns
+        self._table.rtt_ns[_SLOT] = round_trip_ns(received_unix_ns, datagram.report)
+        self._note_life(now_ns)
         return None
 
-    def figures(self) -> dict[str, Any]:
-        """What was seen of this session; on a plain stream all but `received` are None."""
+    def figures(self, now_ns: int) -> dict[str, Any]:
+        """What was seen in all; None for what cannot be known.
+
+        plain: how many of those received came on a plain stream, of which no loss can be told; all but `received` are
+        None if that is all. unheard_s: for how long nothing came, without anything that tells what was sent meanwhile.
+        """
+        measured = self._banked + self._counted()
+        counts = dict(zip(_COUNTS, measured.tolist(), strict=True))
+        is_known = self._session_of_ledger != 0
+        rtt_ns = int(self._table.rtt_ns[_SLOT])
+        unheard_ns = self._unheard_ns + self._silence_ns(now_ns)
+        return {
+            **{name: value if is_known else None for name, value in counts.items()},
+            "received": counts["received"] + self._plain,
+            "plain": self._plain,
+            "jitter_ms": self._ledger.jitter_ns[_SLOT].item() / NS_PER_MS if is_known else None,
+            "rtt_ms": rtt_ns / NS_PER_MS if rtt_ns else None,
+            "unheard_s": unheard_ns / NS_PER_S,
+        }
+
+    def _counted(self) -> I64Column:
         ledger = self._ledger
-        seen = {
-            "received": ledger.received[0],
-            "lost": ledger.lost[0],
-            "reordered": ledger.reordered[0],
-            "duplicates": ledger.duplicates[0],
-            "late": ledger.late[0],
-            "jitter_ms": ledger.jitter_ns[0] / NS_PER_MS,
-        }
-        figures = {
-            name: value.item() if self.session_id or name == "received" else None for name, value in seen.items()
-        }
-        return figures | {"rtt_ms": None if self.rtt_ns is None else self.rtt_ns / NS_PER_MS}
+        columns = (ledger.received, ledger.lost, ledger.reordered, ledger.duplicates, ledger.late)
+        return np.array([column[_SLOT] for column in columns], np.int64)
+
+    def _silence_ns(self, now_ns: int) -> int:
+        """For how long nothing has come, if that is longer than it should be."""
+        heard_ns = int(self._table.last_arrival_ns[_SLOT])
+        return now_ns - heard_ns if heard_ns and not self.is_live else 0
+
+    def _silent_ns(self) -> int:
+        """When the stream is silent, unless something comes before."""
+        return int(self._table.last_arrival_ns[_SLOT] + self._table.silent_after_ns[_SLOT])
 
     def _ask(self, now_ns: int) -> bytes:
-        attempt_now = attempt(
-            self._mode, self._attempts, loopback=self._loopback, refused=self._refused, draw=self._draw()
-        )
-        self._refused = False
-        self._attempts += 1
-        self.any_port |= not attempt_now.measured
-        self._asked_measured = attempt_now.measured
-        self.timer_ns = now_ns + attempt_now.wait_ns
-        return self._connect()
+        ask = self._rules.ask(_SLOT, now_ns)
+        self.wants_new_socket = ask.new_socket
+        return encode_connect(self._connect())
 
-    def _connect(self) -> bytes:
-        if self._asked_measured:
-            return encode_connect(replace(self._wish, measured=True, token=self._token))
-        return encode_connect(Connect(token=self._token))  # bare: a foreign server may compare the whole datagram
-
-    def _ask_anew(self, now_ns: int) -> bytes:
-        self._forget(now_ns)
-        return self._ask(now_ns)
-
-    def _forget(self, now_ns: int) -> None:
-        """The stream has stopped: begin again, as at first. A session that lives on is simply renewed."""
-        self.is_live = False
-        self._attempts = 0
-        self.timer_ns = now_ns
-
-    def _silent_after_ns(self) -> int:
-        return MEASURED_SILENT_NS if self.session_id else max(PLAIN_SILENT_NS, 3 * self._longest_gap_ns)
+    def _connect(self) -> Connect:
+        return connect_of(self._wish, measured=self._rules.asks_measured(_SLOT), token=self._me.token)
 
     def _note_life(self, now_ns: int) -> None:
-        if self.is_live:
-            self._longest_gap_ns = max(self._longest_gap_ns, now_ns - self._heard_ns)
-        else:
-            self.is_live = True
-            self._attempts = 0
-            self.timer_ns = now_ns + REPORT_NS
-        self._heard_ns = now_ns
+        self._table.last_arrival_ns[_SLOT] = now_ns
+        came = len(self._rules.came_alive(_ME, now_ns)) > 0
+        if self._table.stream[_SLOT] == Mode.PLAIN:
+            if came:
+                self._again_ns = self.timer_ns
+            self._wait_for_plain()
+        elif came:
+            self._table.timer_ns[_SLOT] = now_ns + REPORT_NS
+
+    def _wait_for_plain(self) -> None:
+        self._table.timer_ns[_SLOT] = min(self._again_ns, self._silent_ns() + 1)
 
     def _receive_text(self, data: bytes, received_unix_ns: int, now_ns: int) -> Event:
         rows = np.frombuffer(data or b"\0", np.uint8).reshape(1, -1)
         index, rgb = decode_plain(rows, np.array([len(data)], np.int32))
         if index[0] < 0:
             return self._receive_retry(data)
-        if self.session_id:
-            if self.is_live:
-                raise WireError("other-session")
-            self._begin(0, now_ns)
+        if not self._rules.takes_plain(_ME)[0]:
+            raise WireError("other-session")
+        self._unheard_ns += self._silence_ns(now_ns)
+        self._rules.hear_plain(_ME, now_ns)
         self._note_life(now_ns)
-        self._ledger.update_plain(_ME, np.array([received_unix_ns]))
+        self._plain += 1
         red, green, blue = rgb[0].tolist()
         return Heard((red, green, blue), received_unix_ns)
 
     def _receive_retry(self, data: bytes) -> Send:
-        token = parse_retry(data)
-        if self.is_live or token == self._token:
+        if not self._rules.may_prove(_SLOT, parse_retry(data)):
             raise WireError("retry-unasked")  # a token that did not help will not help now either
-        self._token = token
-        return Send(self._connect())
+        return Send(encode_connect(self._connect()))
 
     def _receive_colour(self, colour: wire.Colour, received_unix_ns: int, now_ns: int) -> Heard:
         if colour.session_id != self.session_id:
-            if self.session_id and now_ns - self._session_changed_ns < SESSION_CHANGES_WITHIN_NS:
+            if not self._rules.may_adopt(_SLOT, now_ns):
                 raise WireError("other-session")
             self._begin(colour.session_id, now_ns)
         self._note_life(now_ns)
@@ -234,26 +268,39 @@ class Conversation:
             int(outcome.extended[0]),
             int(outcome.flags[0]),
             colour.sent_at_unix_ns,
-            received_unix_ns - colour.sent_at_unix_ns if self._loopback else None,
+            received_unix_ns - colour.sent_at_unix_ns if self._me.loopback else None,
         )
 
     def _begin(self, session_id: int, now_ns: int) -> None:
-        """Another session: its figures start from nothing, because a report is of one session."""
-        self.session_id = session_id
-        self.rtt_ns = None
-        self._report_sequence = 0
-        self._session_changed_ns = now_ns
+        """A new stream, or one that was given up and goes on: its numbers then tell what was lost meanwhile."""
+        self._table.session_id[_SLOT] = session_id
+        self._rules.begin_sessions(_ME, now_ns)
+        self._table.timer_ns[_SLOT] = now_ns + REPORT_NS
+        if session_id == self._session_of_ledger:
+            return
+        self._unheard_ns += self._silence_ns(now_ns)
+        self._banked += self._counted()
+        self._session_of_ledger = session_id
+        self._table.rtt_ns[_SLOT] = 0
         self._ledger.reset(_ME)
-        if session_id:
-            self._ledger.begin_session(_ME, in_process=np.array([False]), shared_clock=np.array([self._loopback]))
+        self._ledger.begin_session(_ME, in_process=np.array([False]), shared_clock=np.array([self._me.loopback]))
 
     def _report(self, now_ns: int, now_unix_ns: int) -> bytes:
         ledger = self._ledger
         ledger.expire(now_ns, lambda slots: np.zeros(len(slots), np.int64), 0)
         highest, received, lost, reordered, duplicates, late, jitter_us = (int(c[0]) for c in ledger.report(_ME))
-        sequence = self._report_sequence & _U32_MAX
+        sequence = int(self._table.report_sequence[_SLOT])
+        self._table.report_sequence[_SLOT] = sequence + 1
         report = wire.Report(
-            self.session_id, sequence, now_unix_ns, highest, received, lost, reordered, duplicates, late, jitter_us
+            self.session_id,
+            sequence & _U32_MAX,
+            now_unix_ns,
+            highest,
+            received,
+            lost,
+            reordered,
+            duplicates,
+            late,
+            jitter_us,
         )
-        self._report_sequence += 1
         return wire.encode_report(report)

@@ -15,10 +15,11 @@ import numpy as np
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Clock, I32Column, I64Column, format_address
 from udprism.ledger.ledger import Ledger
 from udprism.serving import commands
-from udprism.serving.clients import ClientTable, HostedClient, Mode, State, attempt
+from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect
+from udprism.serving.rules import Rules, attempt, connect_of
 from udprism.udp.arrivals import Receiver
-from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors
+from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors, source_address
 from udprism.wire import measured as wire
 
 _REPORT_NS = NS_PER_S
@@ -58,6 +59,7 @@ class Asking:
         moved: Callable[[HostedClient, Address | None, Address | None], None],
     ) -> None:
         self.table = table
+        self.rules = Rules(table, rng.random)
         self.ledger = ledger
         self.receiver = receiver
         self.drops = drops
@@ -153,7 +155,7 @@ class Asking:
             number = int(self.table.attempts[slot])
             self.table.attempts[slot] = number + 1
             # Not as soon as on loopback: what is missing is this machine's, and thousands may wait for it.
-            wait_ns = attempt(client.mode, number, loopback=False, refused=True, draw=float(self._rng.random())).wait_ns
+            wait_ns = attempt(client.mode, number, near=False, unheard=True, draw=self._rng.random()).wait_ns
             self.table.timer_ns[slot] = _bunched(now_ns + wait_ns)
             return False
         self.table.restart(slot, now_ns)
@@ -167,7 +169,7 @@ class Asking:
         if client.connected:
             sock = open_client(client.address, family, self._client_buffer_bytes)
         else:
-            local = _source_address(client.address, family)
+            local = source_address(client.address)
             sock = open_client(None, family, self._client_buffer_bytes, local=local)
             report_errors(sock)
         name = sock.getsockname()
@@ -181,10 +183,12 @@ class Asking:
         """The timers of these clients have run out."""
         held, measured = self.table.held_back(slots, now_ns), self.table.speak_measured(slots)
         for slot, is_held, is_measured in zip(slots.tolist(), held.tolist(), measured.tolist(), strict=True):
-            if self.table.state[slot] == State.LIVE:
-                self.send_report(slot, now_ns)
-            else:
+            if self.table.state[slot] != State.LIVE:
                 self._try(slot, is_held, is_measured, now_ns)
+            elif self.table.stream[slot] == Mode.MEASURED:
+                self.send_report(slot, now_ns)
+            elif self.rules.ask_measured_again(slot, now_ns):
+                self.send_connect(slot, measured=True)
 
     def _try(self, slot: int, is_held: bool, is_measured: bool, now_ns: int) -> None:
         table, client = self.table, self.table.clients[slot]
@@ -193,36 +197,28 @@ class Asking:
         if not client.loopback and not self._may_connect(now_ns):
             table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
             return
-        refused = bool(table.refused[slot])
-        if table.state[slot] == State.REFUSED and not refused:
-            table.state[slot] = State.CONNECTING  # it refuses no more, and does not answer either
-            table.attempts[slot] = 0
-        table.refused[slot] = False
-        number = int(table.attempts[slot])
-        table.attempts[slot] = number + 1
-        # Thousands that fall back from a server that is merely slow make it slower, and themselves.
-        falls_back = client.mode == Mode.PLAIN or (client.falls_back and not is_measured)
-        mode = client.mode if falls_back else Mode.MEASURED
-        what = attempt(
-            mode,
-            number,
-            loopback=client.loopback,
-            refused=refused,
-            draw=float(self._rng.random()),
-            was_measured=bool(table.session_id[slot]),
-        )
-        if not what.measured:
-            table.forget_session(slot)  # or the plain stream that it asks for would be a stray
-        if not what.measured and client.connected:
-            self._reopen_unconnected(slot, client)
-        wait_ns = int(self._rng.uniform(0.5, 1.0) * _HELD_BACK_NS) if is_held else what.wait_ns
-        table.timer_ns[slot] = _bunched(now_ns + wait_ns)
-        self.send_connect(slot, measured=what.measured)
+        if self._has_moved(slot, client):
+            self.rules.moved(slot)
+        what = self.rules.ask(slot, now_ns, speaks_measured=is_measured)
+        if is_held:
+            table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.5, 1.0) * _HELD_BACK_NS)
+        table.timer_ns[slot] = _bunched(int(table.timer_ns[slot]))
+        if not what.new_socket or self._reopen(slot, client):
+            self.send_connect(slot, measured=what.measured)
+
+    def _has_moved(self, slot: int, client: HostedClient) -> bool:
+        """Whether this machine would speak to the target from another address now than it does from the old socket."""
+        is_first = self.table.state[slot] == State.CONNECTING and not self.table.attempts[slot]
+        if client.loopback or is_first:
+            return False
+        try:
+            return source_address(client.address) != client.local[0]
+        except OSError:
+            return False  # no way there at all: sending finds that out as well
 
     def fell_silent(self, slots: I32Column, now_ns: int) -> None:
         """These clients' streams have stopped: ask anew, one sooner, another one later."""
-        self.table.state[slots] = State.SILENT
-        self.table.attempts[slots] = 0
+        self.rules.fell_silent(slots, now_ns)
         within_ns = np.where(self.table.held_back(slots, now_ns), _HELD_BACK_NS, NS_PER_S)
         self.table.timer_ns[slots] = _bunched(now_ns + (self._rng.random(len(slots)) * within_ns).astype(np.int64))
 
@@ -243,43 +239,40 @@ class Asking:
         self._connects_left -= 1
         return self._connects_left >= 0
 
-    def _reopen_unconnected(self, slot: int, client: HostedClient) -> None:
-        """A server of another kind answers from another port: listen on a socket that only checks the address."""
+    def _reopen(self, slot: int, client: HostedClient) -> bool:
+        """Go on through a new socket, connected or not as the client has it now. False if there can be none."""
         old, before = self.sockets[slot], client.local
-        client.connected = False
         try:
             new = self._open(client)
         except OSError as error:
-            client.connected = True
-            self._fail(slot, str(error))
-            return
+            self._fail(slot, str(error), new_socket=True)
+            return False
         self.receiver.remove(old, slot)
         self._moved(client, before, client.local)
         old.close()
         self.sockets[slot] = new
-        self.receiver.add(new, slot, client.address[0])
+        self.receiver.add(new, slot, None if client.connected else client.address[0])
         self.table.touch([slot])
+        return True
 
     def send_connect(self, slot: int, *, measured: bool) -> None:
         client = self.table.clients[slot]
-        if measured:
-            command = Connect(
-                measured=True,
-                rate_hz=client.rate_hz,
-                colours=client.colours,
-                name=client.name,
-                token=client.token,
-            )
-        else:
-            command = Connect(token=client.token)  # bare: a foreign server compares the whole datagram
+        wish = Connect(rate_hz=client.rate_hz, colours=client.colours, name=client.name)
+        command = connect_of(wish, measured=measured, token=client.token)
         try:
             data = commands.encode_connect(command)
-        except (
-            ValueError
-        ) as error:  # one client's name, kept from a time that allowed it, is that client's trouble only
+        except ValueError as error:
+            # one client's name, kept from a time that allowed it, is that client's trouble only
             self._fail(slot, commands.name_fault(client.name) or str(error))
             return
         self.send(slot, data)
+
+    def prove(self, slot: int, now_ns: int) -> None:
+        """Say the last `connect` again, with the token that the server has sent, or else with the next try."""
+        if self.table.clients[slot].loopback or self._may_connect(now_ns):
+            self.send_connect(slot, measured=self.rules.asks_measured(slot))
+        else:
+            self.drops["retry-unanswered"] += 1
 
     def send_report(self, slot: int, now_ns: int) -> None:
         sequence = int(self.table.report_sequence[slot])
@@ -308,28 +301,22 @@ class Asking:
         except ConnectionRefusedError:
             self._refuse(slot)  # the answer to an earlier datagram
         except OSError as error:
-            self._fail(slot, str(error))
+            self._fail(slot, str(error), new_socket=True)
 
-    def on_error(self, slot: int, error: int, now_ns: int) -> None:
-        if slot not in self.table.clients or self.table.state[slot] == State.PAUSED:
-            return
+    def on_error(self, slot: int, error: int) -> None:
+        """The kernel says that something sent earlier did not arrive."""
         if error == errno.ECONNREFUSED:
-            was_live = self.table.state[slot] in (State.LIVE, State.SILENT)
             self._refuse(slot)
-            if was_live:
-                self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.2, 1.0) * NS_PER_S)
         else:
-            self._fail(slot, str(OSError(error, os.strerror(error))))
+            self._fail(slot, str(OSError(error, os.strerror(error))), new_socket=True)
 
     def _refuse(self, slot: int) -> None:
-        """Nobody listens at the client's target: so it is for all who wait for the same one."""
-        if self.table.state[slot] != State.PAUSED:
-            self.table.refuse(slot)
+        if self.table.state[slot] not in (State.PAUSED, State.FREE):
+            self.rules.refused(slot, self._clock.now_ns())
 
-    def _fail(self, slot: int, reason: str) -> None:
-        if self.table.state[slot] != State.PAUSED:
-            self.table.state[slot] = State.ERROR
-            self.table.clients[slot].error = reason
+    def _fail(self, slot: int, reason: str, *, new_socket: bool = False) -> None:
+        if self.table.state[slot] not in (State.PAUSED, State.FREE):
+            self.rules.failed(slot, reason, self._clock.now_ns(), new_socket=new_socket)
 
     def report_at_ns(self, client: HostedClient, now_ns: int, part: float = 1.0) -> int:
         """When a client reports next: after this part of the time between two of its reports."""
@@ -342,13 +329,6 @@ class Asking:
         """The kernel's drop counters of these clients' sockets."""
         drops = [(dropped_by_kernel(self.sockets[slot]) or 0) if slot in self.sockets else 0 for slot in slots.tolist()]
         return np.array(drops, np.int64)
-
-
-def _source_address(target: Address, family: socket.AddressFamily) -> str:
-    """The local IP address from which the routing table would reach `target`."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(target)
-        return str(probe.getsockname()[0])
 
 
 _Instants = TypeVar("_Instants", int, I64Column)

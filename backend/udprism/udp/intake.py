@@ -7,8 +7,6 @@ from collections import Counter
 import numpy as np
 
 from udprism.columns.types import (
-    NEVER_NS,
-    NS_PER_S,
     Arrivals,
     BoolColumn,
     Clock,
@@ -24,15 +22,13 @@ from udprism.ledger.witness import CORRUPT, FateReport, Witness
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
+from udprism.serving.rules import round_trip_ns
 from udprism.udp.asking import Asking
 from udprism.wire import measured as wire
 from udprism.wire.colours import decode_plain
 
-_SESSION_CHANGES_WITHIN_NS = NS_PER_S
 _MOST_CORRUPT_WAITING = 65_536
 """Reports of damaged datagrams that wait for these to arrive; the oldest are forgotten."""
-_LONGEST_RTT_NS = 60 * NS_PER_S
-"""An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""
 
 
 class Intake:
@@ -53,13 +49,13 @@ class Intake:
         self.drops = drops
         self.datagrams = 0
         self._asking = asking
+        self._rules = asking.rules
         self._clock = clock
         self._rng = rng
         self._witness = witness
         self._corrupt_slot: I32Column = np.zeros(0, np.int32)
         self._corrupt_sequence: I64Column = np.zeros(0, np.int64)
         self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
-        self._session_changed_ns = np.zeros(self.table.max_clients, np.int64)
         self.ledger.ask_sender = self._issued_to
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
@@ -113,24 +109,15 @@ class Intake:
 
     def _came_alive(self, slot: I32Column, now_ns: int) -> None:
         table = self.table
-        woken = np.unique(slot[(table.state[slot] != State.LIVE) & (table.state[slot] != State.PAUSED)])
-        table.state[woken] = State.LIVE
-        table.attempts[woken] = 0
-        table.refused[woken] = False
-        part = self._rng.random(len(woken))
-        report_at_ns = np.full(len(woken), NEVER_NS, np.int64)
-        for place, one in enumerate(woken.tolist()):
-            client = table.clients[one]
-            client.error = None
-            stream = Mode.PLAIN
-            if table.session_id[one]:
-                stream = Mode.MEASURED
-                report_at_ns[place] = self._asking.report_at_ns(client, now_ns, part[place])
-            if table.stream[one] != stream:
-                table.stream[one] = stream
-                table.touch([one])
-        table.timer_ns[woken] = report_at_ns
+        woken = self._rules.came_alive(np.unique(slot[table.state[slot] != State.LIVE]), now_ns)
+        measured = woken[table.stream[woken] == Mode.MEASURED]
+        self._set_report_timers(measured, now_ns)
         self._asking.answered(woken, now_ns)
+
+    def _set_report_timers(self, slots: I32Column, now_ns: int) -> None:
+        part = self._rng.random(len(slots)).tolist()
+        for one, its_part in zip(slots.tolist(), part, strict=True):
+            self.table.timer_ns[one] = self._asking.report_at_ns(self.table.clients[one], now_ns, its_part)
 
     def _adopt(self, slot: I32Column, session_id: U32Column, mine: BoolColumn, now_ns: int) -> BoolColumn:
         """Rows of a session that is not the client's: a new stream's first ones, or strays.
@@ -145,7 +132,7 @@ class Intake:
             new = int(session_id[row])
             if new == table.session_id[one]:
                 mine[row] = True
-            elif table.state[one] in (State.PAUSED, State.FREE) or not self._may_adopt(one, new, now_ns):
+            elif not self._may_adopt(one, new, now_ns):
                 self.drops["other-session"] += 1
             else:
                 # The batch's rows of an earlier session are not told apart from now on: they are dropped as strays.
@@ -162,19 +149,18 @@ class Intake:
 
         A link that damages headers damages session ids too.
         """
+        if self.table.state[slot] in (State.PAUSED, State.FREE):
+            return False
         if self._witness is not None and session_id in self._witness.slot_of_id:
             return True
-        if not self.table.clients[slot].falls_back:
-            return False
-        long_ago = now_ns - self._session_changed_ns[slot] >= _SESSION_CHANGES_WITHIN_NS
-        return bool(long_ago or not self.table.session_id[slot])
+        return self.table.clients[slot].falls_back and self._rules.may_adopt(slot, now_ns)
 
     def _begin_sessions(self, slot: I32Column, now_ns: int) -> None:
         """These clients have a new session each."""
         table = self.table
-        table.report_sequence[slot] = 0
-        self._session_changed_ns[slot] = now_ns
-        table.stream[slot] = Mode.MEASURED
+        had_another = slot[(table.state[slot] == State.LIVE) & (table.stream[slot] != Mode.MEASURED)]
+        self._rules.begin_sessions(slot, now_ns)
+        self._set_report_timers(had_another, now_ns)
         if self._witness is not None:
             at_server = np.array([self._witness.slot_of_id.get(one, -1) for one in table.session_id[slot].tolist()])
             table.witnessed[slot] = at_server >= 0
@@ -203,23 +189,19 @@ class Intake:
         if datagram.session_id != self.table.session_id[slot]:
             raise WireError("other-session")
         if isinstance(datagram, wire.ReportAck):
-            rtt_ns = max(1, received_unix_ns - datagram.report.sent_at_unix_ns)
-            if rtt_ns > _LONGEST_RTT_NS:
-                raise WireError("stale-ack")
-            self.table.rtt_ns[slot] = rtt_ns
+            self.table.rtt_ns[slot] = round_trip_ns(received_unix_ns, datagram.report)
         elif isinstance(datagram, wire.Bye):
-            self.table.restart(slot, now_ns)
-            self.table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.2, 1.0) * NS_PER_S)
-            self.table.touch([slot])
+            self._rules.ended(slot, now_ns)
         else:
             raise WireError("client-binary")
 
     def _take_plain(self, rows: I64Column, arrivals: Arrivals, now_ns: int) -> None:
         slot, length = arrivals.slot[rows], arrivals.length[rows]
         index, rgb = decode_plain(arrivals.rows[rows], length)
-        known = (index >= 0) & (self.table.session_id[slot] == 0) & (self.table.state[slot] != State.PAUSED)
+        known = (index >= 0) & self._rules.takes_plain(slot)
         for row in np.flatnonzero(~known).tolist():
-            self._take_retry(int(slot[row]), arrivals.rows[rows[row], : length[row]].tobytes())
+            self._take_retry(int(slot[row]), arrivals.rows[rows[row], : length[row]].tobytes(), now_ns)
+        self._rules.hear_plain(slot[known], now_ns)
         kept = rows[known]
         if len(kept):
             part = Arrivals(
@@ -240,17 +222,17 @@ class Intake:
             if self.taps.any:
                 self.taps.feed_plain(part.slot, part, rgb[known])
 
-    def _take_retry(self, slot: int, data: bytes) -> None:
+    def _take_retry(self, slot: int, data: bytes, now_ns: int) -> None:
         """The server wants proof that we are where we say: ask again with its token."""
         try:
             token = commands.parse_retry(data)
         except WireError:
             self.drops["not-a-colour"] += 1
             return
-        client = self.table.clients[slot]
-        if client.token != token and self.table.state[slot] not in (State.LIVE, State.PAUSED):
-            client.token = token
-            self._asking.send_connect(slot, measured=client.mode != Mode.PLAIN)
+        if not self._rules.may_prove(slot, token):
+            self.drops["retry-unasked"] += 1
+        else:
+            self._asking.prove(slot, now_ns)
 
     # -- what the witness says, and what is overdue
 

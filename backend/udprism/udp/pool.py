@@ -99,6 +99,7 @@ class ClientPool:
         column = np.array(slots, np.int32)
         self.columns.reset(column, now_ns)
         for slot, sock in zip(slots, sockets, strict=True):
+            self.asking.rules.begin(slot)
             if sock is not None:
                 self.asking.adopt(slot, sock)
             else:
@@ -138,10 +139,10 @@ class ClientPool:
             self.table.rename(slot, name)
         client.rate_hz = rate_hz if rate_hz is not None else client.rate_hz
         client.colours = colours if colours is not None else client.colours
-        self.table.silent_after_ns[slot] = self._silence_ns(client)
-        if self.table.state[slot] == State.LIVE:
-            self.asking.send_connect(slot, measured=self.table.stream[slot] != Mode.PLAIN)
-        elif self.table.state[slot] != State.PAUSED:
+        self.asking.rules.set_silence(slot, self._silence_ns(client))
+        if self.table.state[slot] == State.LIVE and self.table.stream[slot] == Mode.MEASURED:
+            self.asking.send_connect(slot, measured=True)  # a bare one tells nothing, and may begin another stream
+        elif self.table.state[slot] not in (State.LIVE, State.PAUSED):
             self.table.timer_ns[slot] = self._clock.now_ns()
         self.table.touch([slot])
 
@@ -165,7 +166,7 @@ class ClientPool:
                 self.batches += 1
                 self.intake.take(arrivals, now_ns)
             for slot, error in self.receiver.errors:
-                self.asking.on_error(slot, error, now_ns)
+                self.asking.on_error(slot, error)
             self.inbox.run()
             self.thread.beat()
             due = self.table.due(now_ns)[:_MAX_TIMERS_A_TURN]

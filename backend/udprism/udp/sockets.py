@@ -134,6 +134,14 @@ def open_client(
     return sock
 
 
+def source_address(target: Address) -> str:
+    """The IP address from which this machine would send to `target` now. Raises: OSError if there is no way there."""
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect(target)
+        return str(probe.getsockname()[0])
+
+
 def dropped_by_kernel(sock: socket.socket) -> int | None:
     """Datagrams that this socket's full receive buffer turned away since it was opened (modulo 2**32).
 
