@@ -65,7 +65,7 @@ class LossyPath:
 
     def put_link(self, link: Link | None) -> None:
         """Another link for all clients; what the line holds stays there."""
-        self.model.assign(self.slots, link, self.slots.astype(np.uint64))
+        self.model.assign(self.slots, link, self.slots.astype(np.uint64), payload_at=wire.HEADER_BYTES)
 
     def tick(self, *, sending_ratio: float) -> None:
         """Send, let the line go on, and poll and settle when it is time for it."""
