@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from udprism.cli import bench
+from udprism.cli import baselines, bench
 
 pytestmark = [
     pytest.mark.slow,  # they take all of the machine, and other tests beside them would take it from them
@@ -59,8 +59,8 @@ def test_more_than_the_machine_can_carry_is_skipped_and_counted_but_not_lost_une
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_the_whole_product_carries_a_good_part_of_what_the_kernel_can(too_much: Figures, tmp_path: Path) -> None:
     program = tmp_path / "kernel_limit"
-    source = Path(__file__).with_name("kernel_limit.c")
-    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, source], check=True)
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", str(program), str(baselines.KERNEL_LIMIT)]
+    subprocess.run(command, check=True)
     ran = subprocess.run([program, str(MANY), "1", "23"], capture_output=True, check=True)
     limit: Figures = json.loads(ran.stdout)
     assert too_much["delivered_per_s"] > 0.15 * limit["delivered_per_s"]

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from udprism.cli import bench
+from support.program import DEADLINE_S
+from udprism.cli import baselines, bench
 
 Figures = dict[str, Any]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "udprism", "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,76 @@ def test_a_table_has_a_line_for_each_step_and_each_baseline(small: Figures) -> N
     assert lines[1].split()[0] == "batch"
     assert lines[2].split()[:2] == ["usual_stack", "–"]
     assert any("2.00 times usual_stack" in line for line in lines)
+
+
+def test_a_baseline_that_breaks_down_is_said_and_the_figures_of_all_others_hold(small: Figures) -> None:
+    ran = run("--clients", "5", "--rate-hz", "20", "--seconds", "0.5", "--json", PATH="/nowhere")
+    assert ran.returncode == 0, ran.stderr
+    figures = json.loads(ran.stdout)
+    assert figures["baselines"]["kernel_limit"] == {"broke_down": "there is no C compiler"}
+    assert figures["baselines"]["usual_stack"]["delivered_per_s"] > 0
+    assert figures["baselines"]["threads_engine"]["delivered_per_s"] > 0
+    table = bench.table(figures)
+    assert "kernel_limit broke down: there is no C compiler" in table
+    assert "broke down" in ran.stderr
+
+
+def test_a_rate_that_was_not_kept_is_no_figure_of_that_rate(small: Figures) -> None:
+    assert "the sender kept 96%" not in bench.table(small | {"schedule_kept_ratio": 0.96})
+    assert "the sender kept 52% of its schedule" in bench.table(small | {"schedule_kept_ratio": 0.52})
+
+
+def test_a_search_says_both_rates_that_the_readme_names(small: Figures) -> None:
+    steps = [small | {"delivered_per_s": 1e5, "keeps_up": True}, small | {"delivered_per_s": 2e5, "keeps_up": False}]
+    lines = bench.table(small | steps[1] | {"steps": steps, "sound": True}).splitlines()
+    assert "at its most, none lost: 200,000/s" in lines
+    assert "with its whole schedule kept: 100,000/s" in lines
+
+
+def descendants(pid: int) -> set[int]:
+    """Process ids of all that a process has started, and of what these have started."""
+    found: set[int] = set()
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found |= {child} | descendants(child)
+    return found
+
+
+def is_running(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_however_the_bench_ends_nothing_that_it_started_goes_on(how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "udprism", "bench", "--clients", "5", "--rate-hz", "5", "--seconds", "60"]
+    with subprocess.Popen([*command, "--viewers", "2"], stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        until_s = time.monotonic() + DEADLINE_S
+        while len(started := descendants(process.pid)) < 2:  # the product, and the crowd of viewers
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        process.send_signal(how)
+        process.wait(DEADLINE_S)
+    while any(map(is_running, started)):
+        assert time.monotonic() < until_s + DEADLINE_S
+        time.sleep(0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+def test_however_the_usual_stack_ends_its_parts_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", baselines.USUAL_STACK, "--clients", "5", "--seconds", "60"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        until_s = time.monotonic() + DEADLINE_S
+        while len(started := descendants(process.pid)) < 2:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        process.kill()
+    while any(map(is_running, started)):
+        assert time.monotonic() < until_s + DEADLINE_S
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("arguments", [("--clients", "0"), ("--rate-hz", "0"), ("--seconds", "0"), ("--viewers", "0")])

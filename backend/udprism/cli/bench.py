@@ -10,21 +10,20 @@ import json
 import math
 import os
 import platform
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
 
+from udprism.cli import baselines
 from udprism.cli.product import Product, running
 from udprism.cli.viewer import Viewer
+from udprism.node import scenario
 from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
-from udprism.wire import measured as wire
+from udprism.udp.descriptors import raise_limit
 
 Figures = dict[str, Any]
 
@@ -36,9 +35,9 @@ _DECLARED_LOST_AFTER_S = 1.6  # a hole counts as lost after a second
 _FIRST_DATAGRAMS_WITHIN_S = 30.0
 _KEPT_UP_RATIO, _SOUND_DELIVERED_RATIO, _SOUND_AGE_MS = 0.97, 0.98, 250.0
 _THREADS_ENGINE_CLIENTS = 1000
+EXIT_BROKE_DOWN = 70
 _MODE = {"batch": "measured", "threads": "plain"}
 """The threads engine answers from other ports, as a foreign server does, so its clients end up with plain streams."""
-_BASELINES = Path(__file__).resolve().parents[3] / "tests" / "bench"
 
 
 def bench(
@@ -49,17 +48,24 @@ def bench(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="Length of each measurement.")] = 5.0,
     viewers: Annotated[int, typer.Option(min=1, max=200, help="Viewers of the live feed.")] = 1,
-    baselines: Annotated[bool, typer.Option(help="Measure the baselines as well (in a source tree only).")] = True,
+    with_baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Measure the baselines as well.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
     """Measure the whole product on this machine, beside its baselines."""
-    result = measure("batch", clients, rate_hz, seconds, viewers)
+    raise_limit()  # for what is started, too
+    try:
+        result = measure("batch", clients, rate_hz, seconds, viewers)
+    except (OSError, RuntimeError) as error:
+        _say(f"udprism bench: the product broke down: {error}")
+        raise typer.Exit(EXIT_BROKE_DOWN) from None
     result["machine"] = {
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
     }
-    result["baselines"] = dict(_baselines(clients, rate_hz, seconds)) if baselines else {}
+    result["baselines"] = dict(_baselines(clients, rate_hz, seconds)) if with_baselines else {}
     print(json.dumps(result) if as_json else table(result))
 
 
@@ -159,13 +165,16 @@ class _Reading:
         """Rates and costs between two readings."""
         took_s = self.at_s - before.at_s
         received = _received(self.ledger) - _received(before.ledger)
+        sent = self.ledger["sent"] - before.ledger["sent"]
+        skipped = self.schedule["skipped_ticks"] - before.schedule["skipped_ticks"]
         figures: Figures = {
-            "sent_per_s": (self.ledger["sent"] - before.ledger["sent"]) / took_s,
+            "sent_per_s": sent / took_s,
             "delivered_per_s": received / took_s,
             "in_flight": self.ledger["in_flight"],
             "frames_per_s": (self.frames - before.frames) / took_s,
             "schedule_lag_ms": self.schedule["lag_ms"],
-            "skipped_ticks": self.schedule["skipped_ticks"] - before.schedule["skipped_ticks"],
+            "skipped_ticks": skipped,
+            "schedule_kept_ratio": scenario.kept_ratio(sent or received, skipped),
             "cpu_us_per_datagram": None,
             "cpu_us_by_thread": None,
             "cores": None,
@@ -186,6 +195,8 @@ def _in_words(figures: Figures) -> str:
     age = "no frame" if figures["age_p99_ms"] is None else f"age p99 {figures['age_p99_ms']:.0f} ms"
     cpu = "" if figures["cpu_us_per_datagram"] is None else f", {figures['cpu_us_per_datagram']:.2f} µs each"
     verdict = "keeps up" if figures["keeps_up"] else "does not keep up"
+    if not scenario.is_kept(figures["schedule_kept_ratio"]):
+        verdict += f" ({scenario.kept_in_words(figures['schedule_kept_ratio'])})"
     return f"delivered {figures['delivered_per_s']:9,.0f}/s, lost {figures['lost']}, {age}{cpu}: {verdict}"
 
 
@@ -203,7 +214,7 @@ def _crowd(page_url: str, count: int) -> Iterator[None]:
         yield
         return
     command = [sys.executable, "-m", "udprism.cli.viewer", page_url, str(count)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             yield
         finally:
@@ -211,33 +222,20 @@ def _crowd(page_url: str, count: int) -> Iterator[None]:
 
 
 def _baselines(clients: int, rate_hz: float | None, seconds: float) -> Iterator[tuple[str, Figures]]:
-    """(name, figures) of each baseline that can run here."""
-    if (_BASELINES / "kernel_limit.c").exists():
-        compiler = shutil.which("cc")
-        if compiler is None:
-            _say("no C compiler: the kernel's limit is not measured")
-        else:
-            yield "kernel_limit", _kernel_limit(compiler, clients, seconds)
-        command = [sys.executable, str(_BASELINES / "usual_stack.py"), "--clients", str(clients), "--json"]
-        yield "usual_stack", _run([*command, "--seconds", str(seconds)])
-    else:
-        _say("not in a source tree: neither the kernel's limit nor the usual stack is measured")
-    yield "threads_engine", measure("threads", min(clients, _THREADS_ENGINE_CLIENTS), rate_hz, seconds, 1)
-
-
-def _kernel_limit(compiler: str, clients: int, seconds: float) -> Figures:
-    with tempfile.TemporaryDirectory() as directory:
-        program = str(Path(directory) / "kernel_limit")
-        source = str(_BASELINES / "kernel_limit.c")
-        subprocess.run([compiler, "-O2", "-pthread", "-o", program, source], check=True)
-        return _run([program, str(clients), str(seconds), str(wire.HEADER_BYTES + 3)])
-
-
-def _run(command: list[str]) -> Figures:
-    _say("baseline: " + " ".join(Path(part).name for part in command))
-    ran = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    figures: Figures = json.loads(ran.stdout)
-    return figures
+    """(name, figures) of each baseline; of one that breaks down, why. The product's figures hold without it."""
+    few = min(clients, _THREADS_ENGINE_CLIENTS)
+    runs: dict[str, Callable[[], Figures]] = {
+        "kernel_limit": lambda: baselines.kernel_limit(clients, rate_hz, seconds),
+        "usual_stack": lambda: baselines.usual_stack(clients, rate_hz, seconds),
+        "threads_engine": lambda: measure("threads", few, rate_hz, seconds, 1),
+    }
+    for name, run in runs.items():
+        _say(f"baseline: {name}")
+        try:
+            yield name, run()
+        except (OSError, RuntimeError, subprocess.SubprocessError, ValueError) as error:
+            _say(f"baseline: {name} broke down: {error}")
+            yield name, {"broke_down": str(error)}
 
 
 def table(result: Figures) -> str:
@@ -246,14 +244,31 @@ def table(result: Figures) -> str:
     lines += [_line(result["engine"], step) for step in result["steps"]]
     lines += [_line(name, figures) for name, figures in result["baselines"].items()]
     lines.append("")
-    for name, figures in result["baselines"].items():
-        lines.append(f"udprism delivers {result['delivered_per_s'] / figures['delivered_per_s']:.2f} times {name}")
+    lines += _verdicts(result)
     by_thread = result["cpu_us_by_thread"] or {}
     lines.append("µs a datagram by thread: " + ", ".join(f"{name} {each:.2f}" for name, each in by_thread.items()))
     for title, key, form in _FACTS:
         if result.get(key) is not None:
             lines.append(f"{title}: {result[key]:{form}}")
     return "\n".join(lines)
+
+
+def _verdicts(result: Figures) -> list[str]:
+    """What the figures come to: for a search the best rates, for one rate whether it was kept."""
+    lines, kept_part = [], result["schedule_kept_ratio"]
+    if len(result["steps"]) > 1:
+        kept = [step["delivered_per_s"] for step in result["steps"] if step["keeps_up"]]
+        if result["sound"]:
+            lines.append(f"at its most, none lost: {result['delivered_per_s']:,.0f}/s")
+        lines.append(f"with its whole schedule kept: {max(kept):,.0f}/s" if kept else "its whole schedule: never kept")
+    elif not scenario.is_kept(kept_part):
+        lines.append(f"{scenario.kept_in_words(kept_part)}: these are not the figures of the rate that was asked for")
+    for name, figures in result["baselines"].items():
+        if "broke_down" in figures:
+            lines.append(f"{name} broke down: {figures['broke_down']}")
+        else:
+            lines.append(f"udprism delivers {result['delivered_per_s'] / figures['delivered_per_s']:.2f} times {name}")
+    return lines
 
 
 _COLUMNS = [
@@ -271,6 +286,7 @@ _FACTS = [
     ("bytes of memory a client", "rss_bytes_per_client", ","),
     ("bytes of memory without clients", "rss_idle_bytes", ","),
     ("ticks that the schedule skipped", "skipped_ticks", ","),
+    ("part of its schedule that the sender kept", "schedule_kept_ratio", ".1%"),
     ("µs of jitter measured, 99 of 100 clients below", "jitter_p99_us", ".0f"),
     ("s to add all clients", "added_s", ".2f"),
     ("s to the first datagram of each", "all_heard_s", ".2f"),

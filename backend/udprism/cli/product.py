@@ -71,14 +71,17 @@ def _spent_s(task: Path) -> float:
 def running(engine: str, max_clients: int, rate_hz: float) -> Iterator[Product]:
     """The product without a client, on free ports of loopback; ended on the way out.
 
-    rate_hz: of streams whose clients cannot ask for a rate.
+    rate_hz: of streams whose clients cannot ask for a rate. It ends with this program, however that ends.
     """
-    command = [sys.executable, "-m", "udprism", "serve", "--ephemeral", "--engine", engine, "--clients", "0"]
-    command += ["--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--rate-hz", str(rate_hz)]
+    command = [sys.executable, "-c", "from udprism.cli.leash import run; run()", "serve", "--ephemeral"]
+    command += ["--engine", engine, "--clients", "0", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0"]
+    command += ["--rate-hz", str(rate_hz)]
     room = {"UDPRISM_MAX_CLIENTS": str(max(max_clients, 10_000)), "UDPRISM_MAX_SESSIONS": str(max_clients + 10_000)}
     # What this shell has set for the product must not change what is measured.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("UDPRISM_")}
-    with subprocess.Popen(command, env=inherited | room, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=inherited | room, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             yield Product(process, _page(process))
         finally:

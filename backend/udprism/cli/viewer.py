@@ -1,4 +1,5 @@
-"""One viewer of the live feed that measures how old the picture is; run as a program, a crowd that only looks.
+"""One viewer of the live feed that measures how old the picture is; run as a program, a crowd that only looks,
+until its standard input ends.
 
 The age of what a viewer sees: from the kernel's stamp of a client's newest datagram to the instant at which the frame
 that shows it first has come out of the viewer's socket. Both clocks are this machine's.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import websockets
 
+from udprism.cli.leash import end_with_parent
 from udprism.columns.types import I64Column
 from udprism.web import messages
 
@@ -133,4 +136,5 @@ async def _crowd(page_url: str, count: int) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent(lambda: os._exit(1))
     asyncio.run(_crowd(sys.argv[1], int(sys.argv[2])))

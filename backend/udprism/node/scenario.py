@@ -34,6 +34,8 @@ MAX_DURATION_S = 86_400.0
 MAX_STEPS = 1000
 MAX_EXPECTATIONS = 100
 EVERYBODY = "all"
+MIN_KEPT_RATIO = 0.95
+"""Of its schedule, that a sender must have kept for a verdict."""
 
 COUNTS = (
     "sent", "received", "lost", "in_flight", "late", "reordered", "duplicates", "corrupt",
@@ -138,6 +140,21 @@ class Scenario:
 def client_names(count: int) -> tuple[str, ...]:
     """The names that a fresh bridge gives to so many clients."""
     return tuple(f"client-{number:03d}" for number in range(1, count + 1))
+
+
+def kept_ratio(sent: int, skipped: int) -> float | None:
+    """The part of its schedule that a sender kept: datagrams that were made, of those and the skipped ticks."""
+    return sent / (sent + skipped) if sent + skipped else None
+
+
+def is_kept(ratio: float | None) -> bool:
+    """Whether what was measured is a measurement of what was asked for. A verdict over anything else is void."""
+    return ratio is None or ratio >= MIN_KEPT_RATIO
+
+
+def kept_in_words(ratio: float | None) -> str:
+    """For people."""
+    return "no schedule is known" if ratio is None else f"the sender kept {ratio:.0%} of its schedule"
 
 
 def evaluate(scenario: Scenario, results: Results) -> list[Outcome]:

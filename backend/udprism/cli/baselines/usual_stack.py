@@ -4,7 +4,9 @@ Three processes: a plain colour server, a web app that hosts the clients and sen
 viewer, and the viewer, which is what runs when this file is started: it starts the other two, raises the rate until it
 no longer keeps up, and prints the best step.
 
-    python tests/bench/usual_stack.py --clients 9000 --seconds 3 --json
+    python -m udprism.cli.baselines.usual_stack --clients 9000 --seconds 3 --json
+
+It knows nothing of udprism, but how to end with the program that started it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from typing import Any
 import uvicorn
 import websockets
 from fastapi import FastAPI, WebSocket
+
+from udprism.cli.leash import end_with_parent
 
 COLOURS = ["red", "green", "blue", "yellow", "purple", "orange"]
 FIRST_PER_S, STEP_RATIO = 8000, 1.4
@@ -104,8 +108,8 @@ def run_app(clients: int, server_port: int) -> None:
 @contextlib.contextmanager
 def part(*arguments: str) -> Iterator[tuple[int, int]]:
     """Another process of this program: (its process id, the port that it prints)."""
-    command = [sys.executable, __file__, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "udprism.cli.baselines.usual_stack", *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             yield process.pid, int(process.stdout.readline())
@@ -114,6 +118,7 @@ def part(*arguments: str) -> Iterator[tuple[int, int]]:
 
 
 def cpu_s(pid: int) -> float:
+    """Processor time of a process so far."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -154,6 +159,7 @@ def step(clients: int, per_s: float, seconds: float) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Run what the arguments say."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--part", choices=["server", "app"])
     parser.add_argument("--server-port", type=int)
@@ -161,7 +167,10 @@ def main() -> None:
     parser.add_argument("--rate-hz", type=float, help="one step at this rate of each client, instead of raising it")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--leashed", action="store_true", help="end when standard input does")
     options = parser.parse_args()
+    if options.part or options.leashed:
+        end_with_parent(lambda: os._exit(1))
     if options.part == "server":
         serve_colours(options.rate_hz)
     elif options.part == "app":
