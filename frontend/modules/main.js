@@ -9,6 +9,7 @@ import { element, need, setAttribute, setText, within } from "./base/dom.js";
 import { Drawer } from "./views/drawer.js";
 import { followTerms } from "./dialogs/explain.js";
 import { Feed } from "./feed/feed.js";
+import { OverTime } from "./feed/overtime.js";
 import { limitFields } from "./base/form.js";
 import { count } from "./base/format.js";
 import { showLanesKey, showWallKey } from "./draw/key.js";
@@ -25,6 +26,7 @@ import { ServerView } from "./views/server.js";
 import { applyFrame, applyMessage, emptyWorld, keepRows } from "./feed/state.js";
 import { Summary } from "./views/summary.js";
 import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./draw/theme.js";
+import { Timeline } from "./views/timeline.js";
 import { Wall } from "./views/wall.js";
 
 const ROWS_ASK_MS = 100;
@@ -81,8 +83,15 @@ const attention = new AttentionList(world, {
   open,
   showAll: () => address.go({ view: address.place.view === "server" ? "lanes" : address.place.view, find: "", order: "trouble" }),
 });
-const drawer = new Drawer(world, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
+const overTime = new OverTime({ changed: rangeChanged, paused: () => clock.paused });
+const timeline = new Timeline(overTime);
+const drawer = new Drawer(world, overTime, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
 const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
+
+function rangeChanged() {
+  const { held } = overTime;
+  address.adjust({ from: held ? held.from.toFixed(1) : "", to: held ? held.to.toFixed(1) : "" });
+}
 
 // --- what is shown, and in what order -------------------------------------------------------------------------------------------------
 
@@ -126,6 +135,7 @@ clock.add({
     server.tick();
     drawer.tick();
     linkDialog.tick();
+    overTime.tick();
   },
   live: () => drawer.live(),
 });
@@ -300,6 +310,10 @@ followKeys({
 });
 
 address.follow((place) => {
+  const [from, to] = [Number(place.from), Number(place.to)];
+  const asked = place.from !== "" && place.to !== "" && from < to ? { from, to } : null;
+  if (asked?.from !== overTime.held?.from || asked?.to !== overTime.held?.to) overTime.show(asked);
+  timeline.showRange();
   if (find.value !== place.find) find.value = place.find;
   order.value = place.order;
   lens.value = place.lens;

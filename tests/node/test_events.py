@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from udprism.columns.types import NS_PER_S
 from udprism.node.events import MAX_EVENTS, MAX_NAMED_AT_ONCE, Events
 from udprism.serving.clients import State
 
@@ -60,3 +61,14 @@ def test_only_the_newest_are_kept_and_all_are_counted() -> None:
     assert len(told(events)) == MAX_EVENTS
     assert events.noted == MAX_EVENTS + 5
     assert events.between(0, 1 << 62)[0].unix_ns == 5
+
+
+def test_a_stretch_of_skipped_ticks_is_one_event_at_its_beginning() -> None:
+    events = Events()
+    quarter = NS_PER_S // 4
+    skipped = [0, 0, 3, 3, 7, *[7] * 12]
+    for step, total in enumerate(skipped):
+        events.watch_schedule(step * quarter, total)
+    (event,) = events.between(0, 1 << 62)
+    assert (event.kind, event.unix_ns) == ("schedule", 2 * quarter)
+    assert event.text == "the sender skipped 7 ticks of its schedule within 0.5 s"

@@ -14,6 +14,7 @@ from udprism.serving.clients import State
 MAX_EVENTS = 2000
 MAX_NAMED_AT_ONCE = 8
 """If more flows than this change their state in the same moment, one event counts them."""
+_CALM_NS = 2 * NS_PER_S
 _TOLD = {State.LIVE: "live", State.SILENT: "silent", State.REFUSED: "refused", State.ERROR: "error"}
 
 
@@ -35,6 +36,7 @@ class Events:
         self._state: U8Column = np.zeros(0, np.uint8)
         self._skipped = self._skipped_before = 0
         self._skipping_since_unix_ns: int | None = None
+        self._skipped_last_unix_ns = 0
         self.noted = 0
         """How many there ever were; those beyond MAX_EVENTS are gone."""
 
@@ -67,17 +69,21 @@ class Events:
                 self.note(unix_ns, "state", f"{name}: {word}", flow)
 
     def watch_schedule(self, unix_ns: int, skipped_ticks: int) -> None:
-        """Note that the server's schedule skipped ticks. A stretch of skipping is one event, at its end.
+        """Note that the server's schedule skipped ticks. A stretch of skipping is one event, noted when
+        nothing was skipped for two seconds.
 
         skipped_ticks: all so far.
         """
         skipped = skipped_ticks - self._skipped
-        if skipped and self._skipping_since_unix_ns is None:
-            self._skipping_since_unix_ns = unix_ns
-            self._skipped_before = self._skipped
-        if not skipped and self._skipping_since_unix_ns is not None:
-            since, self._skipping_since_unix_ns = self._skipping_since_unix_ns, None
-            lasted_s = (unix_ns - since) / NS_PER_S
+        since = self._skipping_since_unix_ns
+        if skipped:
+            if since is None:
+                self._skipping_since_unix_ns = unix_ns
+                self._skipped_before = self._skipped
+            self._skipped_last_unix_ns = unix_ns
+        elif since is not None and unix_ns - self._skipped_last_unix_ns > _CALM_NS:
+            self._skipping_since_unix_ns = None
+            lasted_s = (self._skipped_last_unix_ns - since) / NS_PER_S
             missing = skipped_ticks - self._skipped_before
             self.note(since, "schedule", f"the sender skipped {missing} ticks of its schedule within {lasted_s:.1f} s")
         self._skipped = skipped_ticks

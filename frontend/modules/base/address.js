@@ -5,7 +5,8 @@
 /** @typedef {"colour" | "loss" | "jitter" | "delay" | "rate"} Lens */
 /** @typedef {"overview" | "datagrams" | "link" | "code"} Tab */
 /** `open` is a hosted client's id, `session` a session's; at most one of them is set.
- * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, tab: Tab}} Place */
+ * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, tab: Tab, from: string, to: string}} Place
+ * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. */
 
 /** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server"];
 /** @type {readonly Order[]} */ export const ORDERS = ["name", "joined", "trouble", "loss", "delay", "rate"];
@@ -13,7 +14,7 @@
 /** @type {readonly Tab[]} */ export const TABS = ["overview", "datagrams", "link", "code"];
 
 /** @type {Readonly<Place>} */
-export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", tab: "overview" });
+export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", tab: "overview", from: "", to: "" });
 
 /**
  * What is not understood is left out.
@@ -25,8 +26,10 @@ export function parsePlace(search) {
   /** @template {string} T @param {string} name @param {readonly T[]} known */
   const oneOf = (name, known) => known.find((value) => value === given.get(name));
   const texts = Object.fromEntries(["find", "open", "session"].map((name) => [name, given.get(name)?.slice(0, 200)]));
+  const times = Object.fromEntries(["from", "to"].map((name) => [name, given.get(name)?.match(/^\d{1,11}(\.\d{1,3})?$/)?.[0]]));
   const place = {
     ...texts,
+    ...times,
     view: oneOf("view", VIEWS),
     order: oneOf("order", ORDERS),
     lens: oneOf("lens", LENSES),

@@ -37,11 +37,12 @@ export class Drawer {
   #actions;
 
   /** @param {import("../feed/state.js").World} world
+   * @param {import("../feed/overtime.js").OverTime} overTime
    * @param {{close: () => void, remove: (id: string) => void, tab: (tab: Tab) => void}} actions */
-  constructor(world, actions) {
+  constructor(world, overTime, actions) {
     this.#world = world;
     this.#actions = actions;
-    this.#overview = new Overview(world);
+    this.#overview = new Overview(world, overTime);
     need("panel-link", HTMLElement).append(this.#link.element);
     need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
     this.#pause.addEventListener("click", () => void this.#togglePause());

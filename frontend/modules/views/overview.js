@@ -1,9 +1,9 @@
 /** The drawer's first panel: what a client hears now, and what became of everything that was sent to it. */
 import { hex, pack, unpack } from "../draw/colour.js";
-import { Charts } from "../draw/charts.js";
 import { Delays } from "../draw/delays.js";
 import { need, setAttribute, setText, within } from "../base/dom.js";
 import { count, milliseconds, percent, perSecond, span, UNKNOWN } from "../base/format.js";
+import { Past } from "./past.js";
 import { Flag } from "../feed/messages.js";
 import { nameOf } from "../draw/names.js";
 import { describeCells, Ribbon } from "../draw/ribbon.js";
@@ -26,30 +26,27 @@ export class Overview {
   #plain = need("plain-note", HTMLElement);
   #sum = within(this.#root, ".drawer-closes", HTMLElement);
   #numbers = new Map([...this.#root.querySelectorAll("[data-number]")].map((node) => [node.getAttribute("data-number") ?? "", node]));
-  #charts;
+  #past;
   #delays = new Delays();
   #world;
   #slot = -1;
   #ticks = 0;
 
-  /** @param {World} world */
-  constructor(world) {
+  /** @param {World} world @param {import("../feed/overtime.js").OverTime} overTime */
+  constructor(world, overTime) {
     this.#world = world;
-    this.#charts = new Charts(world);
+    this.#past = new Past(overTime);
   }
 
   /** @param {string} id @param {number} slot -1 while it is not known */
   open(id, slot) {
-    if (slot !== this.#slot) {
-      this.#ticks = 0;
-    }
+    if (slot !== this.#slot) this.#ticks = 0;
     this.#slot = slot;
-    this.#charts.open(slot);
+    this.#past.open(id);
     this.#delays.open(id);
   }
 
   live() {
-    this.#charts.live();
     if (this.#root.offsetParent === null || this.#slot < 0) return;
     this.#lane.resize(LANE_MAX_PX);
     this.#lane.latch(this.#world.rows.get(this.#slot)?.cells, paints);
@@ -79,7 +76,6 @@ export class Overview {
     this.#plain.hidden = !((this.#world.frame?.flags[this.#slot] ?? 0) & Flag.PLAIN);
     need("delay-relative", HTMLElement).hidden = !client?.delay_is_relative;
     this.#tickLedger(client);
-    this.#charts.tick();
     this.#delays.tick(client);
     if (this.#ticks++ % 6 === 0) setAttribute(this.#lane.canvas, "aria-label", describeCells(this.#world.rows.get(this.#slot)?.cells));
   }

@@ -1,0 +1,145 @@
+"""What happened over time, on the page: zoomed by mouse and keyboard, linked to, the same stretch for all curves."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from browser.conftest import Open, Visit
+from support.program import Program
+
+DRAWN = """
+(id) => {
+  const canvas = document.querySelector(`#${id} canvas`);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  return new Set(new Uint32Array(pixels.buffer)).size;
+}
+"""
+REPAINT_MS = """
+async () => {
+  const { TimeCharts } = await import("/modules/draw/timechart.js");
+  const root = Object.assign(document.createElement("div"), { id: "measured" });
+  document.body.append(root);
+  const curves = [{ label: "a", colour: "accent" }];
+  const panels = ["a", "b", "c", "d"].map((name) => ({ name, term: "rate_hz", text: String, heightPx: 90, curves }));
+  const charts = new TimeCharts(root, panels, document.createElement("p"), (range) => range);
+  const times = Array.from({ length: 1080 }, (_, step) => 1.7e9 + step * 10);
+  const column = times.map((_, step) => Math.sin(step) * 10);
+  const took = [];
+  for (let move = 0; move < 20; move++) {
+    const begun = performance.now();
+    charts.show(times, [[column], [column], [column], [column]], [], { from: 1.7e9 + move * 100, to: 1.7e9 + 10800 });
+    await new Promise((resolve) => queueMicrotask(resolve));
+    took.push(performance.now() - begun);
+  }
+  root.remove();
+  return took.sort((a, b) => a - b)[10];
+}
+"""
+
+
+def held(page: Page) -> tuple[float, float]:
+    found = re.search(r"from=([\d.]+)&to=([\d.]+)", page.url)
+    assert found, page.url
+    return float(found[1]), float(found[2])
+
+
+@pytest.fixture
+def drawn(home: Visit) -> Page:
+    """The page, with a curve to look at."""
+    expect(home.page.locator("#timeline-charts .readout").first).to_have_text(re.compile(r"^\d.*/s$"))
+    return home.page
+
+
+def test_the_time_line_is_there_and_says_its_newest_value(drawn: Page) -> None:
+    drawn.wait_for_function(f"() => ({DRAWN})('timeline-charts') > 3")
+    expect(drawn.locator("#timeline-charts .plot").first).to_have_attribute("aria-label", re.compile("^Received, .*/s"))
+
+
+def test_dragging_holds_a_stretch_and_a_link_shows_a_colleague_the_same(drawn: Page, visit: Open) -> None:
+    box = drawn.locator("#timeline-charts .u-over").first.bounding_box()
+    assert box
+    middle = box["y"] + box["height"] / 2
+    drawn.mouse.move(box["x"] + box["width"] * 0.4, middle)
+    drawn.mouse.down()
+    drawn.mouse.move(box["x"] + box["width"] * 0.9, middle, steps=5)
+    drawn.mouse.up()
+    expect(drawn.get_by_role("button", name="Back to live")).to_be_visible()
+    begin, end = held(drawn)
+    assert end - begin == pytest.approx(300, rel=0.05)
+    words = drawn.locator("#timeline-range").inner_text()
+    other = visit(drawn.url).page
+    expect(other.locator("#timeline-range")).to_have_text(words)
+    drawn.get_by_role("button", name="Back to live").click()
+    expect(drawn.locator("#timeline-range")).to_have_text("")
+    assert "from=" not in drawn.url
+
+
+def test_keys_zoom_and_move(drawn: Page) -> None:
+    drawn.locator("#timeline-charts .plot").first.focus()
+    drawn.keyboard.press("+")
+    begin, end = held(drawn)
+    assert end - begin == pytest.approx(600 / 1.4, rel=0.01)
+    drawn.keyboard.press("ArrowLeft")
+    earlier, _ = held(drawn)
+    assert begin - earlier == pytest.approx((end - begin) / 4, rel=0.01)
+    drawn.get_by_role("button", name="10 min").click()
+    assert "from=" not in drawn.url
+
+
+def test_the_drawer_s_curves_come_first_and_show_the_same_stretch(drawn: Page) -> None:
+    drawn.locator(".lane-name button").first.click()
+    expect(drawn.locator("#past-charts .readout").first).to_have_text(re.compile(r"/s$"))
+    curves = drawn.locator("#past").bounding_box()
+    ledger = drawn.locator("#panel-overview .sum-list").first.bounding_box()
+    assert curves
+    assert ledger
+    assert curves["y"] < ledger["y"]
+    drawn.locator("#past-charts .plot").first.focus()
+    drawn.keyboard.press("+")
+    expect(drawn.locator("#timeline-range")).not_to_have_text("")
+
+
+def test_what_happened_is_listed_and_marked(drawn: Page, product: Program) -> None:
+    name = drawn.locator(".lane-name button").first.inner_text()
+    (client,) = httpx.get(f"{product.page}/api/clients?query={name}").json()["clients"]
+    httpx.put(f"{product.page}/api/links/{client['id']}", json={"loss_ratio": 0.3}).raise_for_status()
+    try:
+        drawn.locator(".lane-name button").first.click()
+        drawn.get_by_text("What happened", exact=True).click()
+        expect(drawn.locator("#past-events")).to_contain_text(f"link of {name}: loss_ratio 0.3")
+    finally:
+        httpx.delete(f"{product.page}/api/links/{client['id']}")
+
+
+def test_what_is_known_of_the_last_stretch_is_a_table_too(drawn: Page) -> None:
+    drawn.locator(".lane-name button").first.click()
+    drawn.get_by_text("As a table").click()
+    expect(drawn.locator("#past-table tbody tr").first).to_contain_text("/s")
+
+
+def test_coarse_steps_go_on_as_fine_ones(home: Visit) -> None:
+    joined: Any = home.import_(
+        "feed/overtime",
+        "m.joined(...x.map((body) => m.curvesOf(body)))",
+        [body(10, 100, [5, 6, 7]), body(1, 122, [1, 2])],
+    )
+    assert joined["times"] == [110, 120, 123, 124]
+    assert joined["rate"] == [5, 6, 1, 2]
+    assert joined["lossRatio"] == [pytest.approx(0.1 / 5.1), pytest.approx(0.1 / 6.1), 0.5, pytest.approx(1 / 3)]
+
+
+def body(step_s: int, begin: int, rates: list[int]) -> dict[str, object]:
+    count = len(rates)
+    columns = {"rate_hz": rates, "lost_by_cause": {"link": [1] * count}, "delay_ms": {}, "jitter_ms": [None] * count}
+    return {"step_s": step_s, "from": begin, "flow": None, "columns": columns, "events": []}
+
+
+def test_three_hours_repaint_within_50_ms(home: Visit) -> None:
+    took_ms: Any = home.page.evaluate(REPAINT_MS)
+    assert took_ms < 50
