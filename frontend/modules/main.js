@@ -40,7 +40,7 @@ const preferences = readPreferences();
 const address = new Address();
 export const world = emptyWorld();
 export const clock = new Clock(painted);
-export const feed = new Feed(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/live`, {
+export const feed = new Feed(new URL("ws/live", location.href).href.replace(/^http/, "ws"), {
   message: (message) => {
     if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was started anew: its counts begin at zero");
     applyMessage(world, message);
@@ -200,6 +200,7 @@ let shownOneIn = 1;
 function showCondition() {
   banner.show(conditionOf({
     feed: feed.state, answered: feed.answered, lastFrameUnixMs: feed.lastFrameUnixMs, retryAtUnixMs: feed.retryAtUnixMs, reason: feed.reason,
+    needsToken: feed.needsToken,
     paused: clock.paused, pausedAtUnixMs, framesPerS: clock.framesPerS, eager: motion() !== "calm" && !document.hidden, shownOneIn,
     serverState: world.status?.server.state ?? "running", nowUnixMs: Date.now(),
   }));

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Error, Page, sync_playwright
 
 from support import program
+from support.nginx import free_port
 from support.program import Program
 
 ROOT = Path(__file__).parents[2]
@@ -40,16 +40,16 @@ def _nothing_blocks_an_event_loop() -> None:
     """Not watched here: Playwright's loop runs the test itself inside one of its callbacks."""
 
 
-def launch(playwright: Playwright) -> Browser | None:
+def launch(chromium: BrowserType, *flags: str) -> Browser | None:
     """The browser that BROWSER_PATH names, else Playwright's own, else the system's; None where there is none."""
     named = os.environ.get("BROWSER_PATH")
     if named:
-        return playwright.chromium.launch(executable_path=named, args=list(FLAGS))
-    if Path(playwright.chromium.executable_path).exists():
-        return playwright.chromium.launch(args=list(FLAGS))
+        return chromium.launch(executable_path=named, args=[*FLAGS, *flags])
+    if Path(chromium.executable_path).exists():
+        return chromium.launch(args=[*FLAGS, *flags])
     for name in SYSTEM_BROWSERS:
         if found := shutil.which(name):
-            return playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+            return chromium.launch(executable_path=found, args=[*FLAGS, *flags])
     return None
 
 
@@ -57,7 +57,7 @@ def launch(playwright: Playwright) -> Browser | None:
 def browser() -> Iterator[Browser]:
     """One browser for all tests of this package."""
     with sync_playwright() as playwright:
-        started = launch(playwright)
+        started = launch(playwright.chromium)
         if started is None:
             advice = "no browser: set BROWSER_PATH, or install Chromium, Chrome or Edge"
             if os.environ.get("CI"):
@@ -72,13 +72,6 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """The real program with its ten clients; tests that change it put it back."""
     with program.serving(tmp_path_factory.mktemp("data")) as running:
         yield running
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

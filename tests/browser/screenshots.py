@@ -92,7 +92,7 @@ def ten_thousand(browser: Browser) -> None:
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as data:
-        browser = launch(playwright)
+        browser = launch(playwright.chromium)
         if browser is None:
             sys.exit("no browser: set BROWSER_PATH, or install Chromium, Chrome or Edge")
         with program.serving(Path(data), "--clients", "0") as served:

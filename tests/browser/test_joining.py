@@ -57,7 +57,7 @@ RIGHT = """(async () => {
 
 def test_a_viewer_that_joins_ten_thousand_clients_sees_them_all_at_once(visit: Open, crowd: str) -> None:
     page = visit(crowd + "/icon.svg")  # where no other viewer is
-    seen: list[Any] = [page.import_("feed", JOIN) for _ in range(5)]
+    seen: list[Any] = [page.import_("feed/feed", JOIN) for _ in range(5)]
     for one in seen:
         assert one["sizes"] == [10_000] * 4
     told = sorted(round(one["joinedMs"]) for one in seen)

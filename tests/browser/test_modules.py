@@ -167,6 +167,7 @@ SITUATION = {
     "lastFrameUnixMs": 0,
     "retryAtUnixMs": 1500,
     "reason": "",
+    "needsToken": False,
     "paused": False,
     "pausedAtUnixMs": None,
     "framesPerS": 60,
@@ -191,6 +192,35 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
     assert said(serverState="hangs")["word"] == "Stuck"
     assert "12 frames a second, 1 picture in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
     assert said(feed="refused", reason="it speaks another protocol")["button"] == "Reload"
+    assert "5 pages are open; retrying" in said(feed="waiting", reason="5 pages are open")["text"]
+    signed_out = said(feed="connecting", needsToken=True, reason="the server wants its token")
+    assert (signed_out["button"], signed_out["kind"]) == ("Give the token", "bad")
+    assert "the server wants its token" in signed_out["text"]
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "reason"),
+    [
+        (401, {"type": "urn:udprism:problem:token", "detail": "send it"}, "wants its token"),
+        (
+            503,
+            {"type": "urn:udprism:problem:too-many-viewers", "detail": "as many pages are open as are served: 200"},
+            "as many pages are open",
+        ),
+        (421, {"type": "urn:udprism:problem:host", "detail": "this Host is not served here"}, "this Host"),
+        (403, {"type": "urn:udprism:problem:origin", "detail": "a proxy must pass on Host"}, "pass on Host"),
+        (
+            426,
+            {"type": "urn:udprism:problem:websocket", "detail": "a websocket"},
+            "must pass on Upgrade and Connection",
+        ),
+        (502, None, "a proxy in between answers with HTTP 502"),
+    ],
+)
+def test_page_says_what_the_server_said(modules: Visit, status: int, problem: object, reason: str) -> None:
+    refusal: Any = modules.import_("feed/refusal", "m.refusalOf(...x)", [status, problem])
+    assert reason in refusal["reason"]
+    assert refusal["needsToken"] is (status == 401)
 
 
 def test_unknown_numbers_are_dashes_and_a_small_loss_is_not_nothing(modules: Visit) -> None:
@@ -222,10 +252,3 @@ def test_the_code_on_the_page_is_the_code_that_tests_start(home: Visit) -> None:
     for shown in (ROOT / "frontend" / "examples").iterdir():
         served: Any = home.page.evaluate("async (x) => await (await fetch(x)).text()", f"/examples/{shown.name}")
         assert served == shown.read_text()
-
-
-def test_every_module_is_preloaded_and_short() -> None:
-    index = (ROOT / "frontend" / "index.html").read_text()
-    for module in (ROOT / "frontend" / "modules").glob("*.js"):
-        assert f"/modules/{module.name}" in index, module.name
-        assert len(module.read_text().splitlines()) <= 350, module.name

@@ -214,6 +214,35 @@ def test_a_dead_server_leaves_a_stale_picture_that_says_so_and_comes_back(browse
             expect(page.locator("#banner")).to_be_hidden()
 
 
+def test_a_new_token_after_a_restart_is_asked_for_and_leads_back_to_the_view(browser: Browser, tmp_path: Path) -> None:
+    with browser.new_context() as context, program.serving(tmp_path, UDPRISM_TOKEN="first") as first:
+        page = context.new_page()
+        page.goto(f"{first.page}&view=wall")
+        page.wait_for_selector("html[data-feed=live]")
+        first.end(signal.SIGKILL)
+        http = first.page.partition("/?")[0].removeprefix("http://")
+        again = ("serve", "--udp", "127.0.0.1:0", "--http", http, "--data", str(tmp_path))
+        with program.running(*again, UDPRISM_TOKEN="second"):
+            page.evaluate("() => dispatchEvent(new Event('online'))")
+            expect(page.locator("#banner")).to_contain_text("the server wants its token", timeout=SOON_MS)
+            page.get_by_role("button", name="Give the token").click()
+            page.get_by_label("Token").fill("second")
+            page.get_by_role("button", name="Open").click()
+            page.wait_for_selector("html[data-feed=live]")
+            assert page.url == f"http://{http}/?view=wall"
+
+
+def test_the_viewer_over_the_limit_is_told_so(browser: Browser) -> None:
+    with browser.new_context() as context, program.ephemeral(UDPRISM_MAX_VIEWERS="1") as served:
+        first, second = context.new_page(), context.new_page()
+        first.goto(served.page)
+        first.wait_for_selector("html[data-feed=live]")
+        second.goto(served.page)
+        expect(second.locator("#banner")).to_contain_text("as many pages are open", timeout=SOON_MS)
+        first.close()
+        second.wait_for_selector("html[data-feed=live]")
+
+
 def test_an_empty_page_tells_how_to_begin(visit: Open, tmp_path: Path) -> None:
     with program.serving(tmp_path, "--clients", "0") as empty:
         page = visit(empty.page + "/").page

@@ -93,6 +93,8 @@ def serve(
         page = auth.page_url(settings, port)
         _say("page", page)
         _say_udp(bridge)
+        if not settings.token and (settings.allow_host or settings.allow_origin):
+            _say("", "no token: whoever a proxy lets in may do everything; set UDPRISM_TOKEN")
         _say("data", "nothing is kept" if store is None else f"kept in {store.path.parent}")
         _say("Ctrl-C", "ends it")
         if open_browser:

@@ -54,7 +54,7 @@ class Streams:
         await self._hub.serve(websocket)
 
     def _full(self) -> RequestError:
-        detail = f"{len(self._hub.viewers)} pages are open already, the most that are served"
+        detail = f"as many pages are open as are served at once: {len(self._hub.viewers)}"
         return RequestError(detail, status=503, kind="too-many-viewers")
 
     async def client(self, websocket: WebSocket, client_id: str) -> None:

@@ -11,7 +11,7 @@ export class Problem extends Error {
 
 /**
  * @param {"GET" | "POST" | "PUT" | "PATCH" | "DELETE"} method
- * @param {string} path
+ * @param {string} path relative to the page, which a proxy may serve below a path of its own
  * @param {object} [body]
  * @returns {Promise<any>} the answer's JSON; null for 204
  * @throws {Problem}
@@ -37,36 +37,36 @@ export async function ask(method, path, body) {
 
 export const api = {
   /** @param {object} definition @returns {Promise<MadeClient[]>} */
-  addClients: async (definition) => (await ask("POST", "/api/clients", definition)).clients,
-  /** @param {string} id @returns {Promise<import("../feed/messages.js").ClientBody>} */
-  getClient: (id) => ask("GET", `/api/clients/${encodeURIComponent(id)}`),
+  addClients: async (definition) => (await ask("POST", "api/clients", definition)).clients,
+  /** @param {string} id @returns {Promise<any>} a ClientBody of feed/messages */
+  getClient: (id) => ask("GET", `api/clients/${encodeURIComponent(id)}`),
   /** @param {string} id @param {object} changes */
-  changeClient: (id, changes) => ask("PATCH", `/api/clients/${encodeURIComponent(id)}`, changes),
+  changeClient: (id, changes) => ask("PATCH", `api/clients/${encodeURIComponent(id)}`, changes),
   /** @param {string} id */
-  removeClient: (id) => ask("DELETE", `/api/clients/${encodeURIComponent(id)}`),
+  removeClient: (id) => ask("DELETE", `api/clients/${encodeURIComponent(id)}`),
   /** @param {string[]} ids @returns {Promise<number>} how many there were */
   removeClients: async (ids) => {
     let removed = 0;
     // An address has a greatest length; a hundred ids fit any.
     for (let at = 0; at < ids.length; at += 100) {
-      removed += (await ask("DELETE", `/api/clients?${ids.slice(at, at + 100).map((id) => `id=${encodeURIComponent(id)}`).join("&")}`)).removed;
+      removed += (await ask("DELETE", `api/clients?${ids.slice(at, at + 100).map((id) => `id=${encodeURIComponent(id)}`).join("&")}`)).removed;
     }
     return removed;
   },
   /** @returns {Promise<number>} how many there were */
-  removeAllClients: async () => (await ask("DELETE", "/api/clients")).removed,
+  removeAllClients: async () => (await ask("DELETE", "api/clients")).removed,
   /** @param {string} id @param {number} limit */
-  datagrams: async (id, limit) => (await ask("GET", `/api/clients/${encodeURIComponent(id)}/datagrams?limit=${limit}`)).datagrams,
+  datagrams: async (id, limit) => (await ask("GET", `api/clients/${encodeURIComponent(id)}/datagrams?limit=${limit}`)).datagrams,
   /** @param {string} id */
-  endSession: (id) => ask("DELETE", `/api/sessions/${encodeURIComponent(id)}`),
-  links: () => ask("GET", "/api/links"),
+  endSession: (id) => ask("DELETE", `api/sessions/${encodeURIComponent(id)}`),
+  links: () => ask("GET", "api/links"),
   /** @param {string} owner a client's or session's id, or "default" */
-  getLink: (owner) => ask("GET", `/api/links/${encodeURIComponent(owner)}`),
+  getLink: (owner) => ask("GET", `api/links/${encodeURIComponent(owner)}`),
   /** @param {string} owner @param {object} link */
-  putLink: (owner, link) => ask("PUT", `/api/links/${encodeURIComponent(owner)}`, link),
+  putLink: (owner, link) => ask("PUT", `api/links/${encodeURIComponent(owner)}`, link),
   /** @param {string} owner */
-  clearLink: (owner) => ask("DELETE", `/api/links/${encodeURIComponent(owner)}`),
-  clearAllLinks: () => ask("DELETE", "/api/links"),
-  profiles: () => ask("GET", "/api/profiles"),
-  definitions: () => ask("GET", "/api/definitions"),
+  clearLink: (owner) => ask("DELETE", `api/links/${encodeURIComponent(owner)}`),
+  clearAllLinks: () => ask("DELETE", "api/links"),
+  profiles: () => ask("GET", "api/profiles"),
+  definitions: () => ask("GET", "api/definitions"),
 };

@@ -61,7 +61,7 @@ export class CodePanel {
     for (const { example, listing } of this.#parts) {
       if (!example.file) continue;
       try {
-        const answer = await fetch(`/examples/${example.file}`);
+        const answer = await fetch(`examples/${example.file}`);
         setText(listing, answer.ok ? await answer.text() : "not found");
       } catch {
         this.#fetched = false;

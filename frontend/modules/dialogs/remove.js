@@ -8,6 +8,7 @@ import { attempt, notify, saidBy } from "./notices.js";
 /** @param {string} id */
 export async function removeWithUndo(id) {
   try {
+    /** @type {import("../feed/messages.js").ClientBody} */
     const { name, target, rate_hz, colours, mode } = await api.getClient(id);
     await api.removeClient(id);
     const definition = { name, target, rate_hz, colours, mode };

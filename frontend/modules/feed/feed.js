@@ -6,6 +6,7 @@
  * come back in the same moment.
  */
 import { parseFrame, parseText, ProtocolError } from "./messages.js";
+import { whyRefused } from "./refusal.js";
 
 export const MAX_OUTSTANDING = 2;
 export const WATCHDOG_MS = 4000;
@@ -34,6 +35,7 @@ export class Feed {
   /** Date.now() at the last frame; NaN before the first. */ lastFrameUnixMs = NaN;
   /** Date.now() of the next attempt, while waiting. */ retryAtUnixMs = NaN;
   /** What the server or the protocol said at the end. */ reason = "";
+  /** Whether it said that it wants its token. */ needsToken = false;
   #url;
   #listener;
   /** @type {WebSocket | null} */ #socket = null;
@@ -99,7 +101,11 @@ export class Feed {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#askedAtMs = performance.now();
+    let opened = false;
     socket.onopen = () => {
+      opened = true;
+      this.reason = "";
+      this.needsToken = false;
       this.#outstanding = 0;
       this.#watchText = "";
       this.state = "live";
@@ -107,7 +113,7 @@ export class Feed {
       this.more(true);
     };
     socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = (event) => this.#closed(event.code, event.reason);
+    socket.onclose = (event) => this.#closed(opened, event.reason);
   }
 
   /** @param {unknown} data */
@@ -134,16 +140,25 @@ export class Feed {
     }
   }
 
-  /** @param {number} code @param {string} reason */
-  #closed(code, reason) {
+  /** @param {boolean} opened whether there was a connection at all @param {string} reason */
+  #closed(opened, reason) {
     this.#socket = null;
     if (this.state === "refused") return;
-    this.reason = reason || (code === 1013 ? "the server has as many viewers as it serves" : "");
+    if (opened) this.reason = reason;
+    else void this.#learnWhy();
     const delayMs = retryDelayMs(this.#attempt, Math.random());
     this.#attempt += 1;
     this.retryAtUnixMs = Date.now() + delayMs;
     this.#retryTimer = setTimeout(() => this.#open(), delayMs);
     this.#become("waiting");
+  }
+
+  async #learnWhy() {
+    const { needsToken, reason } = await whyRefused(this.#url);
+    if (this.state === "live" || this.state === "refused") return;
+    this.needsToken = needsToken;
+    this.reason = reason;
+    this.#listener.changed();
   }
 
   #watchdog() {
@@ -179,7 +194,7 @@ export class Feed {
     socket.onclose = null;
     socket.onmessage = null;
     socket.close();
-    this.#closed(1006, "");
+    this.#closed(true, "");
   }
 
   /** The watch goes with the next credit, where it differs from what the server has; a scroll does not send hundreds. */

@@ -3,9 +3,10 @@ import { need, setAttribute, setIcon, setText, within } from "../base/dom.js";
 import { clockTime } from "../base/format.js";
 import { announce } from "../dialogs/notices.js";
 
-/** @typedef {{feed: import("../feed/feed.js").FeedState, answered: boolean, lastFrameUnixMs: number, retryAtUnixMs: number, reason: string, paused: boolean,
+/** @typedef {{feed: import("../feed/feed.js").FeedState, answered: boolean, lastFrameUnixMs: number, retryAtUnixMs: number, reason: string, needsToken: boolean,
+ *   paused: boolean,
  *   pausedAtUnixMs: number, framesPerS: number, eager: boolean, shownOneIn: number, serverState: string, nowUnixMs: number}} Situation */
-/** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload"}} Condition */
+/** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload" | "Give the token"}} Condition */
 
 const SLOW_FRAMES_PER_S = 20;
 /** @type {Record<string, [string, string]>} */
@@ -25,6 +26,9 @@ export function conditionOf(now) {
   if (now.feed === "refused") {
     return { pill: "refused", word: "Stopped", kind: "bad", text: `${asOf}: ${now.reason}.`, button: "Reload" };
   }
+  if (now.needsToken && now.feed !== "live") {
+    return { pill: "refused", word: "Signed out", kind: "bad", text: `${asOf}: ${now.reason}.`, button: "Give the token" };
+  }
   if (now.feed === "waiting") {
     const seconds = Math.max(1, Math.ceil((now.retryAtUnixMs - now.nowUnixMs) / 1000));
     const why = now.reason ? `${now.reason}; ` : "the server does not answer; ";
@@ -32,7 +36,7 @@ export function conditionOf(now) {
   }
   if (now.feed === "connecting" || !now.answered) {
     const again = !Number.isNaN(now.lastFrameUnixMs);
-    return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again ? `${asOf}: connecting again.` : "", button: "" };
+    return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again || now.reason ? `${asOf}: ${now.reason ? `${now.reason}; ` : ""}connecting again.` : "", button: "" };
   }
   if (now.paused) {
     return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. The datagrams go on; the picture waits.`, button: "Resume" };
