@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from support.program import COMMAND, DEADLINE_S, run
+from support.program import COMMAND, DEADLINE_S, judged, run
 from udprism.cli.scenario import report, shipped, table
 from udprism.node.scenario import MEASURES, Scenario, evaluate
 
@@ -33,33 +35,33 @@ def write(path: Path, *expectations: str) -> str:
 
 
 def test_met_expectations_end_with_zero_and_say_so(scenario: Path) -> None:
-    done = run("run", write(scenario, "received > 0", "min_delay_ms >= 20", "lost > 0"))
+    done = judged(write(scenario, "received > 0", "min_delay_ms >= 20", "lost > 0"))
     assert done.returncode == 0, done.stderr
     assert "All 3 expectations are met." in done.stdout
     assert "client-003" in done.stdout
 
 
 def test_the_environment_of_a_server_with_a_thread_a_client_is_no_hindrance(scenario: Path) -> None:
-    done = run("run", write(scenario, "received > 0", "lost > 0", "min_delay_ms >= 20"), UDPRISM_ENGINE="threads")
+    done = judged(write(scenario, "received > 0", "lost > 0", "min_delay_ms >= 20"), UDPRISM_ENGINE="threads")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_a_file_with_a_byte_order_mark_is_read(scenario: Path) -> None:
     name = write(scenario, "received > 0")
     scenario.write_text(scenario.read_text(), encoding="utf-8-sig")
-    done = run("run", name)
+    done = judged(name)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_failed_expectation_ends_with_one_and_names_it(scenario: Path) -> None:
-    done = run("run", write(scenario, "received > 0", "lost == 0"))
+    done = judged(write(scenario, "received > 0", "lost == 0"))
     assert done.returncode == 1, done.stderr
     assert "NOT met  lost == 0" in done.stdout
     assert "1 of 2 expectations failed." in done.stdout
 
 
 def test_progress_goes_to_standard_error_and_json_alone_to_standard_output(scenario: Path) -> None:
-    done = run("run", write(scenario, "loss_ratio < 0.9"), "--json")
+    done = judged(write(scenario, "loss_ratio < 0.9"), "--json")
     assert "3 x 50/s" in done.stderr
     assert "link for all" in done.stderr
     result = json.loads(done.stdout)
@@ -107,6 +109,33 @@ def test_ctrl_c_ends_it_without_a_verdict(scenario: Path) -> None:
     assert output == ""
     assert "no verdict" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops the process")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_verdict_over_a_schedule_that_was_not_kept_is_void(scenario: Path, as_json: bool) -> None:
+    scenario.write_text(
+        'duration_s = 3\nrate_hz = 50\nexpect = ["received > 0", "lost > 1e9"]\n[[timeline]]\nat_s = 0.5\nlink = {}'
+    )
+    command = [*COMMAND, "run", str(scenario), *(["--json"] if as_json else [])]
+    with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stderr is not None
+        while "link for all" not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(1.5)  # the fault itself: the machine gives it no time
+        process.send_signal(signal.SIGCONT)
+        output, errors = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 4, output + errors
+    assert re.search(r"the sender kept \d\d% of its schedule: no verdict", errors)
+    if as_json:
+        result = json.loads(output)
+        assert result["met"] is None
+        assert {one["met"] for one in result["expectations"]} == {None}
+        assert 0.2 < result["schedule_kept_ratio"] < 0.9
+    else:
+        assert output.count("void  ") == 2
+        assert "met" not in output.replace("expectations", "")
 
 
 def test_the_shipped_scenarios_are_valid_and_expect_something() -> None:

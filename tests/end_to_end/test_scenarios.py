@@ -6,8 +6,8 @@ import asyncio
 import subprocess
 from typing import Any
 
-from support.program import COMMAND, DEADLINE_S
-from udprism.cli.scenario import shipped
+from support.program import COMMAND, DEADLINE_S, judged
+from udprism.cli.scenario import EXIT_VOID, shipped
 from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 
@@ -31,6 +31,9 @@ def test_the_shipped_scenarios_meet_their_expectations() -> None:
     }
     ended = {name: (*process.communicate(timeout=DEADLINE_S), process.returncode) for name, process in running.items()}
     for name, (output, errors, code) in ended.items():
+        if code == EXIT_VOID:  # the machine had too much to do; alone it may do
+            done = judged(name)
+            output, errors, code = done.stdout, done.stderr, done.returncode
         assert code == 0, f"{name}: {output}{errors}"
 
 

@@ -17,10 +17,25 @@ import typer
 from udprism.cli.flags import read_settings
 from udprism.errors import RequestError, UdprismError
 from udprism.node.bridge import Bridge
-from udprism.node.scenario import COUNTS, DELAYS, EVERYBODY, RATIOS, Outcome, Results, Scenario, Step, evaluate
+from udprism.node.scenario import (
+    COUNTS,
+    DELAYS,
+    EVERYBODY,
+    RATIOS,
+    Outcome,
+    Results,
+    Scenario,
+    Step,
+    evaluate,
+    is_kept,
+    kept_in_words,
+    kept_ratio,
+)
 
 EXIT_NOT_MET = 1
 EXIT_USAGE = 2
+EXIT_VOID = 4
+"""The sender did not keep its schedule: what was measured is not what was asked for."""
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
@@ -52,7 +67,10 @@ def run(
         bool, typer.Option("--json", envvar="UDPRISM_JSON", help="Print one JSON object instead of the table.")
     ] = False,
 ) -> None:
-    """Play a scenario without a page, print a table and a verdict; exits with 1 where an expectation fails."""
+    """Play a scenario without a page, print a table and a verdict.
+
+    Exits with 1 if an expectation fails, and with 4, without a verdict, if this machine did not keep the schedule.
+    """
     plan = _read(scenario)
     settings = read_settings(
         udp="127.0.0.1:0",
@@ -67,7 +85,7 @@ def run(
     progress = Progress(plan, sys.stderr.isatty())
     try:
         bridge.start()
-        results = asyncio.run(play(bridge, plan, progress, gave_up))
+        results, kept = asyncio.run(play(bridge, plan, progress, gave_up))
     except KeyboardInterrupt:
         progress.say("interrupted: no verdict")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -77,7 +95,10 @@ def run(
         progress.say("the UDP side gave up: no verdict")
         raise typer.Exit(EXIT_BUG)
     outcomes = evaluate(plan, results)
-    print(json.dumps(report(plan, results, outcomes)) if as_json else table(plan, results, outcomes))
+    print(json.dumps(report(plan, results, outcomes, kept)) if as_json else table(plan, results, outcomes, kept))
+    if not is_kept(kept):
+        progress.say(f"{kept_in_words(kept)}: no verdict")
+        raise typer.Exit(EXIT_VOID)
     if not all(outcome.met for outcome in outcomes):
         raise typer.Exit(EXIT_NOT_MET)
 
@@ -130,8 +151,10 @@ def _counts(ledger: dict[str, Any]) -> str:
 
 async def play(
     bridge: Bridge, scenario: Scenario, progress: Progress, gave_up: threading.Event
-) -> dict[str, dict[str, float | None]] | None:
-    """Drive a bridge without clients through a scenario; None where its UDP side gave up.
+) -> tuple[dict[str, dict[str, float | None]] | None, float | None]:
+    """Drive a bridge without clients through a scenario. Returns the measures, and how much of the schedule was kept.
+
+    The measures are None if the UDP side gave up.
 
     Steps at second 0 hold from the first datagram on; the clock starts when all clients are there. What is in flight
     at the end counts as neither received nor lost.
@@ -152,13 +175,13 @@ async def play(
         while steps and steps[0].at_s <= now_s:
             await _apply(bridge, steps.pop(0), ids, progress)
         if now_s >= scenario.duration_s:
-            return await measure(bridge)
+            return await measure(bridge), kept_ratio(*await bridge.schedule())
         if now_s >= second + 1:
             second = int(now_s)
             progress.second(second, await bridge.ledger())
         due_s = min(second + 1, scenario.duration_s, steps[0].at_s if steps else scenario.duration_s)
         await asyncio.sleep(max(0.0, start_s + due_s - time.monotonic()))
-    return None
+    return None, None
 
 
 async def _apply(bridge: Bridge, step: Step, ids: dict[str, str], progress: Progress) -> None:
@@ -199,23 +222,30 @@ def _ratios(counts: dict[str, float | None]) -> dict[str, float | None]:
     return {name: part / known if known and part is not None else None for name, part in parts.items()}
 
 
-def report(scenario: Scenario, results: Results, outcomes: list[Outcome]) -> dict[str, Any]:
-    """The JSON object of `--json`."""
+def report(scenario: Scenario, results: Results, outcomes: list[Outcome], kept: float | None = None) -> dict[str, Any]:
+    """The JSON object of `--json`. Where the schedule was not kept, nothing is met or failed: `met` is null."""
+    is_void = not is_kept(kept)
     return {
         "title": scenario.title,
         "seed": scenario.seed,
         "rate_hz": scenario.rate_hz,
         "duration_s": scenario.duration_s,
-        "met": all(outcome.met for outcome in outcomes),
+        "schedule_kept_ratio": kept,
+        "met": None if is_void else all(outcome.met for outcome in outcomes),
         "expectations": [
-            {"text": outcome.expectation.text, "measured": outcome.measured, "met": outcome.met} for outcome in outcomes
+            {
+                "text": outcome.expectation.text,
+                "measured": outcome.measured,
+                "met": None if is_void else outcome.met,
+            }
+            for outcome in outcomes
         ],
         "all": results[EVERYBODY],
         "clients": {name: results[name] for name in scenario.clients},
     }
 
 
-def table(scenario: Scenario, results: Results, outcomes: list[Outcome]) -> str:
+def table(scenario: Scenario, results: Results, outcomes: list[Outcome], kept: float | None = None) -> str:
     """For people: everybody, the clients that lost most, and what became of each expectation."""
     named = {outcome.expectation.subject for outcome in outcomes} | {
         name for step in scenario.timeline for name in step.clients
@@ -229,11 +259,15 @@ def table(scenario: Scenario, results: Results, outcomes: list[Outcome]) -> str:
     if len(scenario.clients) > _ROWS_SHOWN:
         lines.append(f"… and {len(scenario.clients) - _ROWS_SHOWN} more clients (--json has them all)")
     lines.append("")
+    is_void = not is_kept(kept)
     for outcome in outcomes:
         measured = _shown(outcome.expectation.measure, outcome.measured)
-        lines.append(f"{'met   ' if outcome.met else 'NOT met'}  {outcome.expectation.text}   (measured {measured})")
+        verdict = "void   " if is_void else "met   " if outcome.met else "NOT met"
+        lines.append(f"{verdict}  {outcome.expectation.text}   (measured {measured})")
     failed = sum(not outcome.met for outcome in outcomes)
-    if not outcomes:
+    if is_void:
+        lines.append(f"No verdict: {kept_in_words(kept)}. This machine had too much to do; run it again.")
+    elif not outcomes:
         lines.append("Nothing was expected.")
     elif failed:
         lines.append(f"{failed} of {len(outcomes)} expectations failed.")

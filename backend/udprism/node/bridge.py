@@ -431,6 +431,10 @@ class Bridge:
         """Who is in which slot."""
         return await self._pool(lambda: self._works.view.roster(since_version))
 
+    async def schedule(self) -> tuple[int, int]:
+        """Datagrams that the colour server has made since its start, and those that were due and it did not make."""
+        return await self._server(self._works.server.schedule)
+
     async def status(self) -> dict[str, Any]:
         """What the page's header line shows."""
         status = await self._pool(self._works.status)

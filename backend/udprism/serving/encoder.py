@@ -17,6 +17,8 @@ class Encoder:
     """Issues numbers and makes datagrams, `max_batch` at a time. Server thread only."""
 
     def __init__(self, table: SessionTable, rng: np.random.Generator, max_batch: int) -> None:
+        self.made = 0
+        """Datagrams so far. Any thread."""
         self._table = table
         self._rng = rng
         self._max_batch = max_batch
@@ -42,6 +44,7 @@ class Encoder:
     def _encode(self, shape: Shape, slot: I32Column, now_ns: int) -> Outgoing:
         table, count = self._table, len(slot)
         sequence = table.issue(slot, now_ns)
+        self.made += count
         if not shape.measured:
             words, lengths, colours = palette.plain_rows(shape.palette, shape.line_feed)
             index = self._rng.integers(0, len(colours), count)

@@ -271,6 +271,11 @@ class SessionTable:
         self._next_due_ns = None
         return due_ns, worst_ns, int(missed.sum())
 
+    def overdue(self, now_ns: int) -> int:
+        """Ticks, beyond its next one, for which each slot is late."""
+        slot = self.due(now_ns)
+        return int(((now_ns - self.due_ns[slot]) // self.period_ns[slot]).sum())
+
     def issue(self, slot: I32Column, now_ns: int) -> I64Column:
         """Take the next sequence number of each slot (each at most once in `slot`): int64[n], not wrapped."""
         sequence = self.next_sequence[slot]

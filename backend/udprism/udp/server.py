@@ -123,6 +123,10 @@ class ColourServer:
 
     # -- server thread only, by `inbox`
 
+    def schedule(self) -> tuple[int, int]:
+        """Datagrams that were made so far, and those that were due and were not: skipped, or overdue by now."""
+        return self._encoder.made, self.skipped_ticks + self.table.overdue(self._clock.now_ns())
+
     def end_session(self, slot: int, reason: ByeReason) -> None:
         """Say BYE where the stream is measured, and forget the session."""
         self._say_bye(np.array([slot], np.int32), reason)
