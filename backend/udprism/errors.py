@@ -36,3 +36,7 @@ class BindError(UdprismError):
 
 class StoreError(UdprismError):
     """What must be kept could not be written (disk full, read-only); the change was not made."""
+
+
+class RelayError(UdprismError):
+    """A relay's process does not do what it was asked: it died, hangs, or refused; the caller says which relay."""

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from udprism.columns.turns import Turns
 from udprism.link.bursts import Bursts
 from udprism.link.philox import WORD_RANGE
-from udprism.link.turns import Turns
 
 CLIENTS = 40
 

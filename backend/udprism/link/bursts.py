@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from udprism.columns.turns import Turns
 from udprism.columns.types import BoolColumn, I32Column, I64Column, U64Column
 from udprism.link.philox import WORD_RANGE
-from udprism.link.turns import Turns
 
 MAX_LOOK_BACK = 256
 """Where the chain has not merged within so many numbers (one time in 170 at bursts of 50, never at 10), it is good."""
@@ -37,6 +37,14 @@ class Bursts:
         """Forget these slots' states."""
         self._bad[slots] = False
         self._sequence[slots] = -2
+
+    def state(self, slot: int) -> tuple[bool, int]:
+        """A slot's chain, for `restore`."""
+        return bool(self._bad[slot]), int(self._sequence[slot])
+
+    def restore(self, slot: int, state: tuple[bool, int]) -> None:
+        """The chain is where it was when `state` was taken."""
+        self._bad[slot], self._sequence[slot] = state
 
     def advance(self, turns: Turns, sequence: I64Column, words: U64Column, draw: Draw) -> BoolColumn:
         """bool[n]: whether the chain is bad at `sequence`. Columns in the order of `turns`; words: what `draw` gives.

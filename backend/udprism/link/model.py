@@ -12,12 +12,13 @@ from enum import IntFlag
 
 import numpy as np
 
+from udprism.columns.turns import Turns
 from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, I64Column, U64Column
+from udprism.link.bottleneck import Bottleneck
 from udprism.link.bursts import Bursts
 from udprism.link.jitter import DISTRIBUTIONS, deviation
 from udprism.link.link import Link
 from udprism.link.philox import WORD_RANGE, philox
-from udprism.link.turns import Turns
 
 IPV4_AND_UDP_BYTES = 28
 """What rate_kbit_s counts on top of a datagram, unless told otherwise."""
@@ -39,6 +40,8 @@ class _Need(IntFlag):
 
 
 _HOLDS = _Need.DELAY | _Need.JITTER | _Need.RATE
+
+PASSES, LOST, ASK = 0, 1, 2
 
 # Which random word decides what: (block, place in the block).
 _LOSS, _JITTER, _DUPLICATE, _REORDER = ((0, place) for place in range(4))
@@ -79,15 +82,12 @@ class LinkModel:
         self._duplicate = np.zeros(capacity, np.uint64)
         self._corrupt = np.zeros(capacity, np.uint64)
         self._payload_at = np.zeros(capacity, np.int64)
-        self._header_bytes = np.full(capacity, IPV4_AND_UDP_BYTES, np.int64)
         self._delay_ns = np.zeros(capacity, np.int64)
         self._jitter_ns = np.zeros(capacity, np.float64)
         self._distribution = np.zeros(capacity, np.uint8)
-        self._ns_per_byte = np.zeros(capacity, np.float64)
-        self._queue_datagrams = np.zeros(capacity, np.int64)
-        self._free_at_ns = np.zeros(capacity, np.int64)
         self._last_release_ns = np.zeros(capacity, np.int64)
         self._bursts = Bursts(capacity)
+        self._bottleneck = Bottleneck(capacity)
 
     def assign(
         self,
@@ -109,10 +109,9 @@ class LinkModel:
             self._need[slots] = _need_of(link)
             self._client_key[slots] = client_key
             self._payload_at[slots] = 0 if link.corrupt_header else payload_at
-            self._header_bytes[slots] = header_bytes
             self._set_columns(slots, link)
             self._bursts.restart(slots)
-            self._free_at_ns[slots] = 0
+            self._bottleneck.restart(slots, link.rate_kbit_s, link.queue_datagrams, header_bytes)
             self._last_release_ns[slots] = 0
         self.active = bool(self._need.any())
 
@@ -128,8 +127,6 @@ class LinkModel:
         self._delay_ns[slots] = round(link.delay_ms * NS_PER_MS)
         self._jitter_ns[slots] = link.jitter_ms * NS_PER_MS
         self._distribution[slots] = DISTRIBUTIONS.index(link.distribution)
-        self._ns_per_byte[slots] = 8e6 / link.rate_kbit_s if link.rate_kbit_s else 0.0
-        self._queue_datagrams[slots] = link.queue_datagrams
 
     def holds(self, slots: I32Column) -> BoolColumn:
         """bool[n]: whose link holds some datagrams back, so that the order of all of them is its affair."""
@@ -152,8 +149,7 @@ class LinkModel:
         enters_ns = leaves_ns = np.full(len(slots), now_ns, np.int64)
         queue_full = np.zeros(len(slots), np.bool_)
         if need & _Need.RATE:
-            leaves_ns = enters_ns.copy()
-            self._queue(slots, size_bytes, (self._ns_per_byte[slots] > 0) & ~overtakes, dropped, queue_full, leaves_ns)
+            leaves_ns, queue_full = self._bottleneck.judge(slots, size_bytes, ~overtakes, dropped, enters_ns)
             dropped |= queue_full
         release_ns = self._delayed(need, slots, leaves_ns, words, _JITTER)
         if need & _Need.REORDER:
@@ -172,6 +168,22 @@ class LinkModel:
             self._corrupt_some(slots, size_bytes, dropped, words, corrupt_bit)
         return Verdict(dropped, release_ns, duplicate, duplicate_release_ns, corrupt_bit, queue_full)
 
+    def foresee(self, slot: int, first: int, count: int) -> bytes:
+        """What becomes of `count` numbers from `first` on: PASSES (at once and whole), LOST, or ASK (`judge`).
+
+        For a way that takes datagrams one by one: a call of `judge` costs as much for one as for many, and fates that
+        depend on numbers alone can be asked ahead. Changes nothing.
+        """
+        need = int(self._need[slot])
+        if need & ~(_Need.LOSS | _Need.BURST | _Need.DUPLICATE | _Need.CORRUPT | _Need.BLACKOUT):
+            return bytes([ASK]) * count
+        slots = np.full(count, slot, np.int32)
+        state = self._bursts.state(slot)
+        verdict = self.judge(slots, np.arange(first, first + count), np.ones(count, np.int32), 0)
+        self._bursts.restore(slot, state)
+        fates = np.where(verdict.dropped, LOST, np.where(verdict.duplicate | (verdict.corrupt_bit >= 0), ASK, PASSES))
+        return fates.astype(np.uint8).tobytes()
+
     def _dropped(self, need: int, slots: I32Column, sequence: I64Column, words: _Words) -> BoolColumn:
         """bool[n]: lost at random or in a burst, or in a blackout."""
         dropped = np.zeros(len(slots), np.bool_)
@@ -186,71 +198,6 @@ class LinkModel:
         if need & _Need.BLACKOUT:
             dropped |= (self._need[slots] & _Need.BLACKOUT) != 0
         return dropped
-
-    def _queue(
-        self,
-        slots: I32Column,
-        size_bytes: I32Column,
-        limited: BoolColumn,
-        dropped: BoolColumn,
-        queue_full: BoolColumn,
-        leaves_ns: I64Column,
-    ) -> None:
-        """Let the limited rows leave when their tokens are there; mark those that find the queue full.
-
-        A token bucket as deep as one datagram (the generic cell rate algorithm, ITU-T I.371): each one leaves when the
-        one before it has had its time on the wire, and the queue is what has not left yet, in datagrams of this one's
-        size. Changes queue_full and leaves_ns in place. What is lost takes no place, but its fate is told in its turn:
-        ahead of the queue it would make those that wait in it look overdue. Reordered rows pass it by, as in netem.
-
-        As a scan: the wire is free after `before` ns of work since the last row that found it idle.
-        """
-        if not limited.any():
-            return
-        turns = Turns(slots, limited)
-        rows, taken = turns.rows, ~dropped[turns.rows]
-        mine, enters_ns = slots[rows], leaves_ns[rows]
-        wire_ns = ((size_bytes[rows] + self._header_bytes[mine]) * self._ns_per_byte[mine]).astype(np.int64)
-        work_ns = np.where(taken, wire_ns, 0)
-        before_ns, free_ns = turns.sum_before(work_ns), self._free_at_ns[turns.slots]
-        floor_ns = turns.spread(free_ns)
-        idle_ns = turns.max_until(np.where(taken, np.maximum(enters_ns - before_ns, floor_ns), floor_ns))
-        starts_ns = np.maximum(enters_ns, before_ns + turns.before(idle_ns, free_ns))
-        full = taken & (-((enters_ns - starts_ns) // wire_ns) > self._queue_datagrams[mine])
-        self._free_at_ns[turns.slots] = (idle_ns + before_ns + work_ns)[turns.last()]
-        if full.any():
-            for slot, part in turns.each(np.flatnonzero(np.logical_or.reduceat(full, turns.starts))):
-                free_at_ns = int(floor_ns[part.start])
-                self._walk_queue(
-                    slot, free_at_ns, enters_ns[part], wire_ns[part], taken[part], starts_ns[part], full[part]
-                )
-        queue_full[rows], leaves_ns[rows] = full, starts_ns
-
-    def _walk_queue(
-        self,
-        slot: int,
-        free_at_ns: int,
-        enters_ns: I64Column,
-        wire_ns: I64Column,
-        taken: BoolColumn,
-        starts_ns: I64Column,
-        full: BoolColumn,
-    ) -> None:
-        """One slot's rows, row by row: whom the queue turns away depends on whom it turned away before.
-
-        Changes starts_ns and full in place.
-        """
-        most = int(self._queue_datagrams[slot])
-        starts, turned_away = [], []
-        for enter_ns, its_wire_ns, is_taken in zip(enters_ns.tolist(), wire_ns.tolist(), taken.tolist(), strict=True):
-            start_ns = max(free_at_ns, enter_ns)
-            is_full = is_taken and (start_ns - enter_ns + its_wire_ns - 1) // its_wire_ns > most
-            if is_taken and not is_full:
-                free_at_ns = start_ns + its_wire_ns
-            starts.append(start_ns)
-            turned_away.append(is_full)
-        starts_ns[:], full[:] = starts, turned_away
-        self._free_at_ns[slot] = free_at_ns
 
     def _delayed(
         self, need: int, slots: I32Column, leaves_ns: I64Column, words: _Words, which: tuple[int, int]

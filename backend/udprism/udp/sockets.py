@@ -47,12 +47,12 @@ def bind_server(host: str, port: int, receive_buffer_bytes: int) -> list[socket.
 
     Raises: BindError.
     """
-    first = _bind(host, port, receive_buffer_bytes)
+    first = bind(host, port, receive_buffer_bytes)
     bound = [first]
     twin = {"127.0.0.1": "::1", "::1": "127.0.0.1", "localhost": "::1", "0.0.0.0": "::", "::": "0.0.0.0"}.get(host)
     if twin is not None:
         try:
-            bound.append(_bind(twin, first.getsockname()[1], receive_buffer_bytes))
+            bound.append(bind(twin, first.getsockname()[1], receive_buffer_bytes))
         except BindError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
@@ -64,7 +64,8 @@ def bind_server(host: str, port: int, receive_buffer_bytes: int) -> list[socket.
     return bound
 
 
-def _bind(host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
+def bind(host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
+    """One UDP socket, of one family. Raises: BindError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_DGRAM)

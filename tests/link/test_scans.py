@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.plain_link import Fate, PlainLink
+from udprism.columns.turns import Turns
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
-from udprism.link.turns import Turns
 
 SLOTS = 4
 values = st.integers(-(1 << 60), 1 << 60)

@@ -1,0 +1,44 @@
+"""The process that carries a relay's datagrams. `relay` starts it; it ends when its control channel does.
+
+Control channel (SOCK_SEQPACKET, descriptor 0): it says that it is there, gets the plan as JSON, with the memory's
+descriptor and the clients' sockets, and says how it receives. Then commands and answers, one JSON text each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import signal
+import socket
+
+from udprism.relay.loop import Loop
+from udprism.relay.memory import Memory
+from udprism.relay.plan import Plan
+from udprism.udp.descriptors import raise_limit
+
+MAX_FRONTS = 4
+MAX_PLAN_BYTES = 64 << 10
+_PR_SET_NAME, _PR_SET_TIMERSLACK = 15, 29  # linux/prctl.h
+
+
+def main() -> None:
+    """Serve until the program is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which then ends this
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_NAME, b"udprism-relay", 0, 0, 0)
+    libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    raise_limit()
+    control = socket.socket(fileno=0)
+    with contextlib.suppress(ConnectionError):
+        control.send(json.dumps({"there": True}).encode())
+        data, descriptors, _, _ = socket.recv_fds(control, MAX_PLAN_BYTES, 1 + MAX_FRONTS)
+        plan = Plan.from_body(json.loads(data))
+        memory, *fronts = descriptors
+        loop = Loop(plan, Memory(memory, plan.max_flows), [socket.socket(fileno=fd) for fd in fronts], control)
+        control.send(json.dumps({"ready": loop.port.description}).encode())
+        loop.run()
+
+
+if __name__ == "__main__":
+    main()

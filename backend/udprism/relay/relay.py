@@ -1,0 +1,259 @@
+"""A relay, seen from the program: its sockets bound, its process started, asked and replaced, its columns read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from udprism.columns.types import Address
+from udprism.errors import RelayError, RequestError, UdprismError
+from udprism.link.link import Link
+from udprism.link.rules import Rule
+from udprism.relay.fronts import RECEIVE_BUFFER_BYTES
+from udprism.relay.memory import DIRECTIONS, UP, Memory, Snapshot, State
+from udprism.relay.plan import Plan
+from udprism.udp.sockets import address_of_row, bind, bind_server, dropped_by_kernel
+
+log = logging.getLogger(__name__)
+
+_READY_WITHIN_S = 20.0
+_ANSWERS_WITHIN_S = 5.0
+_ENDS_WITHIN_S = 2.0
+_RESTARTS_WITHIN_S = 60.0
+MAX_RESTARTS = 5
+
+
+class Relay:
+    """Any thread; one at a time is served, the others wait."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Bind and start. plan.listen's port may be 0. Raises: BindError, RelayError."""
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._own_links: dict[tuple[int, int], Link] = {}
+        self._restarted_s: list[float] = []
+        self.restarts = 0
+        self.description = ""
+        """How the process receives: io_uring, or epoll and why."""
+        self.plan = plan
+        self.fronts: list[socket.socket] = []
+        self._file, self._memory = Memory.create(plan.max_flows)
+        try:
+            self._start()
+        except UdprismError:
+            self.close()
+            raise
+
+    # -- what it carries
+
+    @property
+    def address(self) -> Address:
+        """Where clients send to."""
+        return self.plan.listen
+
+    def settle(self) -> None:
+        """Wait until all that was handed on by now is counted as well. Raises: RelayError."""
+        self._ask({"do": "settle"})
+
+    def read(self) -> Snapshot:
+        """One moment of its sums; after `close`, the last one. Raises: RelayError.
+
+        It closes; a datagram that reached the other side within the last millisecond may not be counted yet.
+        """
+        return self._memory.read()
+
+    def records(self, row: int, direction: int) -> npt.NDArray[np.void]:
+        """The last datagrams of one direction of a flow, oldest first. Raises: RelayError."""
+        return self._memory.records(row, direction)
+
+    @property
+    def own_drops(self) -> int | None:
+        """Datagrams that our own sockets' full buffers turned away before we could read them; nobody can say whose."""
+        if self._process is None:
+            return None
+        drops = [dropped_by_kernel(sock) for sock in self.fronts]
+        return None if None in drops else sum(drop for drop in drops if drop is not None)
+
+    # -- what is done to it
+
+    def set_link(self, direction: int, link: Link, ordinal: int | None = None) -> int:
+        """A link for all flows without one of their own, or for one flow. Returns how many flows it holds for.
+
+        Raises: RelayError.
+        """
+        with self._lock:
+            told = self._ask(
+                {"do": "link", "direction": DIRECTIONS[direction], "link": link.to_body(), "flow": ordinal}
+            )
+            if ordinal is None:
+                self.plan = replace(self.plan, up=link) if direction == UP else replace(self.plan, down=link)
+            else:
+                self._own_links[ordinal, direction] = link
+            return int(told)
+
+    def clear_own_link(self, direction: int, ordinal: int) -> int:
+        """A flow has the relay's link again. Raises: RelayError."""
+        with self._lock:
+            self._own_links.pop((ordinal, direction), None)
+            return int(self._ask({"do": "link", "direction": DIRECTIONS[direction], "link": None, "flow": ordinal}))
+
+    def own_link(self, direction: int, ordinal: int) -> Link | None:
+        """A flow's own link, if it has one."""
+        return self._own_links.get((ordinal, direction))
+
+    def set_rules(self, rules: tuple[Rule, ...]) -> None:
+        """Other rules; their hits are counted from 0. Raises: RelayError."""
+        with self._lock:
+            self._ask({"do": "rules", "rules": [rule.to_body() for rule in rules]})
+            self.plan = replace(self.plan, rules=rules)
+
+    def set_idle(self, idle_s: float) -> None:
+        """How long a flow may be idle. Raises: RelayError."""
+        with self._lock:
+            self._ask({"do": "idle", "idle_s": idle_s})
+            self.plan = replace(self.plan, idle_s=idle_s)
+
+    def rebind(self, ordinal: int | None = None) -> int:
+        """Change the ports towards the target, as a NAT does that forgot them; returns of how many flows.
+
+        Raises: RelayError.
+        """
+        return int(self._ask({"do": "rebind", "flow": ordinal}))
+
+    def end_flows(self, ordinal: int | None = None) -> int:
+        """End one flow, or all; returns how many. Raises: RelayError."""
+        return int(self._ask({"do": "end", "flow": ordinal}))
+
+    # -- the process
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, for who wants to measure it."""
+        return None if self._process is None else self._process.pid
+
+    def watch(self) -> None:
+        """Replace a process that died, with its flows and their ports. Call about twice a second.
+
+        Raises: RelayError, if it died more often than five times in a minute.
+        """
+        with self._lock:
+            if self._process is None or self._process.poll() is None:
+                return
+            log.warning("the relay %s ended with %s; it is started again", self.plan.name, self._process.returncode)
+            now_s = time.monotonic()
+            self._restarted_s = [then for then in self._restarted_s if then > now_s - _RESTARTS_WITHIN_S] + [now_s]
+            self.restarts += 1
+            self._disconnect()
+            if len(self._restarted_s) > MAX_RESTARTS:
+                raise RelayError(f"the relay {self.plan.name} died {len(self._restarted_s)} times in a minute")
+            self._start()
+            for (ordinal, direction), link in list(self._own_links.items()):
+                self.set_link(direction, link, ordinal)
+
+    def _start(self) -> None:
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        here.settimeout(_READY_WITHIN_S)
+        try:
+            with there:
+                command = [sys.executable, "-m", "udprism.relay.process"]
+                self._process = subprocess.Popen(command, stdin=there.fileno(), stdout=subprocess.DEVNULL)
+            self._control = here
+            self._receive()
+            if not self.fronts:  # when somebody is there to read them
+                self.fronts = _bind(self.plan.listen)
+                host, port = self.fronts[0].getsockname()[:2]
+                if self.plan.target in [sock.getsockname()[:2] for sock in self.fronts]:
+                    raise RequestError("a relay to itself would send its datagrams round for ever", field="target")
+                self.plan = replace(self.plan, listen=(host, port))
+            files = [self._file, *(sock.fileno() for sock in self.fronts)]
+            socket.send_fds(here, [json.dumps(self.plan.to_body()).encode()], files)
+            self.description = str(self._receive()["ready"])
+        except OSError as error:
+            self._disconnect()
+            raise RelayError(f"the relay's process does not start: {error}") from error
+        here.settimeout(_ANSWERS_WITHIN_S)
+
+    def _ask(self, command: dict[str, Any]) -> Any:
+        with self._lock:
+            if self._control is None:
+                raise RelayError(f"the relay {self.plan.name} is closed")
+            try:
+                self._control.send(json.dumps(command).encode())
+                answer = self._receive()
+            except OSError as error:
+                raise RelayError(f"the relay {self.plan.name} does not answer: {error}") from error
+        if "refused" in answer:
+            raise RequestError(answer["refused"])
+        return answer["done"]
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._control is not None
+        record = self._control.recv(4096)
+        if not record:
+            raise ConnectionError("its process ended")
+        answer: dict[str, Any] = json.loads(record)
+        return answer
+
+    def _disconnect(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(_ENDS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        """End the process and close the sockets. Its sums can still be read."""
+        with self._lock:
+            if self._control is not None:
+                with contextlib.suppress(RelayError):
+                    self._ask({"do": "stop"})
+            self._disconnect()
+            for sock in self.fronts:
+                sock.close()
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1
+
+
+def rows_in_use(snapshot: Snapshot) -> list[int]:
+    """The rows of the flows that there are, in the order in which they began."""
+    rows = np.flatnonzero(snapshot.flows["state"] != State.FREE)
+    ordered: list[int] = rows[np.argsort(snapshot.flows["ordinal"][rows])].tolist()
+    return ordered
+
+
+def client_address(flow: np.void) -> Address:
+    """Of a row of `Snapshot.flows`."""
+    row = flow["client"]
+    return address_of_row(row, socket.AddressFamily(int(row[0])))
+
+
+def _bind(listen: Address) -> list[socket.socket]:
+    """`localhost` and `::` in both families, anything else as it is said."""
+    host, port = listen
+    if host in ("localhost", "::"):
+        return bind_server("127.0.0.1" if host == "localhost" else host, port, RECEIVE_BUFFER_BYTES)
+    return [bind(host, port, RECEIVE_BUFFER_BYTES)]
