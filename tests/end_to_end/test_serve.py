@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shlex
@@ -10,15 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from support import program, readme
 from support.program import DEADLINE_S, Program
+from udprism.node.store import KeptClient, Store
 from udprism.wire import measured as wire
 
 BASIC = {"red", "green", "blue", "yellow", "purple", "orange"}
@@ -251,6 +255,87 @@ def test_kept_clients_beyond_the_limit_of_open_files_are_there_in_error_and_one_
         assert served.end() == 0
     (line,) = [line for line in served.output if "cannot start yet" in line]
     assert "ulimit -n" in line
+
+
+NAMES = """
+import socket, sys, threading
+
+system, tried = socket.getaddrinfo, []
+
+def look_up(host, *arguments, **options):
+    tried.append(host)
+    if host == "both.test":  # as localhost is on most systems
+        return system("::1", *arguments, **options) + system("127.0.0.1", *arguments, **options)
+    if host == "late.test" and tried.count(host) > 2:
+        return system("127.0.0.1", *arguments, **options)
+    if str(host).startswith("nowhere"):
+        threading.Event().wait(600)
+    if str(host).endswith(".test"):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return system(host, *arguments, **options)
+
+socket.getaddrinfo = look_up
+from udprism.__main__ import main
+main()
+"""
+"""The program with a name server of its own."""
+
+
+def test_a_name_server_that_does_not_answer_holds_up_nothing_but_the_clients_of_its_names(tmp_path: Path) -> None:
+    names = [f"nowhere-{number}.test:5000" for number in range(30)]
+    with closing(Store.open(tmp_path)) as store:
+        store.add_clients(
+            KeptClient(f"c-{number}", f"lost-{number}", name, "auto", 10, 1, False) for number, name in enumerate(names)
+        )
+        store.add_clients([KeptClient("c-own", "own", "", "auto", 10, 1, False)])
+    command = (sys.executable, "-c", NAMES)
+    with program.running("serve", *program.ANY_PORTS, "--data", str(tmp_path), command=command) as served:
+        states = {client["id"]: client["state"] for client in wait_for_live(served, 1)}
+        assert len(states) == 31
+        assert (states.pop("c-own"), set(states.values())) == ("live", {"connecting"})
+        adding = threading.Thread(target=try_to_add, args=(served, "nowhere.test:5000"))
+        adding.start()
+        for number in range(10):
+            served.ask("PATCH", f"/api/clients/c-{number}", {"rate_hz": 20})
+        assert len(served.ask("POST", "/api/clients", {"count": 3})["clients"]) == 3
+        assert adding.is_alive()
+        assert served.end(signal.SIGTERM) == 0
+        adding.join()
+
+
+def try_to_add(served: Program, target: str) -> None:
+    with suppress(OSError, http.client.HTTPException):  # the program ends meanwhile
+        served.ask("POST", "/api/clients", {"target": target})
+
+
+def test_a_name_that_is_found_later_is_found(tmp_path: Path) -> None:
+    with program.running("server", "--udp", "127.0.0.1:0") as other:
+        target = f"late.test:{other.udp[1]}"
+        with closing(Store.open(tmp_path)) as store:
+            store.add_clients(KeptClient(f"c-{i}", f"n-{i}", target, "auto", 10, 1, False) for i in range(3))
+        command = (sys.executable, "-c", NAMES)
+        with program.running("serve", *program.ANY_PORTS, "--data", str(tmp_path), command=command) as served:
+            clients = wait_for_live(served, 3)
+        assert {client["target_address"] for client in clients} == {f"127.0.0.1:{other.udp[1]}"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_name_with_two_addresses_is_asked_where_a_server_is_and_the_one_that_answered_is_named(host: str) -> None:
+    with (
+        program.ephemeral("--clients", "0", command=(sys.executable, "-c", NAMES)) as served,
+        socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as server,
+    ):
+        server.bind((host.strip("[]"), 0))
+        server.settimeout(DEADLINE_S)
+        port = server.getsockname()[1]
+        (made,) = served.ask("POST", "/api/clients", {"target": f"both.test:{port}", "rate_hz": 50})["clients"]
+        data, address = server.recvfrom(2048)
+        assert data.startswith(b"connect")
+        server.sendto(wire.encode_colour(wire.Colour(7, 0, time.time_ns(), b"\xff\0\0")), address)
+        until_s = time.monotonic() + DEADLINE_S
+        while (client := served.get(f"/api/clients/{made['id']}"))["last_colour"] is None:
+            assert time.monotonic() < until_s
+        assert (client["target"], client["target_address"]) == (f"both.test:{port}", f"{host}:{port}")
 
 
 def test_a_foreign_server_that_knows_only_the_bare_word_and_answers_from_another_port_can_be_a_target(

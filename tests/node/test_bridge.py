@@ -27,7 +27,7 @@ def settings(**changes: Any) -> Settings:
 
 @asynccontextmanager
 async def running(store: Store | None = None, **changes: Any) -> AsyncIterator[Bridge]:
-    bridge = Bridge(settings(**changes), store)
+    bridge = await asyncio.to_thread(Bridge, settings(**changes), store)
     await asyncio.to_thread(bridge.start)
     try:
         yield bridge
@@ -384,7 +384,7 @@ def test_a_kept_client_that_cannot_have_a_socket_is_in_error_with_its_reason_and
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         return open_client(*arguments, **options)
 
-    monkeypatch.setattr("udprism.udp.asking.open_client", open_or_not)
+    monkeypatch.setattr("udprism.udp.client_sockets.open_client", open_or_not)
     paused = KeptClient("c-3", "paused", "", "auto", 20, 1, True)
     store = kept_in(tmp_path, *(KeptClient(f"c-{i}", f"n-{i}", "", "auto", 20, 1, False) for i in (1, 2)), paused)
 
@@ -412,7 +412,7 @@ def test_a_client_without_a_socket_tries_by_itself(tmp_path: Path, monkeypatch: 
             raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
         return open_client(*arguments, **options)
 
-    monkeypatch.setattr("udprism.udp.asking.open_client", fail_twice)
+    monkeypatch.setattr("udprism.udp.client_sockets.open_client", fail_twice)
 
     async def main() -> None:
         async with running(kept_in(tmp_path, KeptClient("c-1", "one", "", "auto", 20, 1, False))) as bridge:

@@ -14,7 +14,9 @@ from support.clock import FakeClock
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Arrivals, I32Column
 from udprism.ledger.ledger import Ledger
 from udprism.serving.clients import MAX_PROBERS, ClientTable, HostedClient, Mode, State
+from udprism.serving.routes import Route
 from udprism.udp.asking import Asking
+from udprism.udp.client_sockets import ClientSockets
 
 CLIENTS = MAX_PROBERS + 30
 SILENT_AFTER_NS = 2 * NS_PER_S
@@ -51,9 +53,9 @@ class Rig:
         self.table = ClientTable(2 * CLIENTS)
         ledger = Ledger(2 * CLIENTS, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
         rng = np.random.default_rng(7)
-        self.asking = Asking(
-            self.table, ledger, DeafReceiver(), Counter(), clock, rng, 4096, None, lambda client, old, new: None
-        )
+        self.sockets = ClientSockets(self.table, DeafReceiver(), 4096, None, lambda client, old, new: None)
+        self.looked_up: list[str] = []
+        self.asking = Asking(self.table, ledger, self.sockets, Counter(), clock, rng, self.looked_up.append)
         self.target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.target.bind(("127.0.0.1", 0))
         self.target.setblocking(False)
@@ -67,10 +69,19 @@ class Rig:
                 f"c-{number}", f"client-{number}", f"{host}:{port}", (host, port), True, Mode.AUTO, 10, 1, True
             )
             slot = self.table.add(client, SILENT_AFTER_NS, self.clock.now_ns())
-            (sock,) = self.asking.open_sockets([client])
-            assert sock is not None
-            self.asking.adopt(slot, sock)
+            (sock,) = self.sockets.open_all([client])
+            self.asking.welcome(slot, sock, Route([(host, port)]))
             slots.append(slot)
+        return np.array(slots, np.int32)
+
+    def add_by_name(self, count: int, target: str) -> I32Column:
+        """Clients of a target that has to be looked up."""
+        slots = []
+        for _ in range(count):
+            number = len(self.table)
+            client = HostedClient(f"c-{number}", f"client-{number}", target, ("", 0), False, Mode.AUTO, 10, 1, True)
+            slots.append(self.table.add(client, SILENT_AFTER_NS, self.clock.now_ns()))
+            self.asking.welcome(slots[-1], None, Route(is_name=True))
         return np.array(slots, np.int32)
 
     def asked(self, seconds: float) -> dict[Address, list[bytes]]:
@@ -101,7 +112,7 @@ class Rig:
 def rig(clock: FakeClock) -> Iterator[Rig]:
     rig = Rig(clock)
     yield rig
-    rig.asking.close()
+    rig.sockets.close_all()
     rig.target.close()
 
 
@@ -201,3 +212,102 @@ def test_client_whose_target_refuses_no_more_says_so_and_falls_back_after_two_mo
     said = [data for heard in rig.asked(20).values() for data in heard]
     assert rig.table.state[slot] == State.CONNECTING
     assert [data == b"connect" for data in said[:4]] == [False, False, False, True]
+
+
+def test_name_is_looked_up_once_for_all_its_clients_and_they_ask_as_soon_as_it_is_found(rig: Rig) -> None:
+    slots = rig.add_by_name(CLIENTS, "somewhere:5000")
+    assert rig.asked(0.5) == {}
+    assert rig.looked_up == ["somewhere:5000"]
+    assert set(rig.table.state[slots]) == {State.CONNECTING}
+    rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+    assert len(rig.asked(0.5)) == CLIENTS
+
+
+def test_clients_of_a_name_that_is_not_found_say_why_and_have_it_looked_up_again_until_it_is(rig: Rig) -> None:
+    slots = rig.add_by_name(3, "somewhere:5000")
+    rig.asked(0.1)
+    for times in range(2, 5):
+        rig.asking.not_found("somewhere:5000", "no such name", rig.clock.now_ns())
+        assert set(rig.table.state[slots]) == {State.ERROR}
+        assert {rig.table.clients[slot].error for slot in slots.tolist()} == {"no such name"}
+        rig.asked((rig.table.next_timer_ns() - rig.clock.now_ns()) / NS_PER_S + 0.001)
+        assert len(rig.looked_up) == times
+    rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+    assert len(rig.asked(0.5)) == 3
+    assert set(rig.table.state[slots]) == {State.CONNECTING}
+    assert {rig.table.clients[slot].error for slot in slots.tolist()} == {None}
+
+
+def test_paused_client_of_a_name_that_is_not_found_stays_paused(rig: Rig) -> None:
+    slots = rig.add_by_name(1, "somewhere:5000")
+    rig.asked(0.1)
+    rig.table.state[slots], rig.table.timer_ns[slots] = State.PAUSED, NEVER_NS
+    rig.asking.not_found("somewhere:5000", "no such name", rig.clock.now_ns())
+    rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+    assert rig.asked(40) == {}
+    assert set(rig.table.state[slots]) == {State.PAUSED}
+
+
+def test_name_with_an_address_that_refuses_is_asked_at_its_next_one_and_there_alone(rig: Rig) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        nobody = gone.getsockname()
+    (slot,) = rig.add_by_name(1, "two:5000").tolist()
+    rig.asked(0.1)
+    rig.asking.found("two:5000", [nobody, rig.target.getsockname()], rig.clock.now_ns())
+    assert rig.asked(0.001) == {}
+    rig.asking.on_error(slot, errno.ECONNREFUSED)
+    said = [data for heard in rig.asked(0.3).values() for data in heard]
+    assert len(said) == 1
+    assert rig.table.clients[slot].address == rig.target.getsockname()
+    said += [data for heard in rig.asked(15).values() for data in heard]
+    assert [data == b"connect" for data in said[:4]] == [False, False, True, False], "as at a target of one address"
+
+
+def test_name_whose_addresses_are_silent_is_asked_at_each_in_turn_for_both_streams(rig: Rig) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        other.setblocking(False)
+        rig.add_by_name(1, "two:5000")
+        rig.asked(0.1)
+        rig.asking.found("two:5000", [other.getsockname(), rig.target.getsockname()], rig.clock.now_ns())
+        heard = [data for said in rig.asked(40).values() for data in said]
+        elsewhere = [other.recv(2048) for _ in range(4)]
+    assert b"connect" in heard[:4]
+    assert b"connect" in elsewhere
+    assert heard[0].startswith(b"connect v=1")
+
+
+def test_address_that_answered_is_asked_first_by_all_clients_of_the_name(rig: Rig) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        slots = rig.add_by_name(20, "two:5000")
+        rig.asked(0.1)
+        rig.asking.found("two:5000", [other.getsockname(), rig.target.getsockname()], rig.clock.now_ns())
+        assert rig.asked(0.5) == {}
+        assert len(rig.asked(1)) == 20  # their second try
+        rig.go_live(slots[:1])
+        rig.asking.answered(slots[:1], rig.clock.now_ns())
+        heard = rig.asked(1)
+    assert len(heard) >= 19
+
+
+def test_address_that_this_machine_cannot_send_to_is_no_trouble_while_there_is_another(rig: Rig) -> None:
+    (slot,) = rig.add_by_name(1, "two:5000").tolist()
+    rig.asked(0.1)
+    unsendable = ("255.255.255.255", 5000)  # EACCES without SO_BROADCAST
+    rig.asking.found("two:5000", [unsendable, rig.target.getsockname()], rig.clock.now_ns())
+    assert len(rig.asked(0.2)) == 1
+    assert rig.table.state[slot] == State.CONNECTING
+
+
+def test_name_is_looked_up_again_when_its_address_stays_silent(rig: Rig) -> None:
+    rig.add_by_name(1, "somewhere:5000")
+    rig.asked(0.1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        rig.asking.found("somewhere:5000", [other.getsockname()], rig.clock.now_ns())
+        assert rig.asked(20) == {}
+        assert len(rig.looked_up) in (2, 3)
+        rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+        assert rig.asked(10)

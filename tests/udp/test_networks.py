@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 import pytest
 
 from support.namespaces import namespace
 from udprism.errors import RequestError
-from udprism.udp.networks import Targets, own_networks
+from udprism.udp.networks import Targets, has_name, own_networks
 
 OWN = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"), ipaddress.ip_network("192.0.2.0/24")]
 targets = Targets(["198.51.100.0/24"], [8000], own=lambda: OWN)
@@ -16,7 +17,7 @@ targets = Targets(["198.51.100.0/24"], [8000], own=lambda: OWN)
 
 @pytest.mark.parametrize("target", ["127.0.0.1:5000", "[::1]:5000", "192.0.2.7:1024", "198.51.100.1:65535"])
 def test_this_machine_its_networks_and_what_was_allowed_are_targets(target: str) -> None:
-    assert targets.resolve(target)[1] == int(target.rpartition(":")[2])
+    assert {port for _, port in targets.resolve(target)} == {int(target.rpartition(":")[2])}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,20 @@ def test_target_is_allowed_on_an_address_that_came_after_the_start() -> None:
     with pytest.raises(RequestError, match="allow-target"):
         late.resolve("10.9.0.1:5000")
     own = [*OWN, ipaddress.ip_network("10.9.0.0/24")]
-    assert late.resolve("10.9.0.1:5000") == ("10.9.0.1", 5000)
+    assert late.resolve("10.9.0.1:5000") == (("10.9.0.1", 5000),)
+
+
+def test_all_allowed_addresses_of_a_name_are_there_in_the_systems_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["::1", "203.0.113.1", "127.0.0.1", "::1"]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **_: [(0, 0, 0, "", (one, port)) for one in found])
+    assert targets.resolve("several:5000") == (("::1", 5000), ("127.0.0.1", 5000))
+
+
+@pytest.mark.parametrize(
+    ("target", "named"), [("127.0.0.1:1", False), ("[::1]:1", False), ("localhost:1", True), ("a.example:1", True)]
+)
+def test_what_has_to_be_looked_up(target: str, named: bool) -> None:
+    assert has_name(target) is named
 
 
 @pytest.mark.peer
@@ -65,8 +79,8 @@ def test_all_addresses_of_an_interface_are_this_machines() -> None:
         with machine.entered():
             late = Targets([], [])
             for target in ("10.7.0.1:5000", "10.8.0.1:5000", "10.7.0.2:5000", "[fd00:7::1]:5000", "192.0.2.9:5000"):
-                assert late.resolve(target)[1] == 5000
+                assert late.resolve(target)[0][1] == 5000
             with pytest.raises(RequestError, match="allow-target"):
                 late.resolve("10.9.0.1:5000")
             machine.ip("addr add 10.9.0.1/24 dev lo")
-            assert late.resolve("10.9.0.1:5000") == ("10.9.0.1", 5000)
+            assert late.resolve("10.9.0.1:5000") == (("10.9.0.1", 5000),)

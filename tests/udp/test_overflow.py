@@ -95,7 +95,7 @@ def rows_of(bridge: Bridge, client_id: str) -> list[dict[str, Any]]:
 
 def socket_of(bridge: Bridge, client_id: str) -> socket.socket:
     pool = bridge._works.pool
-    return pool.asking.sockets[pool.table.slot_of_id[client_id]]
+    return pool.sockets[pool.table.slot_of_id[client_id]]
 
 
 def numbers(rows: list[dict[str, Any]], cause: str) -> set[int]:

@@ -127,9 +127,9 @@ def test_what_a_thread_owns_that_does_not_end_is_left_to_it() -> None:
         may_go_on.wait(DEADLINE_S)
         try:
             assert all(sock.fileno() >= 0 for sock in works.server.sockets)
-            for slot in works.pool.asking.sockets:
+            for slot in works.pool.sockets:
                 time.sleep(0.001)
-                assert works.pool.asking.sockets[slot].fileno() >= 0
+                assert works.pool.sockets[slot].fileno() >= 0
         except BaseException as error:
             failed.append(error)
             raise

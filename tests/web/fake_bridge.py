@@ -280,6 +280,7 @@ class FakeBridge:
             "slot": client.slot,
             "name": client.name,
             "target": client.target,
+            "target_address": client.target,
             "mode": client.mode,
             "stream": ("plain" if client.is_plain else "measured") if heard else None,
             "state": client.state.name.lower(),

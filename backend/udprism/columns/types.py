@@ -7,6 +7,7 @@ A *slot* is a row in a table of columns (int32); a slot is reused, an id (text) 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -59,6 +60,21 @@ Address: TypeAlias = tuple[str, int]
 """(IP address as text, port)."""
 NEVER_NS = 1 << 62
 """An instant that does not come."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is bound to this host, or sent to it, stays on this machine: 127.0.0.0/8, ::1, `localhost`.
+
+    No other name is: nobody looks it up here, and it may be another address the next time (RFC 6761 section 6.3).
+    """
+    if host == "localhost":
+        return True
+    try:
+        ip = ip_address(host)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return (mapped or ip).is_loopback
 
 
 def format_address(address: Address) -> str:

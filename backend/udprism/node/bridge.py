@@ -13,13 +13,13 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from udprism.columns.types import Address, format_address
+from udprism.columns.types import Address, format_address, is_loopback
 from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
@@ -30,8 +30,10 @@ from udprism.node.view import Roster, Snapshot
 from udprism.node.works import Works
 from udprism.serving.clients import HostedClient, Mode, ModeName
 from udprism.serving.commands import name_fault
-from udprism.settings import Settings, reachable_host
+from udprism.serving.routes import Route
+from udprism.settings import Settings
 from udprism.udp.descriptors import raise_limit, require_room
+from udprism.udp.networks import has_name
 from udprism.udp.tap_stream import TapStream
 from udprism.wire.measured import ByeReason
 
@@ -43,6 +45,8 @@ T = TypeVar("T")
 _ADDED_AT_ONCE = 500
 """Clients handed to the pool's thread in one piece, so that its batches do not wait long."""
 _MOST_REASONS = 5
+_LOOK_UP_WITHIN_S = 10.0
+"""Whoever adds a client waits no longer for a name server. glibc gives up after 10 to 40 s (resolv.conf(5))."""
 _ID_BYTES = 6
 """Enough for ids that are unique across nodes without asking: a million clients collide with a chance of 0.2 %."""
 
@@ -97,8 +101,7 @@ class Bridge:
     @property
     def own_target(self) -> Address:
         """Where hosted clients find the colour server."""
-        host, port = self.udp_address
-        return reachable_host(host), port
+        return self._works.own_target
 
     def start(self) -> None:
         """Start both threads and bring back what was kept; the first start makes `settings.clients` clients.
@@ -125,8 +128,9 @@ class Bridge:
         )
         for definition in self._held_back:
             self._id_of_name[definition.name] = definition.id  # it will want its name back
+        routes = {target: self._known_route(target) for target in {definition.target for definition in definitions}}
         for piece in _pieces(definitions):
-            self._bring_back(piece)
+            self._bring_back(piece, routes)
             self._ask_server(lambda: None).result()  # its inbox is bounded, and these clients' links went there
         self._tell_who_cannot_start()
         self._works.start_pool()
@@ -147,22 +151,32 @@ class Bridge:
                 self.settings.max_clients,
             )
 
-    def _bring_back(self, definitions: list[KeptClient]) -> None:
-        """On this thread, because the pool's does not run yet: two that take turns need three times as long."""
+    def _bring_back(self, definitions: list[KeptClient], routes: Mapping[str, tuple[Route, str | None]]) -> None:
+        """On this thread, because the pool's does not run yet: two that take turns need three times as long.
+
+        routes: by target, what is known of it without asking a name server, and what is wrong with it.
+        """
         pool = self._works.pool
-        clients = [self._restored(definition) for definition in definitions]
-        slots = pool.add(clients, pool.asking.open_possible(clients))
+        known = [routes[definition.target] for definition in definitions]
+        clients = [
+            self._hosted(definition, next(iter(route.addresses), None), error)
+            for definition, (route, error) in zip(definitions, known, strict=True)
+        ]
+        slots = pool.add(clients, pool.sockets.open_possible(clients), [route for route, _ in known])
         for slot, definition in zip(slots, definitions, strict=True):
             self._remember(definition)
             if definition.paused:
                 pool.pause(slot, True)
 
-    def _restored(self, definition: KeptClient) -> HostedClient:
+    def _known_route(self, target: str) -> tuple[Route, str | None]:
+        if target == OWN_SERVER:
+            return Route([self.own_target]), None
+        if has_name(target):
+            return Route(is_name=True), None  # its clients have it looked up, when they ask
         try:
-            address = self._resolve(definition.target)
+            return Route(self._works.targets.resolve(target)), None
         except RequestError as error:
-            return self._hosted(definition, None, error.detail)
-        return self._hosted(definition, address)
+            return Route(), error.detail
 
     def stop(self) -> None:
         """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
@@ -185,6 +199,8 @@ class Bridge:
 
         Raises: RequestError (403, 409, 422, 507), with the field at fault.
         """
+        where = target or OWN_SERVER
+        addresses = await self._look_up(where)  # before the lock: it may take a name server's time
         async with self._changing:
             most = self.settings.max_clients - len(self._kept)
             if count > most:
@@ -195,36 +211,59 @@ class Bridge:
                     kind="too-many-clients",
                 )
             require_room(count)
-            where = target or OWN_SERVER
-            address = await asyncio.to_thread(self._resolve, where)
             definitions = await asyncio.to_thread(
                 self._define, name, where, rate_hz or self.settings.rate_hz, colours or 1, mode or "auto", count
             )
-            clients = [self._hosted(definition, address) for definition in definitions]
-            try:
-                sockets = await asyncio.to_thread(self._works.pool.asking.open_sockets, clients)
-            except OSError as error:
-                raise RequestError(
-                    f"cannot open {count} sockets: {error.strerror}; nothing was added", field="count", status=409
-                ) from error
+            clients, sockets = await asyncio.to_thread(self._open, definitions, addresses)
             try:
                 await self._keep(lambda store: store.add_clients(definitions))
             except RequestError:
                 for sock in sockets:
-                    if sock is not None:
-                        sock.close()
+                    sock.close()
                 raise
             for definition in definitions:
                 self._remember(definition)
             bodies: list[dict[str, Any]] = []
+            route = Route(addresses, is_name=has_name(where))
             for start in range(0, count, _ADDED_AT_ONCE):
                 part = slice(start, start + _ADDED_AT_ONCE)
-                bodies += await self._pool(partial(self._add, clients[part], sockets[part]))
+                bodies += await self._pool(partial(self._add, clients[part], sockets[part], route))
             return [self._complete(body) for body in bodies]
 
-    def _add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[dict[str, Any]]:
+    async def _look_up(self, target: str) -> tuple[Address, ...]:
+        """A target's addresses. Raises: RequestError (403, 422)."""
+        if target == OWN_SERVER:
+            return (self.own_target,)
+        future = asyncio.wrap_future(self._works.lookups.look_up(target))
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # in case nobody waits any more
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), _LOOK_UP_WITHIN_S)
+        except TimeoutError:
+            raise RequestError(
+                f"no name server said within {_LOOK_UP_WITHIN_S:.0f} s where {target} is: give an address",
+                field="target",
+            ) from None
+
+    def _open(
+        self, definitions: list[KeptClient], addresses: tuple[Address, ...]
+    ) -> tuple[list[HostedClient], list[socket.socket]]:
+        """New clients with their sockets, all or none, to the first address that this machine can send to. Any thread.
+
+        Raises: RequestError (409).
+        """
+        for address in addresses:
+            clients = [self._hosted(definition, address) for definition in definitions]
+            try:
+                return clients, self._works.pool.sockets.open_all(clients)
+            except OSError as error:
+                reason = error.strerror
+        raise RequestError(
+            f"cannot open {len(definitions)} sockets: {reason}; nothing was added", field="count", status=409
+        )
+
+    def _add(self, clients: list[HostedClient], sockets: list[socket.socket], route: Route) -> list[dict[str, Any]]:
         """Pool thread only."""
-        return self._works.client_bodies(self._works.pool.add(clients, sockets))
+        return self._works.client_bodies(self._works.pool.add(clients, sockets, [route] * len(clients)))
 
     def _remove(self, ids: list[str]) -> None:
         """Pool thread only."""
@@ -485,9 +524,6 @@ class Bridge:
             raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
         self._store_error = None
 
-    def _resolve(self, target: str) -> Address:
-        return self.own_target if target == OWN_SERVER else self._works.targets.resolve(target)
-
     def _slot(self, client_id: str) -> int:
         slot = self._works.pool.table.slot_of_id.get(client_id)
         if slot is None:
@@ -501,12 +537,12 @@ class Bridge:
             name=definition.name,
             target=definition.target or sys.intern(format_address(self.own_target)),
             address=address or ("", 0),
-            loopback=address is not None and (address[0].startswith("127.") or address[0] == "::1"),
+            loopback=address is not None and is_loopback(address[0]),
             mode=mode,
             rate_hz=definition.rate_hz,
             colours=definition.colours,
             connected=mode != Mode.PLAIN,
-            falls_back=address not in (self.own_target, *self.udp_addresses) or self.settings.engine == "threads",
+            falls_back=address is None or not self._works.is_ours(address),
             error=error,
         )
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import NS_PER_MS, I32Column, U8Column, U16Column, U32Column
+from udprism.columns.types import NS_PER_MS, I32Column, U8Column, U16Column, U32Column, format_address
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 from udprism.wire.colours import hex_of, nearest_name
@@ -209,6 +209,7 @@ class View:
             "slot": slot,
             "name": client.name,
             "target": client.target,
+            "target_address": format_address(client.address) if client.address[0] else None,
             "mode": MODE_WORDS[client.mode],
             "stream": MODE_WORDS[stream] if stream else None,
             "state": STATE_WORDS[int(table.state[slot])],

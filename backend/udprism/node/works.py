@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from udprism.columns.types import NS_PER_MS, NS_PER_S, Address
+from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, is_loopback
 from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
@@ -29,10 +29,11 @@ from udprism.serving.book import ClientColumns
 from udprism.serving.clients import ClientTable, HostedClient
 from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import SessionTable
-from udprism.settings import Settings
+from udprism.settings import Settings, reachable_host
 from udprism.udp.arrivals import best_receiver
 from udprism.udp.clock import SystemClock
 from udprism.udp.descriptors import room
+from udprism.udp.lookups import Lookups
 from udprism.udp.networks import Targets, own_networks
 from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.pool import ClientPool
@@ -49,7 +50,6 @@ _WATCH_S = 0.5
 _ROW_BYTES = 64
 """Bytes read of each datagram: enough for the history and for a report; its true length is known all the same."""
 _MOST_ARRIVALS = 2048
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 _DETAIL = {
@@ -80,6 +80,7 @@ class Works:
         self.udp_address = self.udp_addresses[0]
         self.events = Events()
         self.targets = Targets(settings.allow_target, [settings.http_address[1]])
+        self.lookups = Lookups(self.targets.resolve)
         self.server = self._make_server(sockets, given_up)
         self.pool, self.view = self._make_pool(moved, given_up)
         self._stopped = threading.Event()
@@ -105,7 +106,7 @@ class Works:
             networks=own_networks,
             trusted=settings.udp_trust,
             own_ports=[self.udp_address[1]],
-            beyond_loopback=settings.udp_address[0] not in _LOOPBACK,
+            beyond_loopback=not is_loopback(settings.udp_address[0]),
             lan_lease_ns=round(settings.udp_lan_lease_s * NS_PER_S),
             lease_ns=round(settings.udp_lease_s * NS_PER_S),
             max_remote_sessions=settings.max_remote_sessions,
@@ -158,6 +159,8 @@ class Works:
             client_buffer_bytes=settings.client_buffer_bytes,
             silent_after_ns=round(settings.silent_after_s * NS_PER_S),
             max_sockets=room(),
+            lookups=self.lookups,
+            is_ours=self.is_ours,
             witness=self.server.witness,
             swept=self._swept,
             moved=moved,
@@ -166,6 +169,16 @@ class Works:
         return pool, view
 
     # -- life
+
+    @property
+    def own_target(self) -> Address:
+        """Where clients on this machine find the colour server."""
+        host, port = self.udp_address
+        return reachable_host(host), port
+
+    def is_ours(self, address: Address) -> bool:
+        """Whether our own server is at this address and answers from it: whoever asks there need not fall back."""
+        return self.settings.engine == "batch" and address in (self.own_target, *self.udp_addresses)
 
     def start_server(self) -> None:
         """Start the colour server's thread."""
@@ -179,6 +192,7 @@ class Works:
     def stop(self) -> None:
         """End them: the clients first, so that they do not take the server's BYE for a fault."""
         self._stopped.set()
+        self.lookups.close()
         self.pool.stop()
         self.server.stop()
         if self._watcher.is_alive():

@@ -149,11 +149,16 @@ class Rules:
 
     # -- asking
 
-    def ask(self, slot: int, now_ns: int, *, speaks_measured: bool = False) -> Ask:
+    def readdressed(self, slot: int) -> None:
+        """The client asks at another address from now on: what it knows of the server there is nothing."""
+        self._spoke_measured[slot] = self._new_socket[slot] = False
+
+    def ask(self, slot: int, now_ns: int, *, speaks_measured: bool = False, addresses: int = 1) -> Ask:
         """A client without a stream tries: what to say. Its timer is set for the next try.
 
         speaks_measured: the target sends another client a measured stream. Thousands that fall back from a server that
-        is merely slow make it slower, and themselves.
+        is merely slow make it slower, and themselves. addresses: how many of its target take turns, a try each; what
+        goes for one address goes for each of them.
         """
         table, client = self._table, self._table.clients[slot]
         unheard = bool(table.refused[slot] or self._unsent[slot])
@@ -170,7 +175,7 @@ class Rules:
         table.attempts[slot] = number + 1
         what = attempt(
             client.mode if (client.falls_back and not speaks_measured) or client.mode == Mode.PLAIN else Mode.MEASURED,
-            number,
+            number // addresses,
             near=near,
             unheard=unheard,
             draw=self._draw(),
@@ -180,7 +185,7 @@ class Rules:
         wait_ns = what.wait_ns
         if not what.measured:
             table.forget_session(slot)  # or the plain stream that it asks for would be a stray
-            bare_wait_ns = self._note_bare(slot, now_ns)
+            bare_wait_ns = self._note_bare(slot, now_ns, addresses)
             if client.mode == Mode.PLAIN and client.falls_back and not unheard:
                 wait_ns = max(wait_ns, bare_wait_ns)
         connected = what.measured if new_socket else client.connected and what.measured
@@ -191,8 +196,10 @@ class Rules:
         table.timer_ns[slot] = now_ns + wait_ns
         return Ask(what.measured, new_socket)
 
-    def _note_bare(self, slot: int, now_ns: int) -> int:
-        wait_ns = min(_LONGEST_BARE_WAIT_NS, _FIRST_BARE_WAIT_NS << min(int(self._bare_tries[slot]), 5))
+    def _note_bare(self, slot: int, now_ns: int, addresses: int) -> int:
+        round_number, place = divmod(int(self._bare_tries[slot]), addresses)
+        is_last = place == addresses - 1  # of a round, in which each address gets one
+        wait_ns = min(_LONGEST_BARE_WAIT_NS, _FIRST_BARE_WAIT_NS << min(round_number, 5)) if is_last else 0
         self._bare_tries[slot] += 1
         self._bare_at_ns[slot] = now_ns + wait_ns
         return wait_ns

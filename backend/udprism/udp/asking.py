@@ -5,21 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
 
-from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Clock, I32Column, I64Column, format_address
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Clock, I32Column, I64Column, is_loopback
 from udprism.ledger.ledger import Ledger
 from udprism.serving import commands
 from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect
+from udprism.serving.routes import Route
 from udprism.serving.rules import Rules, attempt, connect_of
-from udprism.udp.arrivals import Receiver
-from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors, source_address
+from udprism.udp.client_sockets import ClientSockets
+from udprism.udp.sockets import source_address
 from udprism.wire import measured as wire
 
 _REPORT_NS = NS_PER_S
@@ -39,143 +39,145 @@ _MAX_TRIES_HZ = 5000
 """On loopback, of the clients of one target that is back."""
 _HELD_BACK_NS = 60 * NS_PER_S
 """A client that waits for others to find its target tries by itself as well, in case theirs is another trouble."""
+_LOOK_UP_WITHIN_NS = 4 * NS_PER_S
+"""Time until a client whose target is being looked up asks for it again, in case the answer was lost on its way."""
+_NEXT_ADDRESS_NS = NS_PER_S // 8
+"""Time from one address that refuses to the next one of the same target."""
+_OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What no other address would change."""
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 """For every send: the receiver may keep sockets in blocking mode."""
 
 
 class Asking:
-    """The clients' sockets and what goes out through them. Pool thread only, but for `open_sockets`."""
+    """What goes out through the clients' sockets, and when. Pool thread only.
+
+    look_up: is asked for a target's addresses, and must not block; `found` or `not_found` is called with what it found.
+    is_ours: whether this program's own server is at an address, and answers from it.
+    """
 
     def __init__(
         self,
         table: ClientTable,
         ledger: Ledger,
-        receiver: Receiver,
+        sockets: ClientSockets,
         drops: Counter[str],
         clock: Clock,
         rng: np.random.Generator,
-        client_buffer_bytes: int,
-        max_sockets: int | None,
-        moved: Callable[[HostedClient, Address | None, Address | None], None],
+        look_up: Callable[[str], None] = lambda target: None,
+        is_ours: Callable[[Address], bool] = lambda address: False,
     ) -> None:
         self.table = table
         self.rules = Rules(table, rng.random)
         self.ledger = ledger
-        self.receiver = receiver
+        self.sockets = sockets
         self.drops = drops
-        self.sockets: dict[int, socket.socket] = {}
+        self.routes: dict[str, Route] = {}
+        """By target."""
         self._clock = clock
         self._rng = rng
-        self._client_buffer_bytes = client_buffer_bytes
-        self._max_sockets = max_sockets
-        self._moved = moved
+        self._look_up = look_up
+        self._is_ours = is_ours
         self._connects_left = MAX_CONNECTS_HZ
         self._connects_since_ns = 0
 
-    # -- sockets
+    # -- targets
 
-    def adopt(self, slot: int, sock: socket.socket) -> None:
-        """Listen and speak through this socket from now on."""
+    def welcome(self, slot: int, sock: socket.socket | None, route: Route) -> None:
+        """A new client, with its open socket if it has one. route: its target's, if no other client has that target."""
         client = self.table.clients[slot]
-        self.sockets[slot] = sock
-        self.table.has_socket[slot] = True
-        self.receiver.add(sock, slot, None if client.connected else client.address[0])
-        self._moved(client, None, client.local)
+        self.rules.begin(slot)
+        self.routes.setdefault(client.target, route).clients += 1
+        if sock is not None:
+            self.sockets.adopt(slot, sock)
+        elif client.error is not None:
+            self.table.state[slot] = State.ERROR
 
     def release(self, slot: int) -> None:
-        """Disconnect and close the client's socket, if it has one."""
-        sock = self.sockets.pop(slot, None)
-        self.table.has_socket[slot] = False
-        if sock is not None:
-            self.send(slot, commands.encode_disconnect(), sock)
-            self.receiver.remove(sock, slot)
-            client = self.table.clients[slot]
-            self._moved(client, client.local, None)
-            sock.close()
+        """Disconnect, and close the client's socket, if it has one."""
+        if slot in self.sockets:
+            self.send(slot, commands.encode_disconnect())
+            self.sockets.close(slot)
+        target = self.table.clients[slot].target
+        self.routes[target].clients -= 1
+        if not self.routes[target].clients:
+            del self.routes[target]
 
-    def close(self) -> None:
-        """Close all sockets."""
-        for sock in self.sockets.values():
-            sock.close()
-        self.sockets.clear()
+    def found(self, target: str, addresses: Sequence[Address], now_ns: int) -> None:
+        """A target has these addresses: whoever waits for them asks now."""
+        route = self.routes.get(target)
+        if route is not None:
+            route.learn(addresses)
+            self.table.timer_ns[self._without_address(target)] = now_ns
 
-    def open_sockets(self, clients: list[HostedClient]) -> list[socket.socket | None]:
-        """Open a socket for each client that has an address; all or none.
+    def not_found(self, target: str, reason: str, now_ns: int) -> None:
+        """A target has no address, or none that is allowed: it is looked up again at its clients' next tries."""
+        route = self.routes.get(target)
+        if route is None:
+            return
+        if route.addresses:
+            self.drops["target-not-found"] += 1  # those that it had may still be right
+            return
+        slots = self._without_address(target)
+        route.failures += 1
+        self.table.timer_ns[slots] = now_ns + self._patience_ns(route.failures)  # all of them: it is one look-up
+        for slot in slots.tolist():
+            self._fail(slot, reason)
 
-        Raises: OSError (EMFILE where descriptors ran out).
+    def _without_address(self, target: str) -> I32Column:
+        """Clients that wait for an address of this target: int32[n]."""
+        table = self.table
+        slots = np.flatnonzero(~table.has_socket[: table.high] & (table.timer_ns[: table.high] < NEVER_NS))
+        waiting = [slot for slot in slots.tolist() if table.clients[slot].target == target]
+        return np.array([slot for slot in waiting if not table.clients[slot].address[0]], np.int32)
+
+    def _patience_ns(self, failures: int) -> int:
+        """Until the next try of what this machine could not do: thousands may wait for it, so not as on loopback."""
+        return attempt(Mode.AUTO, failures, near=False, unheard=True, draw=self._rng.random()).wait_ns
+
+    def _aim(self, slot: int, now_ns: int) -> bool:
+        """Give the client a socket to the address whose turn it is.
+
+        False if there is no address or no socket: its next try is set, and why is said.
         """
-        opened: list[socket.socket | None] = []
-        try:
-            for client in clients:
-                opened.append(self._open(client) if client.address[0] else None)  # noqa: PERF401 - what is open already must be closed on failure
-        except OSError:
-            for sock in opened:
-                if sock is not None:
-                    sock.close()
-            raise
-        return opened
-
-    def open_possible(self, clients: list[HostedClient]) -> list[socket.socket | None]:
-        """Open a socket for each client that can have one; the `error` of the others says why they cannot.
-
-        Only before the thread runs. What fails here is tried again at the client's own tries.
-        """
-        sockets: list[socket.socket | None] = []
-        opened = 0
-        for client in clients:
-            sock = None
-            if client.address[0]:
-                try:
-                    self._require_room(opened)
-                    sock = self._open(client)
-                    opened += 1
-                except OSError as error:
-                    client.error = str(error)
-            sockets.append(sock)
-        return sockets
-
-    def _require_room(self, opened: int = 0) -> None:
-        """Raises: OSError if a socket more, beside `opened` new ones, would leave too few descriptors for all else."""
-        if self._max_sockets is not None and len(self.sockets) + opened >= self._max_sockets:
-            raise OSError(
-                errno.EMFILE, f"no more than {self._max_sockets} clients fit under the limit of open files (ulimit -n)"
-            )
-
-    def _open_late(self, slot: int, now_ns: int) -> bool:
-        """Open the socket that this client could not have so far. False, and its next try set, if it still cannot."""
-        client = self.table.clients[slot]
-        if not client.address[0]:
-            self.table.timer_ns[slot] = NEVER_NS
+        table, client = self.table, self.table.clients[slot]
+        route, number = self.routes[client.target], int(table.attempts[slot])
+        if route.wants_look_up(number, now_ns):
+            self._look_up(client.target)
+        if not route.addresses:
+            table.timer_ns[slot] = now_ns + _LOOK_UP_WITHIN_NS
             return False
+        if not table.refused[slot]:
+            route.pardon(client.address)
+        address = route.choose(number)
+        has_socket = slot in self.sockets
+        if has_socket and address == client.address:
+            return True
         try:
-            self._require_room()
-            sock = self._open(client)
+            self.sockets.point(slot, address, connected=client.mode != Mode.PLAIN)
         except OSError as error:
             self._fail(slot, str(error))
-            number = int(self.table.attempts[slot])
-            self.table.attempts[slot] = number + 1
-            # Not as soon as on loopback: what is missing is this machine's, and thousands may wait for it.
-            wait_ns = attempt(client.mode, number, near=False, unheard=True, draw=self._rng.random()).wait_ns
-            self.table.timer_ns[slot] = _bunched(now_ns + wait_ns)
+            table.attempts[slot] = number + 1
+            has_another = route.refuse(address) and error.errno not in _OUT_OF
+            table.timer_ns[slot] = now_ns if has_another else _bunched(now_ns + self._patience_ns(number))
             return False
-        self.table.restart(slot, now_ns)
-        client.error = None
-        self.adopt(slot, sock)
-        self.table.touch([slot])
+        self._moved_to(slot, client, has_socket, now_ns)
+        table.refused[slot] &= route.has_refused(address)
         return True
 
-    def _open(self, client: HostedClient) -> socket.socket:
-        family = socket.AF_INET6 if ":" in client.address[0] else socket.AF_INET
-        if client.connected:
-            sock = open_client(client.address, family, self._client_buffer_bytes)
+    def _moved_to(self, slot: int, client: HostedClient, had_socket: bool, now_ns: int) -> None:
+        """The client asks somebody else from now on, or somebody at last."""
+        client.loopback = is_loopback(client.address[0])
+        client.falls_back = not self._is_ours(client.address)
+        client.token = None
+        self.table.target[slot] = hash(client.address)
+        self.rules.readdressed(slot)
+        if had_socket:
+            self.table.forget_session(slot)
         else:
-            local = source_address(client.address)
-            sock = open_client(None, family, self._client_buffer_bytes, local=local)
-            report_errors(sock)
-        name = sock.getsockname()
-        client.local = sys.intern(name[0]), name[1]
-        client.local_address = format_address(client.local)
-        return sock
+            self.table.restart(slot, now_ns)
+            client.error = None
+        self.table.touch([slot])
 
     # -- words
 
@@ -192,14 +194,15 @@ class Asking:
 
     def _try(self, slot: int, is_held: bool, is_measured: bool, now_ns: int) -> None:
         table, client = self.table, self.table.clients[slot]
-        if slot not in self.sockets and not self._open_late(slot, now_ns):
+        if not self._aim(slot, now_ns):
             return
         if not client.loopback and not self._may_connect(now_ns):
             table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.1, 1.0) * NS_PER_S)
             return
         if self._has_moved(slot, client):
             self.rules.moved(slot)
-        what = self.rules.ask(slot, now_ns, speaks_measured=is_measured)
+        addresses = len(self.routes[client.target].in_turn)
+        what = self.rules.ask(slot, now_ns, speaks_measured=is_measured, addresses=addresses)
         if is_held:
             table.timer_ns[slot] = now_ns + int(self._rng.uniform(0.5, 1.0) * _HELD_BACK_NS)
         table.timer_ns[slot] = _bunched(int(table.timer_ns[slot]))
@@ -224,6 +227,8 @@ class Asking:
 
     def answered(self, slots: I32Column, now_ns: int) -> None:
         """These clients' targets answer again: all others that wait for them ask soon."""
+        for client in map(self.table.clients.__getitem__, slots.tolist()):
+            self.routes[client.target].answer(client.address)
         waiting = self.table.waiting(slots)
         if len(waiting):
             is_near = self.table.clients[int(slots[0])].loopback
@@ -241,17 +246,11 @@ class Asking:
 
     def _reopen(self, slot: int, client: HostedClient) -> bool:
         """Go on through a new socket, connected or not as the client has it now. False if there can be none."""
-        old, before = self.sockets[slot], client.local
         try:
-            new = self._open(client)
+            self.sockets.point(slot, client.address, connected=client.connected)
         except OSError as error:
             self._fail(slot, str(error), new_socket=True)
             return False
-        self.receiver.remove(old, slot)
-        self._moved(client, before, client.local)
-        old.close()
-        self.sockets[slot] = new
-        self.receiver.add(new, slot, None if client.connected else client.address[0])
         self.table.touch([slot])
         return True
 
@@ -261,8 +260,7 @@ class Asking:
         command = connect_of(wish, measured=measured, token=client.token)
         try:
             data = commands.encode_connect(command)
-        except ValueError as error:
-            # one client's name, kept from a time that allowed it, is that client's trouble only
+        except ValueError as error:  # a name from a time that allowed it: this client's trouble only
             self._fail(slot, commands.name_fault(client.name) or str(error))
             return
         self.send(slot, data)
@@ -287,10 +285,9 @@ class Asking:
         )
         self.send(slot, wire.encode_report(report))
 
-    def send(self, slot: int, data: bytes, sock: socket.socket | None = None) -> None:
+    def send(self, slot: int, data: bytes) -> None:
         """One datagram to the client's target. What the kernel answers becomes the client's state."""
-        client = self.table.clients[slot]
-        sock = sock or self.sockets[slot]
+        client, sock = self.table.clients[slot], self.sockets[slot]
         try:
             if client.connected:
                 sock.send(data, _AT_ONCE)
@@ -311,8 +308,14 @@ class Asking:
             self._fail(slot, str(OSError(error, os.strerror(error))), new_socket=True)
 
     def _refuse(self, slot: int) -> None:
-        if self.table.state[slot] not in (State.PAUSED, State.FREE):
-            self.rules.refused(slot, self._clock.now_ns())
+        if self.table.state[slot] in (State.PAUSED, State.FREE):
+            return
+        now_ns = self._clock.now_ns()
+        self.rules.refused(slot, now_ns)
+        client = self.table.clients[slot]
+        if self.routes[client.target].refuse(client.address):
+            soon_ns = now_ns + int(self._rng.uniform(0.5, 1.0) * _NEXT_ADDRESS_NS)
+            self.table.timer_ns[slot] = min(int(self.table.timer_ns[slot]), soon_ns)
 
     def _fail(self, slot: int, reason: str, *, new_socket: bool = False) -> None:
         if self.table.state[slot] not in (State.PAUSED, State.FREE):
@@ -324,11 +327,6 @@ class Asking:
         turn_ns = fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
         at_ns = now_ns + int(part * turn_ns)
         return _bunched(at_ns, _REPORT_NS) if len(self.table) <= _FEW else _bunched(at_ns)
-
-    def receiver_drops(self, slots: I32Column) -> I64Column:
-        """The kernel's drop counters of these clients' sockets."""
-        drops = [(dropped_by_kernel(self.sockets[slot]) or 0) if slot in self.sockets else 0 for slot in slots.tolist()]
-        return np.array(drops, np.int64)
 
 
 _Instants = TypeVar("_Instants", int, I64Column)

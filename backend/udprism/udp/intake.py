@@ -250,7 +250,7 @@ class Intake:
             hold_ns = self._witness.hold_ns
             # A server that is behind still has what it should have let go: time stands still until it has.
             read_ns = min(read_ns, self._witness.next_release_ns)
-        declared = self.ledger.expire(read_ns, self._asking.receiver_drops, hold_ns)
+        declared = self.ledger.expire(read_ns, self._asking.sockets.dropped, hold_ns)
         if len(declared.slot):
             self.history.mark_lost(declared.slot, declared.extended, declared.cause)
 

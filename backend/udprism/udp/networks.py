@@ -39,6 +39,15 @@ def _prefix_length(netmask: str) -> int:
     return int(ipaddress.ip_address(netmask)).bit_count()
 
 
+def has_name(target: str) -> bool:
+    """Whether the host of this target is a name, which has to be looked up and may change."""
+    try:
+        ipaddress.ip_address(target.rpartition(":")[0].removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return True
+    return False
+
+
 class Targets:
     """Decides where hosted clients may send. A target is a request to send datagrams at somebody."""
 
@@ -54,8 +63,10 @@ class Targets:
         self._allowed = [ipaddress.ip_network(text) for text in allowed]
         self._forbidden_ports = set(forbidden_ports)
 
-    def resolve(self, target: str) -> Address:
-        """The address that was checked is the one that is used: a name is looked up once, here. May block.
+    def resolve(self, target: str) -> tuple[Address, ...]:
+        """The addresses of this target that are allowed, in the system's order. May block for as long as DNS does.
+
+        What was checked is what is used: nobody looks the name up once more on the way.
 
         Raises: RequestError, with the field `target`.
         """
@@ -64,18 +75,19 @@ class Targets:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except ValueError as error:
             raise RequestError(str(error), field="target") from None
-        except (OSError, UnicodeError):
-            raise RequestError(f"cannot resolve {target!r} to an IP address", field="target") from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise RequestError(f"cannot resolve {target!r} to an IP address: {reason}", field="target") from None
         if port < FIRST_ALLOWED_PORT:
             raise RequestError(f"port {port} is not allowed: choose {FIRST_ALLOWED_PORT} to 65535", field="target")
         if port in self._forbidden_ports:
             raise RequestError(f"port {port} is this program's own web port", field="target")
         addresses = [(str(entry[4][0]), port) for entry in found]
-        permitted = self._first_permitted(addresses)
-        if permitted is None:
+        permitted = self._permitted(addresses)
+        if not permitted:
             self._own = self._read_own()  # an address may have come since
-            permitted = self._first_permitted(addresses)
-        if permitted is not None:
+            permitted = self._permitted(addresses)
+        if permitted:
             return permitted
         raise RequestError(
             f"{target} is neither on this machine nor in a network of its own; --allow-target CIDR permits more",
@@ -84,11 +96,9 @@ class Targets:
             kind="target-not-allowed",
         )
 
-    def _first_permitted(self, addresses: Sequence[Address]) -> Address | None:
-        for address in addresses:
-            if self._permits(ipaddress.ip_address(address[0].split("%")[0])):
-                return address
-        return None
+    def _permitted(self, addresses: Sequence[Address]) -> tuple[Address, ...]:
+        permitted = (one for one in addresses if self._permits(ipaddress.ip_address(one[0].split("%")[0])))
+        return tuple(dict.fromkeys(permitted))
 
     def _permits(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None

@@ -5,21 +5,28 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock
+from udprism.errors import RequestError
 from udprism.ledger.fates import Cause
 from udprism.ledger.taps import Tap, Taps
 from udprism.ledger.witness import Witness
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import HostedClient, Mode, State
+from udprism.serving.routes import Route
 from udprism.udp.arrivals import Receiver
 from udprism.udp.asking import Asking
+from udprism.udp.client_sockets import ClientSockets
 from udprism.udp.inbox import Inbox
 from udprism.udp.intake import Intake
+from udprism.udp.lookups import Found, Lookups
 from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 
 log = logging.getLogger(__name__)
@@ -47,6 +54,8 @@ class ClientPool:
         client_buffer_bytes: int,
         silent_after_ns: int,
         max_sockets: int | None = None,
+        lookups: Lookups,
+        is_ours: Callable[[Address], bool] = lambda address: False,
         witness: Witness | None = None,
         swept: Callable[[int], None] = lambda now_ns: None,
         moved: Callable[[HostedClient, Address | None, Address | None], None] = lambda client, old, new: None,
@@ -67,9 +76,10 @@ class ClientPool:
         self._silent_after_ns = silent_after_ns
         self._next_sweep_ns = 0
         self._polled_ns = 0
-        self.asking = Asking(
-            self.table, self.ledger, receiver, self.drops, clock, rng, client_buffer_bytes, max_sockets, moved
-        )
+        self._lookups = lookups
+        self._looked_up: set[str] = set()
+        self.sockets = ClientSockets(self.table, receiver, client_buffer_bytes, max_sockets, moved)
+        self.asking = Asking(self.table, self.ledger, self.sockets, self.drops, clock, rng, self._look_up, is_ours)
         self._witness = witness
         self._swept = swept
         self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness)
@@ -88,22 +98,23 @@ class ClientPool:
         self.inbox.close()
         if ended:
             self.receiver.close()
-            self.asking.close()
+            self.sockets.close_all()
 
     # -- pool thread only, by `inbox`
 
-    def add(self, clients: list[HostedClient], sockets: list[socket.socket | None]) -> list[int]:
-        """Take over clients with their open sockets (None: `error` says why there is none yet); returns their slots."""
+    def add(
+        self, clients: list[HostedClient], sockets: Sequence[socket.socket | None], routes: Sequence[Route]
+    ) -> list[int]:
+        """Take over clients with their open sockets, and what is known of their targets; returns their slots.
+
+        None in place of a socket: there is none yet, and `error` may say why.
+        """
         now_ns = self._clock.now_ns()
         slots = [self.table.add(client, self._silence_ns(client), now_ns) for client in clients]
         column = np.array(slots, np.int32)
         self.columns.reset(column, now_ns)
-        for slot, sock in zip(slots, sockets, strict=True):
-            self.asking.rules.begin(slot)
-            if sock is not None:
-                self.asking.adopt(slot, sock)
-            else:
-                self.table.state[slot] = State.ERROR
+        for slot, sock, route in zip(slots, sockets, routes, strict=True):
+            self.asking.welcome(slot, sock, route)
         return slots
 
     def remove(self, slots: list[int]) -> None:
@@ -122,7 +133,7 @@ class ClientPool:
         """Disconnect, or connect again (at once, if it has no stream); what is in flight is settled in its time."""
         now_ns = self._clock.now_ns()
         if paused:
-            if slot in self.asking.sockets:
+            if slot in self.sockets:
                 self.asking.send(slot, commands.encode_disconnect())
             self.table.state[slot] = State.PAUSED
             self.table.timer_ns[slot] = NEVER_NS  # its session stays known: what is on its way still arrives
@@ -143,6 +154,8 @@ class ClientPool:
         if self.table.state[slot] == State.LIVE and self.table.stream[slot] == Mode.MEASURED:
             self.asking.send_connect(slot, measured=True)  # a bare one tells nothing, and may begin another stream
         elif self.table.state[slot] not in (State.LIVE, State.PAUSED):
+            if self.table.state[slot] == State.ERROR:  # the change may have mended it, and the next try will tell
+                self.table.state[slot], client.error = State.CONNECTING, None
             self.table.timer_ns[slot] = self._clock.now_ns()
         self.table.touch([slot])
 
@@ -152,6 +165,27 @@ class ClientPool:
             self.taps.open(tap)
         else:
             tap.end()
+
+    # -- targets' addresses
+
+    def _look_up(self, target: str) -> None:
+        """Pool thread only; what was found comes back by the inbox."""
+        if target not in self._looked_up:
+            self._looked_up.add(target)
+            self._lookups.look_up(target).add_done_callback(partial(self._deliver, target))
+
+    def _deliver(self, target: str, future: Future[Found]) -> None:
+        """Any thread."""
+        self._looked_up.discard(target)
+        with suppress(RequestError):  # the program ends, or is too busy: the clients ask again
+            self.inbox.submit(partial(self._learn, target, future))
+
+    def _learn(self, target: str, future: Future[Found]) -> None:
+        now_ns = self._clock.now_ns()
+        try:
+            self.asking.found(target, future.result(), now_ns)
+        except RequestError as error:
+            self.asking.not_found(target, error.detail, now_ns)
 
     # -- the thread
 
@@ -177,7 +211,7 @@ class ClientPool:
             if now_ns >= self._next_sweep_ns + patience_ns:
                 self._sweep(now_ns)
                 self._next_sweep_ns = ((now_ns + _EARLY_NS) // _SWEEP_NS + 1) * _SWEEP_NS + _EARLY_NS // 2
-        for slot in self.asking.sockets:
+        for slot in self.sockets:
             if self.table.state[slot] == State.LIVE:
                 self.asking.send(slot, commands.encode_disconnect())
 

@@ -46,7 +46,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
 /** @typedef {{loss_ratio: number, burst: {enter_ratio: number, leave_ratio: number, loss_ratio: number} | null, delay_ms: number,
  *   jitter_ms: number, distribution: string, keep_order: boolean, reorder_ratio: number, duplicate_ratio: number, corrupt_ratio: number,
  *   rate_kbit_s: number | null, queue_datagrams: number | null, blackout: boolean, seed: number}} LinkBody */
-/** @typedef {{id: string, name: string | null, target: string, mode: string, stream?: string | null, state: StateName,
+/** @typedef {{id: string, name: string | null, target: string, target_address?: string | null, mode: string, stream?: string | null, state: StateName,
  *   rate_hz: number | null, colours: number, local_address: string | null, session_id: string | number | null, ledger: LedgerBody,
  *   loss_ratio: number | null, jitter_ms: number | null, delay_ms: Percentiles | null, delay_is_relative?: boolean,
  *   rtt_ms: number | null, last_colour: {name: string | null, rgb: string} | null, age_ms: number | null, link: Partial<LinkBody> | null,

@@ -158,7 +158,9 @@ export class Drawer {
       return;
     }
     setText(this.#title, client.name ?? client.id);
-    setText(this.#way, `${client.target} → ${client.local_address ?? "not bound yet"}, ${client.stream ?? client.mode}`);
+    const address = client.target_address;
+    const target = address && address !== client.target ? `${client.target} (${address})` : client.target;
+    setText(this.#way, `${target} → ${client.local_address ?? "not bound yet"}, ${client.stream ?? client.mode}`);
     this.#link.show(id, client.link);
     this.#code.show(client.target, client.rate_hz);
   }
