@@ -122,8 +122,10 @@ def test_what_a_thread_owns_that_does_not_end_is_left_to_it() -> None:
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=20, max_clients=20))
     bridge.start()
     works, may_go_on, failed = bridge._works, threading.Event(), []
+    begun = threading.Semaphore(0)
 
     def work_on(which: ClientPool | ColourServer) -> None:
+        begun.release()
         may_go_on.wait(DEADLINE_S)
         try:
             assert all(sock.fileno() >= 0 for sock in works.server.sockets)
@@ -135,6 +137,7 @@ def test_what_a_thread_owns_that_does_not_end_is_left_to_it() -> None:
             raise
 
     late = [one.inbox.submit(partial(work_on, one)) for one in (works.pool, works.server)]
+    assert all(begun.acquire(timeout=DEADLINE_S) for _ in late)
     for one in (works.pool, works.server):
         one.thread.stop = lambda timeout_s, stop=one.thread.stop: stop(0.01)  # type: ignore[method-assign,misc]
     works.stop()
