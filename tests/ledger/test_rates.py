@@ -21,6 +21,7 @@ class Play:
         self.now_ns = 1_000 * NS_PER_S
         self.ledger = Ledger(3, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
         self.rates = Rates(3)
+        self.asked_hz = np.full(3, 100.0)
         self.ledger.reset(SLOTS)
         self.rates.reset(SLOTS)
         self.ledger.begin_session(SLOTS[:2], np.ones(2, np.bool_), np.ones(2, np.bool_))
@@ -40,7 +41,7 @@ class Play:
         self.take(*range(self.next, self.next + received))
         self.next += received
         self.now_ns += STEP_NS
-        self.rates.sample(self.now_ns, self.ledger, 3)
+        self.rates.sample(self.now_ns, self.ledger, 3, self.asked_hz)
 
 
 def test_the_rate_is_that_of_the_last_two_seconds() -> None:
@@ -62,6 +63,30 @@ def test_a_new_client_has_its_rate_from_its_second_sample_on() -> None:
     assert play.rates.rate_hz[0] == 0
     play.step(received=25)
     assert play.rates.rate_hz[0] == pytest.approx(100)
+
+
+def test_a_slow_stream_is_looked_at_for_longer() -> None:
+    play = Play()
+    play.asked_hz[0] = 0.1
+    rates = []
+    for step in range(4 * 240):
+        play.step(received=int(step % 40 == 0))
+        rates.append(float(play.rates.rate_hz[0]))
+    assert min(rates[4 * 125 :]) == pytest.approx(0.1, rel=0.1)
+    assert max(rates[4 * 125 :]) == pytest.approx(0.1, rel=0.1)
+
+
+def test_what_was_sent_lately_counts_losses_and_is_unknown_at_first() -> None:
+    play = Play()
+    for _ in range(30):
+        play.step(received=20, lost=5)
+    assert np.isnan(play.rates.sent_recent_hz).all()
+    for _ in range(30):
+        play.step(received=20, lost=5)
+    assert play.rates.sent_recent_hz[0] == pytest.approx(100)
+    for _ in range(44):
+        play.step(received=10)
+    assert play.rates.sent_recent_hz[0] == pytest.approx(40)
 
 
 def test_a_reused_slot_starts_at_zero() -> None:

@@ -453,6 +453,7 @@ class FakeBridge:
         return {
             "clients": {"total": len(states), **{name: states.count(name) for name in names}},
             "losing": len(losing),
+            "behind": 0,
             "datagrams_per_s": sum(c.rate_hz for c in self._clients.values() if c.state == State.LIVE),
             "sessions": {"total": len(states) + len(self._raw), "raw": len(self._raw)},
             "ledger": await self.ledger(),

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import NS_PER_MS, I32Column, U8Column, U16Column, U32Column, format_address
+from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, U8Column, U16Column, U32Column, format_address
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 from udprism.wire.colours import hex_of, nearest_name
@@ -18,6 +18,12 @@ F32Column: TypeAlias = npt.NDArray[np.float32]
 FLAG_PLAIN = 16
 FLAG_LINK = 32
 FLAG_RELATIVE_DELAY = 64
+FLAG_BEHIND = 128
+"""Its sender does not keep the rate that was asked for."""
+_BEHIND = 0.9
+_BEHIND_RANK = 1.5
+_BEHIND_LEAST_HZ = 2.0
+"""Of slower streams ten seconds hold too few datagrams to tell."""
 AGE_NEVER = 65_535
 _AGE_MOST = 65_534
 MOST_ATTENTION = 20
@@ -123,7 +129,15 @@ class View:
         flags |= (table.stream[:high] == Mode.PLAIN) * np.uint8(FLAG_PLAIN)
         flags |= self._linked[:high] * np.uint8(FLAG_LINK)
         flags |= (~self._ledger.shared_clock[:high]) * np.uint8(FLAG_RELATIVE_DELAY)
+        flags |= self._behind(high) * np.uint8(FLAG_BEHIND)
         return flags
+
+    def _behind(self, high: int) -> BoolColumn:
+        """Whose sender sent less than nine tenths of the rate asked for, over the last ten seconds."""
+        table, asked_hz = self._table, self._table.asked_hz[:high]
+        told = (table.state[:high] == State.LIVE) & (asked_hz >= _BEHIND_LEAST_HZ)
+        behind: BoolColumn = told & (self._rates.sent_recent_hz[:high] < _BEHIND * asked_hz)  # NaN, unknown, is not
+        return behind
 
     def _age_ms(self, high: int, now_ns: int) -> U16Column:
         last_ns = self._table.last_arrival_ns[:high]
@@ -256,19 +270,22 @@ class View:
         return {
             "clients": {"total": len(table), **counts},
             "losing": int(losing.sum()),
+            "behind": int(self._behind(high).sum()),
             "datagrams_per_s": float(self._rates.rate_hz[:high][used].sum()),
             "ledger": self.ledger(),
             "attention": self._attention(high),
         }
 
     def _attention(self, high: int) -> list[dict[str, Any]]:
-        """The worst clients, worst first: errors, refusals, silence, then recent loss."""
+        """The worst clients, worst first: errors, refusals, silence, senders that fall behind, then recent loss."""
         table = self._table
         rank = {State.ERROR: 3.0, State.REFUSED: 2.5, State.SILENT: 2.0}
         state = table.state[:high]
         badness = np.nan_to_num(self._rates.loss_recent[:high])
         for bad, weight in rank.items():
             badness = np.where(state == bad, weight, badness)
+        behind = self._behind(high)
+        badness = np.where(behind & (badness <= 1), _BEHIND_RANK, badness)
         badness = np.where((state == State.FREE) | (state == State.PAUSED), 0, badness)
         worst = np.argsort(-badness, kind="stable")[:MOST_ATTENTION]
         return [
@@ -276,9 +293,17 @@ class View:
                 "slot": slot,
                 "id": table.clients[slot].id,
                 "name": table.clients[slot].name,
-                "why": STATE_WORDS[int(state[slot])] if badness[slot] > 1 else "loss",
-                "value": None if badness[slot] > 1 else float(badness[slot]),
+                **self._why(slot, float(badness[slot])),
             }
             for slot in worst.tolist()
             if badness[slot] > 0
         ]
+
+    def _why(self, slot: int, badness: float) -> dict[str, Any]:
+        """What is wrong in a word, and how much: of a loss its ratio, of a sender behind the part of its rate kept."""
+        if badness == _BEHIND_RANK:
+            kept = self._rates.sent_recent_hz[slot] / self._table.asked_hz[slot]
+            return {"why": "behind", "value": float(kept)}
+        if badness > 1:
+            return {"why": STATE_WORDS[int(self._table.state[slot])], "value": None}
+        return {"why": "loss", "value": badness}

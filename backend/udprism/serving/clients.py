@@ -79,6 +79,8 @@ class ClientTable:
         self.timer_ns = np.full(max_clients, NEVER_NS, np.int64)
         self.last_arrival_ns = np.zeros(max_clients, np.int64)
         self.silent_after_ns = np.zeros(max_clients, np.int64)
+        self.asked_hz = np.zeros(max_clients)
+        """The rate that each client asks for."""
         self.attempts = np.zeros(max_clients, np.int32)
         self.refused = np.zeros(max_clients, np.bool_)
         """Whether the target's host has said that nobody listens there, after the client's last try."""
@@ -115,6 +117,7 @@ class ClientTable:
         self.slot_of_name[client.name] = slot
         self.target[slot] = hash(client.address)
         self.silent_after_ns[slot] = silent_after_ns
+        self.asked_hz[slot] = client.rate_hz
         self.last_arrival_ns[slot] = 0
         self.report_sequence[slot] = 0
         self.rtt_ns[slot] = 0

@@ -149,6 +149,7 @@ class ClientPool:
         if name is not None and name != client.name:
             self.table.rename(slot, name)
         client.rate_hz = rate_hz if rate_hz is not None else client.rate_hz
+        self.table.asked_hz[slot] = client.rate_hz
         client.colours = colours if colours is not None else client.colours
         self.asking.rules.set_silence(slot, self._silence_ns(client))
         if self.table.state[slot] == State.LIVE and self.table.stream[slot] == Mode.MEASURED:
@@ -224,7 +225,7 @@ class ClientPool:
         silent = self.table.fell_silent(now_ns)
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
-        self.rates.sample(now_ns, self.ledger, self.table.high)
+        self.rates.sample(now_ns, self.ledger, self.table.high, self.table.asked_hz)
         received = self.removed_received + int(self.ledger.received.sum())
         lost = self.removed_by_cause + self.ledger.lost_by_cause[1:].sum(axis=1)
         self.timeline.sample(now_ns, self.ledger, self.table.high, received, lost)

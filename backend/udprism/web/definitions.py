@@ -38,6 +38,15 @@ DEFINITIONS: Final = (
         "Clients on plain streams are not among them: what they lose cannot be known.",
     ),
     Definition(
+        "behind",
+        "Behind",
+        "clients",
+        "Clients whose sender sent less than nine tenths of the rate asked for, over the last ten seconds.",
+        None,
+        "Nothing is lost by it: what is never sent has no number. The sender skips ticks of its schedule, most often "
+        "because its machine has too much to do. Not told of streams below two datagrams/s, nor of plain ones.",
+    ),
+    Definition(
         "silent",
         "Silent",
         "clients",
@@ -170,7 +179,10 @@ DEFINITIONS: Final = (
         "Up to a second behind: a datagram must be missing for that long before it is called lost.",
     ),
     Definition(
-        "rate_hz", "Rate", "datagrams/s", "Datagrams received once, over the last two seconds, taken every quarter."
+        "rate_hz",
+        "Rate",
+        "datagrams/s",
+        "Datagrams received once, over the last two seconds; over 10 s or 2 min if the stream is slow.",
     ),
     Definition(
         "rate_asked_hz",
@@ -288,15 +300,15 @@ DEFINITIONS: Final = (
         "session.sent",
         "Sent in a session",
         "datagrams",
-        "Sequence numbers used in this session, those included that the link model or the sender's kernel kept back.",
+        "Sequence numbers used in this session, those included that the link dropped or the sender's kernel refused.",
         None,
         "On a plain stream too, though its datagrams do not carry them.",
     ),
     Definition(
         "session.unsent",
-        "Held back",
+        "Not sent",
         "datagrams",
-        "Those of `sent` that never left: dropped by the link model, or refused by the sender's kernel.",
+        "Those of `sent` that never left: dropped by the link, or refused by the sender's kernel.",
         None,
         "What is lost further on, this side cannot see: see what the client reports.",
     ),

@@ -24,7 +24,7 @@ export const Fate = Object.freeze({ EMPTY: 0, RECEIVED: 1, LOST: 2, LATE: 3 });
 export const Cell = Object.freeze({ FATE: 0b11, REORDERED: 4, DUPLICATE: 8, CORRUPT: 16, CAUSE_SHIFT: 5 });
 
 /** Bits of a client's flags byte; the first four tell of the last second. */
-export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT: 8, PLAIN: 16, LINK: 32, RELATIVE_DELAY: 64 });
+export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT: 8, PLAIN: 16, LINK: 32, RELATIVE_DELAY: 64, BEHIND: 128 });
 
 /** @typedef {{type: "hello", protocol: number, instance: string, version: string, server_unix_ms: number, udp: string,
  *   frame_hz: number, history: number, max_clients: number, palette: {basic: [string, string, string][]},
@@ -38,7 +38,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
  *     unexplained: number | null, unknown_path?: number | null} | null, relayed: number | null, conflated: number | null}} LedgerBody */
 /** @typedef {{slot: number, id: string, name: string | null, why: string, value: number | null}} Attention */
 /** @typedef {{type: "status", clients: {total: number, connecting: number, live: number, silent: number, refused: number, error: number,
- *   paused: number}, losing: number, datagrams_per_s: number, sessions: {total: number, raw: number}, ledger: LedgerBody, closes: boolean,
+ *   paused: number}, losing: number, behind: number, datagrams_per_s: number, sessions: {total: number, raw: number}, ledger: LedgerBody, closes: boolean,
  *   links: {default: boolean, clients: number, sessions: number, since_unix_ms: number | null},
  *   schedule: {lag_ms: number, skipped_ticks: number}, viewer: {received: number, relayed: number, conflated: number}, viewers: number,
  *   server: {state: string, restarts: number}, attention: Attention[]}} Status */

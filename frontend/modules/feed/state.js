@@ -2,7 +2,7 @@
  * What the page knows, and how each message changes it. No document, no clock, no socket: a message comes in, the world is
  * different. Columns have one element a slot and are replaced whole by each frame.
  */
-import { State, STATES } from "./messages.js";
+import { Flag, State, STATES } from "./messages.js";
 
 /** @typedef {import("./messages.js").Message} Message */
 /** @typedef {import("./messages.js").Frame} Frame */
@@ -150,7 +150,7 @@ function scaled(value, unit) {
 }
 
 /**
- * How much a client wants to be looked at: 0 is well. Refused and error first, then silent, then by loss.
+ * How much a client wants to be looked at: 0 is well. Refused and error first, then silent, then a sender that falls behind, then by loss.
  * @param {World} world @param {number} slot
  */
 export function trouble(world, slot) {
@@ -162,6 +162,7 @@ export function trouble(world, slot) {
     case State.PAUSED: return 0;
     default: {
       const loss = lossRatio(world, slot);
+      if ((world.frame?.flags[slot] ?? 0) & Flag.BEHIND) return 2.5;
       return loss > 0 ? 1 + loss : 0;
     }
   }

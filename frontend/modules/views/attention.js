@@ -53,6 +53,7 @@ export class AttentionList {
 function reason(one, silenceMs) {
   switch (one.why) {
     case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
+    case "behind": return { shape: "connecting", words: `its sender keeps ${percent(one.value)} of its rate` };
     case "silent": return { shape: "silent", words: Number.isNaN(silenceMs) ? "silent" : `silent for ${span(silenceMs)}` };
     case "jitter": return { shape: "losing", words: `jitter ${milliseconds(one.value)}` };
     default: return { shape: ["refused", "error", "connecting", "paused"].includes(one.why) ? one.why : "error", words: one.why };

@@ -188,7 +188,7 @@ export class Drawer {
       { name: "Palette", text: session.palette },
       { name: "Reached from", text: session.source },
       { name: "Sent", term: "session.sent", text: count(session.sent) },
-      { name: "Held back by the link", term: "session.unsent", text: count(session.unsent.link) },
+      { name: "Dropped by the link", term: "session.unsent", text: count(session.unsent.link) },
       { name: "Refused by the kernel", term: "session.unsent", text: count(session.unsent.sender_kernel) },
       { name: "Ends", term: "session.lease_ends_in_s", text: session.lease_ends_in_s === null ? "when the client goes" : `in ${span(session.lease_ends_in_s * 1000)} without a word from it` },
       { name: "At the other end", term: "session.reported", text: reported

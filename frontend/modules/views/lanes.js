@@ -1,6 +1,6 @@
 /** Lanes: one row a client. Only the rows in sight exist; the document scrolls. */
 import { copyOf, icon, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
-import { milliseconds, percent, perSecond, span } from "../base/format.js";
+import { count, milliseconds, percent, perSecond, span } from "../base/format.js";
 import { Flag } from "../feed/messages.js";
 import { hex, pack, soften, unpack } from "../draw/colour.js";
 import { nameOf } from "../draw/names.js";
@@ -28,6 +28,7 @@ class Lane {
   #colour = within(this.element, ".lane-colour b", HTMLElement);
   #hex = within(this.element, ".lane-colour code", HTMLElement);
   #numbers = ["rate", "loss", "jitter", "delay"].map((name) => within(this.element, `.lane-${name} b`, HTMLElement));
+  #rateCell = within(this.element, ".lane-rate", HTMLElement);
   #state = within(this.element, ".lane-state", HTMLElement);
   #stateWord = within(this.element, ".lane-state b", HTMLElement);
   #stateIcon = this.#state.insertBefore(icon("connecting"), this.#stateWord);
@@ -62,13 +63,17 @@ class Lane {
     const state = stateOf(world, slot);
     const plain = ((world.frame?.flags[slot] ?? 0) & Flag.PLAIN) !== 0;
     const quiet = state === "connecting" || state === "refused" || state === "error";
-    const texts = [perSecond(rateHz(world, slot)), percent(lossRatio(world, slot)), milliseconds(jitterMs(world, slot)), milliseconds(delayMs(world, slot))];
+    const behind = ((world.frame?.flags[slot] ?? 0) & Flag.BEHIND) !== 0;
+    const asked = world.roster.get(slot)?.rateHz ?? null;
+    const texts = [`${perSecond(rateHz(world, slot))}${behind && asked !== null ? ` of ${count(asked)}` : ""}`, percent(lossRatio(world, slot)), milliseconds(jitterMs(world, slot)), milliseconds(delayMs(world, slot))];
     this.#numbers.forEach((node, index) => setText(node, quiet && index === 0 ? "–" : texts[index] ?? "–"));
     const age = ageMs(world, slot);
     setText(this.#stateWord, state === "silent" && !Number.isNaN(age) ? `silent ${span(age)}` : plain && state === "live" ? "live, plain" : state);
     this.#state.title = plain ? "A plain stream: no sequence numbers, so loss, jitter and delay cannot be known" : "";
     setIcon(this.#stateIcon, state);
     setAttribute(this.element, "data-state", state);
+    setAttribute(this.element, "data-behind", String(behind));
+    this.#rateCell.title = behind ? "The sender falls behind: it skips ticks of its schedule. Nothing is lost on the way, but less is sent than was asked for." : "";
     setAttribute(this.element, "data-losing", String(lossRatio(world, slot) > 0));
   }
 

@@ -12,7 +12,7 @@ const COLUMNS = [
   { label: "Joined", term: "session.age_ms" },
   { label: "Rate", term: "session.rate_hz" },
   { label: "Sent", term: "session.sent" },
-  { label: "Held back", term: "session.unsent" },
+  { label: "Not sent", term: "session.unsent" },
   { label: "Reported by the client", term: "session.reported" },
   { label: "Answers", term: "session.responses" },
 ];
@@ -33,10 +33,9 @@ class SessionRow {
   #kind = element("span", { class: "tag" });
   #cells = COLUMNS.slice(0, -1).map(({ label }) => element("td", { "data-label": label }));
   #last = element("td", { class: "session-last", "data-label": "Answers" });
-  #colour = element("span", { class: "dot", "aria-hidden": "true" });
 
   constructor() {
-    const who = element("th", { scope: "row" }, this.#colour, this.#open, this.#kind);
+    const who = element("th", { scope: "row" }, this.#open, this.#kind);
     this.element.append(who, ...this.#cells, this.#last);
   }
 
@@ -50,7 +49,6 @@ class SessionRow {
     this.element.classList.toggle("is-new", session.age_ms < JUST_NOW_MS);
     const answer = session.responses.at(-1);
     setText(this.#last, answer ? `“${answer.text}”${answer.colour ? ` to ${answer.colour}` : ""}` : "–");
-    this.#colour.hidden = true;
   }
 }
 

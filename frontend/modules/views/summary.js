@@ -13,6 +13,7 @@ export class Summary {
   #clients = need("count-clients", HTMLElement);
   #losing = need("count-losing", HTMLButtonElement);
   #silent = need("count-silent", HTMLButtonElement);
+  #behind = need("count-behind", HTMLButtonElement);
   #rate = need("count-rate", HTMLElement);
   #closes = need("ledger-closes", HTMLElement);
   #badge = need("link-badge", HTMLButtonElement);
@@ -24,6 +25,7 @@ export class Summary {
     this.#world = world;
     this.#losing.addEventListener("click", actions.showLosing);
     this.#silent.addEventListener("click", actions.showSilent);
+    this.#behind.addEventListener("click", actions.showSilent);
     this.#badge.addEventListener("click", actions.openLink);
   }
 
@@ -38,6 +40,11 @@ export class Summary {
     setText(this.#rate, count(status.datagrams_per_s));
     setAttribute(this.#losing, "aria-label", `${count(status.losing)} losing: show the worst first`);
     setAttribute(this.#silent, "aria-label", `${count(down)} silent, refused or in error: show the worst first`);
+    setText(this.#behind, count(status.behind));
+    setAttribute(this.#behind, "aria-label", `${count(status.behind)} whose sender falls behind its schedule: show the worst first`);
+    const behind = this.#behind.closest("div");
+    if (behind) behind.hidden = !status.behind;
+    this.#mark(this.#behind, status.behind > 0);
     this.#mark(this.#losing, status.losing > 0);
     this.#mark(this.#silent, down > 0);
     for (const name of LEDGER_TERMS) this.#write(name, ledger[name]);

@@ -1,0 +1,49 @@
+"""What is shown of the pool's tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from udprism.columns.types import NS_PER_S
+from udprism.ledger.history import History
+from udprism.ledger.latest import Latest
+from udprism.ledger.ledger import Ledger
+from udprism.ledger.rates import Rates
+from udprism.ledger.timeline import Timeline
+from udprism.node.view import FLAG_BEHIND, View
+from udprism.serving.book import ClientColumns
+from udprism.serving.clients import ClientTable, HostedClient, Mode, State
+
+TARGET = ("127.0.0.1", 1)
+
+
+def live_clients(*asked_hz: float) -> tuple[ClientColumns, View]:
+    capacity = len(asked_hz)
+    ledger = Ledger(capacity, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
+    table = ClientTable(capacity)
+    columns = ClientColumns(table, ledger, History(capacity), Rates(capacity), Latest(capacity), Timeline(capacity, 0))
+    for number, rate_hz in enumerate(asked_hz):
+        name = f"client-{number}"
+        client = HostedClient(name, name, "127.0.0.1:1", TARGET, True, Mode.AUTO, rate_hz, 1, connected=True)
+        slot = table.add(client, 2 * NS_PER_S, 0)
+        table.state[slot] = State.LIVE
+    columns.reset(np.arange(capacity, dtype=np.int32), 0)
+    return columns, View(columns, np.zeros(capacity, np.bool_))
+
+
+def test_a_sender_that_falls_behind_is_marked_counted_and_needs_attention() -> None:
+    columns, view = live_clients(200, 100, 50, 1)
+    columns.rates.sent_recent_hz[:] = [110, 95, np.nan, 0.5]
+    flags = view.snapshot([], NS_PER_S, NS_PER_S).flags
+    assert (flags & FLAG_BEHIND).astype(bool).tolist() == [True, False, False, False]
+    status = view.status()
+    assert status["behind"] == 1
+    (told,) = status["attention"]
+    assert (told["name"], told["why"], told["value"]) == ("client-0", "behind", 0.55)
+
+
+def test_a_silent_client_is_not_also_behind() -> None:
+    columns, view = live_clients(100)
+    columns.table.state[0] = State.SILENT
+    columns.rates.sent_recent_hz[0] = 0
+    assert [told["why"] for told in view.status()["attention"]] == ["silent"]
