@@ -79,15 +79,21 @@ def wled(data: bytes) -> Verdict:
     return One(0, marks=marks, rgb=_rgb(data, 2, protocol + 1) and _rgb(data, 2))
 
 
+ARTNET_OPERATIONS = (
+    0x2000, 0x2100, 0x2300, 0x2400, 0x2700, 0x2800, 0x5000, 0x5100, 0x5200, 0x6000, 0x7000, 0x8000, 0x8100, 0x8200,
+    0x8300, 0x8400, 0x9700, 0x9800, 0x9900, 0x9A00, 0x9B00, 0xF200, 0xF300, 0xF800, 0xF900,
+)  # fmt: skip
+
+
 def artnet(data: bytes) -> Verdict:
     if data[:8] != b"Art-Net\0":
         return "foreign"
     if len(data) < 12:
         return "short"
     op, version = int.from_bytes(data[8:10], "little"), int.from_bytes(data[10:12], "big")
-    if op not in (0x2000, 0x5000, 0x5200):
+    if op not in ARTNET_OPERATIONS:
         return "kind"
-    if version != 14:
+    if version != 14 and op != 0x2100:
         return "version"
     if len(data) < (18 if op == 0x5000 else 14):
         return "short"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from udprism.wire.artnet import POLL_REPLY_BYTES, Artnet, PollReply, encode_poll_reply, is_poll, key_of
+from udprism.wire.artnet import POLL_REPLY_BYTES, Artnet, Op, PollReply, encode_poll_reply, key_of, operation_of
 
 REPLY = PollReply(bytes((127, 0, 0, 1)), 6454, [0x123, 0x120], sent=10_012)
 
@@ -48,8 +48,8 @@ def test_universes_that_no_reply_can_name_are_refused(universes: list[int]) -> N
 
 
 def test_a_poll_and_a_synchronisation_are_told_apart() -> None:
-    assert is_poll(b"Art-Net\0\0\x20\0\x0e\0\0")
-    assert not is_poll(b"Art-Net\0\0\x52\0\x0e\0\0")
+    assert operation_of(b"Art-Net\0\0\x20\0\x0e\0\0") == Op.POLL
+    assert operation_of(b"Art-Net\0\0\x52\0\x0e\0\0") == Op.SYNC
 
 
 def test_two_inputs_of_one_sender_are_two_flows() -> None:

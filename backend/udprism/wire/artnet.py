@@ -44,12 +44,29 @@ _OP_NAMES: Final[dict[int, str]] = {
     Op.DMX: "ArtDmx",
     Op.SYNC: "ArtSync",
     0x2300: "ArtDiagData",
+    0x2400: "ArtCommand",
+    0x2700: "ArtDataRequest",
+    0x2800: "ArtDataReply",
     0x5100: "ArtNzs",
     0x6000: "ArtAddress",
     0x7000: "ArtInput",
+    0x8000: "ArtTodRequest",
+    0x8100: "ArtTodData",
+    0x8200: "ArtTodControl",
+    0x8300: "ArtRdm",
+    0x8400: "ArtRdmSub",
     0x9700: "ArtTimeCode",
+    0x9800: "ArtTimeSync",
     0x9900: "ArtTrigger",
+    0x9A00: "ArtDirectory",
+    0x9B00: "ArtDirectoryReply",
+    0xF200: "ArtFirmwareMaster",
+    0xF300: "ArtFirmwareReply",
+    0xF800: "ArtIpProg",
+    0xF900: "ArtIpProgReply",
 }
+"""Art-Net 4 table 1; all but ArtDmx are control."""
+_KNOWN: Final = np.array(list(_OP_NAMES), np.uint16)
 _ID_WORD: Final = word_of(ID)
 _DMX_WORD: Final = np.uint64(Op.DMX | VERSION << 24)
 _OP_AND_VERSION: Final = np.uint64(0xFFFF_FFFF)
@@ -61,7 +78,7 @@ def key_of(universe: int, physical: int = 0) -> int:
 
 
 class Artnet:
-    """`Format` for Art-Net. key: the universe and Physical. control: ArtPoll and ArtSync."""
+    """`Format` for Art-Net. key: the universe and Physical. control: everything else, such as ArtPoll and ArtSync."""
 
     name = "artnet"
     port = PORT
@@ -131,19 +148,19 @@ class Artnet:
 
 
 def _say_why_not(decoded: Decoded, rows: Rows, length: I32Column) -> None:
-    """Not valid: why, or that it is a poll or a synchronisation, whatever its later bytes are."""
+    """Not valid: why, or that it is another of Art-Net's datagrams, whatever its later bytes are."""
     op = rows[:, 8:10].view("<u2")[:, 0]
-    is_poll, is_sync = op == Op.POLL, op == Op.SYNC
+    is_dmx, has_version = op == Op.DMX, op != Op.POLL_REPLY
     in_order(
         decoded.reason,
         ((rows[:, :8] != np.frombuffer(ID, np.uint8)).any(axis=1) | (length < len(ID)), Reason.FOREIGN),
         (length < POLL_BYTES - 2, Reason.SHORT),
-        ((op != Op.DMX) & ~is_poll & ~is_sync, Reason.KIND),
-        (rows[:, 10:12].view(">u2")[:, 0] != VERSION, Reason.VERSION),
-        (length < np.where(op == Op.DMX, HEADER_BYTES, POLL_BYTES), Reason.SHORT),
-        ((op == Op.DMX) & (rows[:, 16:18].view(">u2")[:, 0] > MAX_SLOTS), Reason.LENGTH),
+        (~np.isin(op, _KNOWN), Reason.KIND),
+        (has_version & (rows[:, 10:12].view(">u2")[:, 0] != VERSION), Reason.VERSION),
+        (length < np.where(is_dmx, HEADER_BYTES, POLL_BYTES), Reason.SHORT),
+        (is_dmx & (rows[:, 16:18].view(">u2")[:, 0] > MAX_SLOTS), Reason.LENGTH),
     )
-    decoded.control = (decoded.reason == 0) & (is_poll | is_sync)
+    decoded.control = (decoded.reason == 0) & ~is_dmx
 
 
 def _dmx_fields(fields: Fields) -> None:
@@ -157,9 +174,9 @@ def _dmx_fields(fields: Fields) -> None:
     fields.rest("slots", HEADER_BYTES, "slot 1 is the first byte")
 
 
-def is_poll(data: bytes) -> bool:
-    """Whether a control datagram of this format is an ArtPoll; otherwise it is an ArtSync."""
-    return int.from_bytes(data[8:10], "little") == Op.POLL
+def operation_of(data: bytes) -> int:
+    """What a control datagram of this format is: an operation code, of `Op` where we do something about it."""
+    return int.from_bytes(data[8:10], "little")
 
 
 class PollReply(NamedTuple):
