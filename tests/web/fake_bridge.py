@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from udprism.columns.types import NS_PER_MS, NS_PER_S
 from udprism.errors import RequestError
+from udprism.ledger.delays import Histogram
 from udprism.ledger.fates import Cause, Fate
 from udprism.ledger.timeline import STEP, Steps
 from udprism.node.events import Event
@@ -480,6 +481,7 @@ class FakeBridge:
             "server_drops_total": {"magic": 3, "version": 0, "truncated": 1},
             "clients": {"live": len(self._clients)},
             "schedule_lag_seconds": 0.0001,
+            "datagram_delay_seconds": Histogram([0.001, 0.01, float("inf")], [1, 3, 4], 0.03),
         }
 
     # the live feed

@@ -10,11 +10,11 @@ from udprism.web.app import static_directory
 from web.fake_bridge import FakeBridge
 from web.running import running
 
-DEFINED = {definition.id for definition in definitions.DEFINITIONS}
+DEFINED = {definition.id for definition in definitions.ALL}
 
 
 def test_no_number_is_defined_twice() -> None:
-    assert len(DEFINED) == len(definitions.DEFINITIONS)
+    assert len(DEFINED) == len(definitions.ALL)
 
 
 def test_every_number_of_the_ledger_is_defined() -> None:
@@ -25,7 +25,7 @@ def test_every_number_of_the_ledger_is_defined() -> None:
 
 
 def test_every_number_that_the_page_explains_is_defined() -> None:
-    pages = [static_directory() / "index.html", *(static_directory() / "modules").glob("*.js")]
+    pages = [static_directory() / "index.html", *(static_directory() / "modules").rglob("*.js")]
     asked = {term for page in pages for term in re.findall(r'data-term="([^"$]+)"|term: "([^"]+)"', page.read_text())}
     terms = {one or other for one, other in asked}
     assert terms
@@ -33,7 +33,7 @@ def test_every_number_that_the_page_explains_is_defined() -> None:
 
 
 def test_each_has_words_for_all_that_it_says() -> None:
-    for one in definitions.DEFINITIONS:
+    for one in definitions.ALL:
         assert one.name
         assert one.formula.endswith("."), one.id
         assert one.caveat is None or one.caveat.endswith("."), one.id

@@ -59,7 +59,7 @@ def cuts(here: Running, reason: str) -> int:
     line = f'udprism_connections_cut_total{{reason="{reason}"}} '
     with here.client() as client:
         text = client.get("/metrics").text
-    return int(next(one for one in text.splitlines() if one.startswith(line)).removeprefix(line))
+    return int(float(next(one for one in text.splitlines() if one.startswith(line)).removeprefix(line)))
 
 
 HALF_REQUESTS = {

@@ -102,7 +102,7 @@ def test_refused_handshakes_are_counted(here: Running) -> None:
     with here.client() as client:
         counted = client.get("/metrics").text
     cut = {line for line in counted.splitlines() if line.startswith("udprism_connections_cut_total")}
-    assert sum(int(line.split()[-1]) for line in cut) == len(TOO_LARGE)
+    assert sum(float(line.split()[-1]) for line in cut) == len(TOO_LARGE)
 
 
 def test_shutdown_with_a_refused_handshake_open_is_clean(caplog: pytest.LogCaptureFixture) -> None:
@@ -169,7 +169,7 @@ def test_many_pipelined_requests_are_cut(here: Running) -> None:
     with here.raw() as sock:
         assert send_until_refused(sock, GET * 1_000, 200)
     with here.client() as client:
-        assert 'connections_cut_total{reason="pipelined"} 1\n' in client.get("/metrics").text
+        assert 'connections_cut_total{reason="pipelined"} 1.0\n' in client.get("/metrics").text
 
 
 def test_pipelined_requests_pile_up_on_the_plain_stack(plain: Running) -> None:
@@ -197,7 +197,7 @@ def test_what_is_not_http_is_told_so_and_counted(here: Running) -> None:
     assert status == 400
     assert json.loads(body)["type"] == "urn:udprism:problem:malformed"
     with here.client() as client:
-        assert 'connections_cut_total{reason="malformed"} 1\n' in client.get("/metrics").text
+        assert 'connections_cut_total{reason="malformed"} 1.0\n' in client.get("/metrics").text
 
 
 BODY_BYTES = 20_000_000

@@ -180,7 +180,7 @@ def test_fifty_viewers_of_one_view_cost_the_encoding_of_one() -> None:
             for viewer in crowd:
                 until_frame(viewer)
         with here.client() as client:
-            told = dict(re.findall(r"^udprism_(frames\w*) (\d+)$", client.get("/metrics").text, re.MULTILINE))
+            told = dict(re.findall(r"^udprism_(frames\w*) (\d+)\.0$", client.get("/metrics").text, re.MULTILINE))
         assert int(told["frames_total"]) == rounds * viewers
         assert int(told["frames_encoded_total"]) <= 2 * here.bridge.snapshots  # with the slow columns, and without
 
@@ -462,4 +462,4 @@ def test_viewers_that_come_and_go_leave_nothing_behind(here: Running) -> None:
             next_frame(viewer)
     wait_for(lambda: here.is_idle)
     with here.client() as client:
-        assert "udprism_viewers 0\n" in client.get("/metrics").text
+        assert "udprism_viewers 0.0\n" in client.get("/metrics").text

@@ -11,18 +11,20 @@ where both ends share a clock; otherwise it is relative to the smallest one of t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from udprism.columns.runs import runs_of
-from udprism.columns.types import NS_PER_MS, BoolColumn, F64Column, I32Column, I64Column, U8Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, BoolColumn, F64Column, I32Column, I64Column, U8Column
 
 _SUB_BITS = 3
 _FIRST_BITS = 13
 """Below 8.2 µs the buckets are linear, 1.024 µs wide."""
 BUCKETS = 176
 """Up to 34 s; what took longer is in the last bucket, between its edge and the exact maximum."""
+_PER_OCTAVE = 1 << _SUB_BITS
 _SHIFT = 52 - _SUB_BITS
 _FIRST = (1023 + _FIRST_BITS) << _SUB_BITS
 _OFFSET = 1 << _FIRST_BITS
@@ -57,6 +59,14 @@ EDGES = _edges()
 """float64[BUCKETS + 1], ns: bucket b holds EDGES[b] <= delay < EDGES[b + 1]."""
 
 
+class Histogram(NamedTuple):
+    """How many values were below each edge, in all and added up; the last edge is infinite."""
+
+    edges_s: list[float]
+    below: list[int]
+    sum_s: float
+
+
 class Delays:
     """Columns [capacity] of jitter and delays. Pool thread only.
 
@@ -76,6 +86,8 @@ class Delays:
         self._transit_ns = np.full(capacity, _NO_TRANSIT)
         self.whole_counts = np.zeros(BUCKETS, np.int64)
         """The histogram of all delays ever measured, of all clients together; restarts leave it alone."""
+        self.whole_sum_ns = 0.0
+        """Of the same delays. One stamped with a time after its arrival counts as 0."""
         self.generation = np.zeros(capacity, np.uint32)
         """How often each client's histogram began anew."""
         self._counts = np.zeros(capacity * BUCKETS, np.uint32)
@@ -145,6 +157,7 @@ class Delays:
         bucket = bucket_of(delay_ns)
         np.add.at(self._counts, slot * BUCKETS + bucket, _ONE)
         self.whole_counts += np.bincount(bucket, minlength=BUCKETS)
+        self.whole_sum_ns += float(np.maximum(delay_ns, 0).sum(dtype=np.float64))
         self._stale[slot] = True
 
     def _settle_jitter(self, slot: I64Column, transit_ns: I64Column) -> None:
@@ -205,6 +218,12 @@ class Delays:
             value_ns = low_ns if ratio == 0 else high_ns if ratio == 1 else value_ns
             answer[:, column] = np.where(total > 0, value_ns, np.nan)
         return answer
+
+    def histogram(self) -> Histogram:
+        """Of all delays ever measured, an edge for each octave, as of the last `settle`. From any thread."""
+        below = np.cumsum(self.whole_counts)[_PER_OCTAVE - 1 :: _PER_OCTAVE]
+        edges_s = (EDGES[_PER_OCTAVE:-1:_PER_OCTAVE] / NS_PER_S).tolist()
+        return Histogram([*edges_s, float("inf")], below.tolist(), self.whole_sum_ns / NS_PER_S)
 
     def counts_of(self, slots: I32Column | I64Column) -> npt.NDArray[np.uint32]:
         """uint32[k, BUCKETS], a copy: the histograms as of the last `settle`."""

@@ -25,11 +25,13 @@ class Tap:
         self._waiting: deque[dict[str, Any]] = deque(maxlen=max_waiting)
         self._wake = wake
 
-    def push(self, values: list[dict[str, Any]]) -> None:
-        """Pool thread only."""
-        self.dropped += max(0, len(self._waiting) + len(values) - (self._waiting.maxlen or 0))
+    def push(self, values: list[dict[str, Any]]) -> int:
+        """Returns how many went for want of room. Pool thread only."""
+        dropped = max(0, len(self._waiting) + len(values) - (self._waiting.maxlen or 0))
+        self.dropped += dropped
         self._waiting.extend(values)
         self._wake()
+        return dropped
 
     def end(self) -> None:
         """The client is gone. Pool thread only."""
@@ -45,6 +47,8 @@ class Taps:
     """The open taps, by slot. Pool thread only."""
 
     def __init__(self) -> None:
+        self.dropped = 0
+        """Datagrams that listeners were too slow for, those of closed taps included."""
         self._of_slot: dict[int, list[Tap]] = {}
         self._count = 0
 
@@ -101,7 +105,7 @@ class Taps:
                     value["delay_ms"] = (received_unix_ns - sent_unix_ns) / NS_PER_MS
                 values.append(value)
             for tap in taps:
-                tap.push(values)
+                self.dropped += tap.push(values)
 
     def feed_plain(self, slot: I32Column, arrivals: Arrivals, rgb: U8Column) -> None:
         """One batch of plain rows: no sequence, no send time, so no delay."""
@@ -110,7 +114,7 @@ class Taps:
             values = [_value(taps[0].client_id, rgb[row], int(arrivals.received_unix_ns[row])) for row in rows]
             for tap in taps:
                 if values:
-                    tap.push(values)
+                    self.dropped += tap.push(values)
 
 
 def _value(client_id: str, rgb: U8Column, received_unix_ns: int) -> dict[str, Any]:

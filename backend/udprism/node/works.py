@@ -343,7 +343,7 @@ class Works:
         ledger = pool.ledger
         states = np.bincount(pool.table.state[:high], minlength=len(STATE_WORDS))
         return {
-            "datagrams_sent_total": server.outlet.sent,
+            "datagrams_sent_total": server.outlet.sent + (server.engine.sent if server.engine else 0),
             "datagrams_refused_by_kernel_total": server.outlet.refused,
             "datagrams_dropped_by_kernel_total": sum(dropped_by_kernel(sock) or 0 for sock in server.sockets),
             "datagrams_received_total": pool.removed_received + int(ledger.received[:high].sum()),
@@ -351,6 +351,11 @@ class Works:
             "server_drops_total": dict(server.drops),
             "pool_drops_total": dict(pool.drops),
             "pool_batches_total": pool.batches,
+            "pool_datagrams_total": pool.intake.datagrams,
+            "taps_dropped_total": pool.taps.dropped,
+            "loss_reports_forgotten_total": ledger.reports_forgotten,
+            "sessions_without_thread_total": server.engine.refused if server.engine else 0,
+            "datagram_delay_seconds": ledger.delays.histogram(),
             "commands_total": server.commands,
             "sessions": len(server.table),
             "clients": {word: int(states[value]) for value, word in STATE_WORDS.items() if value},

@@ -79,7 +79,7 @@ class ColourServer:
         self.commands = 0
         self._admission = admission
         self._clock = clock
-        self._engine = engine
+        self.engine = engine
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -114,8 +114,8 @@ class ColourServer:
         self.inbox.close()
         if not ended:
             return  # its sockets and tables are still in use
-        if self._engine is not None:
-            self._engine.stop()
+        if self.engine is not None:
+            self.engine.stop()
         self._selector.close()
         self.outlet.close()
         for sock in (*self.sockets, self._wake_reader, self._wake_writer):
@@ -298,8 +298,8 @@ class ColourServer:
         slot, started = served
         if started:
             self._apply_link(slot)
-        if self._engine is not None:
-            self._engine.serve(slot, address)
+        if self.engine is not None:
+            self.engine.serve(slot, address)
 
     def _grant(
         self, command: commands.Connect, length: int, address: Address, index: int, now_ns: int, unix_ns: int
@@ -370,7 +370,7 @@ class ColourServer:
     def _forget(self, slot: int) -> None:
         if slot not in self.table.sessions:
             return
-        if self._engine is not None:
-            self._engine.end(slot)
+        if self.engine is not None:
+            self.engine.end(slot)
         self.outlet.forget(slot)
         self.table.end(slot)

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, Final
+
+from udprism.web.definition import Definition
+from udprism.web.metric_definitions import METRICS
 
 _LEDGER: Final = "the ledger: sent = received + lost + in flight"
 _ONE_CLOCK: Final = "Sender and receiver must read one clock; else only differences mean anything."
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One number. `id` is its name in JSON; unit, source and caveat are None where there is none."""
-
-    id: str
-    name: str
-    unit: str | None
-    formula: str
-    source: str | None = None
-    caveat: str | None = None
 
 
 DEFINITIONS: Final = (
@@ -339,9 +330,12 @@ DEFINITIONS: Final = (
 )
 
 
+ALL: Final = (*DEFINITIONS, *METRICS)
+
+
 def to_body() -> dict[str, Any]:
     """The body of `GET /api/definitions`."""
-    return {"definitions": [asdict(definition) for definition in DEFINITIONS]}
+    return {"definitions": [asdict(definition) for definition in ALL]}
 
 
 def to_markdown() -> str:
@@ -350,7 +344,7 @@ def to_markdown() -> str:
         "Errors are problem details (RFC 9457). A number that cannot be known is null. What each number means:",
         "",
     ]
-    for one in DEFINITIONS:
+    for one in ALL:
         unit = f" ({one.unit})" if one.unit else ""
         notes = " ".join(text for text in (one.formula, one.caveat, one.source and f"[{one.source}]") if text)
         lines.append(f"- `{one.id}`{unit}: {notes}")

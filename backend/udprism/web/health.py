@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from udprism import __version__
@@ -15,8 +15,6 @@ from udprism.web.live import Hub
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
-
-METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health:
@@ -44,13 +42,15 @@ class Health:
         is_ready = all(check["ok"] or not check["fatal"] for check in checks)
         return answer({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
 
-    async def metrics(self) -> Response:
+    async def metrics(self, request: Request) -> Response:
         """Counters and gauges for Prometheus, without names of clients or addresses."""
         own = {
             "info": {__version__: 1},
             "viewers": len(self._hub.viewers),
             "frames_total": self._hub.frames,
             "frames_encoded_total": self._hub.encoded,
+            "credits_ignored_total": self._hub.ignored_credits,
             "connections_cut_total": dict(self._cuts),
         }
-        return Response(metrics.exposition(self._bridge.counters() | own), media_type=METRICS_TYPE)
+        content, content_type = metrics.exposition(self._bridge.counters() | own, request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": content_type})

@@ -177,6 +177,7 @@ class Hub:
         """Sent to viewers so far."""
         self.encoded = 0
         """Different ones among them."""
+        self._ignored_credits = 0
         self._asking: dict[Viewer, tuple[int, ...]] = {}
         self._next: asyncio.Task[Picture] | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -189,6 +190,11 @@ class Hub:
         """Whether another viewer would be one too many."""
         return len(self.viewers) >= self.bridge.settings.max_viewers
 
+    @property
+    def ignored_credits(self) -> int:
+        """Credits beyond those that a viewer may have, of all viewers so far."""
+        return self._ignored_credits + sum(viewer.ignored_credits for viewer in self.viewers)
+
     async def serve(self, websocket: WebSocket) -> None:
         """One viewer, from its handshake to its end. The caller has looked at `is_full`."""
         viewer = Viewer()
@@ -198,6 +204,7 @@ class Hub:
             await converse(websocket, self._listen(websocket, viewer), self._show(websocket, viewer))
         finally:
             self.viewers.discard(viewer)
+            self._ignored_credits += viewer.ignored_credits
             self._asking.pop(viewer, None)
 
     async def _listen(self, websocket: WebSocket, viewer: Viewer) -> None:

@@ -1,45 +1,82 @@
-"""Prometheus' text format, version 0.0.4, by hand.
+"""/metrics: what the bridge and the web app have counted, in the formats that Prometheus reads.
 
-The figures live in columns of other threads and are read when somebody asks; a client library would want them kept
-twice, and would be a dependency for these forty lines.
+The figures live in columns of other threads. Families are built when somebody asks, and nothing is kept here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import isinf
 from typing import Final, TypeAlias
 
-Number: TypeAlias = int | float
-Family: TypeAlias = Number | Mapping[str, Number]
+from prometheus_client import Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
-PREFIX: Final = "udprism_"
+from udprism.ledger.delays import Histogram
+from udprism.web.definition import Definition
+from udprism.web.metric_definitions import METRIC_PREFIX, METRICS
+
+Number: TypeAlias = int | float
+Family: TypeAlias = Number | Mapping[str, Number] | Histogram
+
 LABELS: Final = {"info": "version", "clients": "state", "thread_restarts_total": "thread"}
 """Label of families whose label is not `reason`."""
-_NAME: Final = re.compile("[a-z][a-z0-9_]*")
+_DEFINITIONS: Final = {one.id.removeprefix(METRIC_PREFIX): one for one in METRICS}
 
 
-def exposition(families: Mapping[str, Family]) -> str:
-    """All families as text. `…_total` is a counter, everything else a gauge; a mapping has one label.
+def exposition(families: Mapping[str, Family], accept: str = "") -> tuple[bytes, str]:
+    """All families, and this process's own, as text; and its content type: OpenMetrics where `accept` names it.
 
-    Raises: ValueError for a name that Prometheus would not read: names are ours, never somebody's input.
+    `…_total` is a counter, a `Histogram` a histogram, everything else a gauge; a mapping has one label.
+
+    Raises: ValueError for a family that `metric_definitions` does not explain.
     """
-    return "".join(_family(name, family) for name, family in sorted(families.items()))
+    collected = _Collected(families)
+    if "application/openmetrics-text" in accept:
+        return openmetrics.generate_latest(collected), openmetrics.CONTENT_TYPE_LATEST  # type: ignore[no-untyped-call]
+    return generate_latest(collected), CONTENT_TYPE_PLAIN_0_0_4
 
 
-def _family(name: str, family: Family) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no metric's name")
-    full = PREFIX + name
-    kind = "counter" if name.endswith("_total") else "gauge"
-    lines = [f"# HELP {full} {name.replace('_', ' ')}", f"# TYPE {full} {kind}"]
-    if isinstance(family, Mapping):
-        label = LABELS.get(name, "reason")
-        lines += [f'{full}{{{label}="{_escaped(value)}"}} {number}' for value, number in family.items()]
-    else:
-        lines.append(f"{full} {family}")
-    return "\n".join(lines) + "\n"
+class _Collected(Collector):
+    """The families of one scrape."""
+
+    def __init__(self, families: Mapping[str, Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """One at a time."""
+        for name, family in sorted(self._families.items()):
+            yield _metric(name, family)
+        yield from _process()
 
 
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def _process() -> Iterable[Metric]:
+    """Processor time, memory and descriptors; nothing where the system does not tell."""
+    return ProcessCollector(registry=None).collect()
+
+
+def _metric(name: str, family: Family) -> Metric:
+    definition = _DEFINITIONS.get(name)
+    if definition is None:
+        raise ValueError(f"nothing explains the metric {name!r}: describe it in web/metric_definitions")
+    full, text = METRIC_PREFIX + name, _help(definition)
+    if isinstance(family, Histogram):
+        buckets = [
+            ("+Inf" if isinf(edge) else repr(edge), below)
+            for edge, below in zip(family.edges_s, family.below, strict=True)
+        ]
+        return HistogramMetricFamily(full, text, buckets=buckets, sum_value=family.sum_s)
+    kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+    if not isinstance(family, Mapping):
+        return kind(full, text, value=family)
+    metric = kind(full, text, labels=[LABELS.get(name, "reason")])
+    for value, number in family.items():
+        metric.add_metric([value], number)
+    return metric
+
+
+def _help(definition: Definition) -> str:
+    return " ".join(text for text in (definition.formula, definition.caveat) if text)

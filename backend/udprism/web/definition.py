@@ -1,0 +1,17 @@
+"""What is said of a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One number. `id` is its name in JSON or /metrics; unit, source and caveat are None where there is none."""
+
+    id: str
+    name: str
+    unit: str | None
+    formula: str
+    source: str | None = None
+    caveat: str | None = None
