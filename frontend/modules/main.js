@@ -9,6 +9,7 @@ import { element, need, setAttribute, setText, within } from "./base/dom.js";
 import { Drawer } from "./views/drawer.js";
 import { followTerms } from "./dialogs/explain.js";
 import { Feed } from "./feed/feed.js";
+import { Moment } from "./feed/moment.js";
 import { OverTime } from "./feed/overtime.js";
 import { limitFields } from "./base/form.js";
 import { count } from "./base/format.js";
@@ -40,16 +41,26 @@ const preferences = readPreferences();
 const address = new Address();
 export const world = emptyWorld();
 export const clock = new Clock(painted);
+const moment = new Moment(world, () => {
+  chosenFor = "";
+  moment.show(address.place.open, address.place.session);
+  drawer.follow(address.place);
+  clock.tickNow();
+  showCondition();
+});
 export const feed = new Feed(new URL("ws/live", location.href).href.replace(/^http/, "ws"), {
   message: (message) => {
+    if (moment.kept) return;
     if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was started anew: its counts begin at zero");
     applyMessage(world, message);
     if (message.type === "hello") welcome(message);
     if (message.type === "status" && message.clients.total > CROWD) address.suggestView("wall");
   },
   frame: (frame) => {
+    if (moment.kept) return;
     applyFrame(world, frame);
     clock.dataArrived();
+    moment.frameArrived(frame);
   },
   changed: () => {
     clock.tickNow();
@@ -83,9 +94,9 @@ const attention = new AttentionList(world, {
   open,
   showAll: () => address.go({ view: address.place.view === "server" ? "lanes" : address.place.view, find: "", order: "trouble" }),
 });
-const overTime = new OverTime({ changed: rangeChanged, paused: () => clock.paused });
+const overTime = new OverTime({ changed: rangeChanged, paused: () => moment.paused, nowUnixMs: () => (moment.paused ? moment.atUnixMs : Date.now()) });
 const timeline = new Timeline(overTime);
-const drawer = new Drawer(world, overTime, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
+const drawer = new Drawer(world, overTime, moment, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
 const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
 
 function rangeChanged() {
@@ -134,6 +145,7 @@ clock.add({
     attention.tick();
     server.tick();
     drawer.tick();
+    if (moment.paused) drawer.live();
     linkDialog.tick();
     overTime.tick();
   },
@@ -153,7 +165,7 @@ function painted() {
     performance.mark("first-picture");
   }
   const eager = motion() !== "calm" || drawer.isOpen;
-  if (clock.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : clock.tickMs / 2)) return;
+  if (moment.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : clock.tickMs / 2)) return;
   askedAtMs = nowMs;
   const wanted = address.place.view === "lanes" ? sighted.slice(0, ROWS_MOST) : [];
   if (drawer.slot >= 0 && !wanted.includes(drawer.slot)) wanted.push(drawer.slot);
@@ -178,12 +190,16 @@ function welcome(hello) {
 
 // --- pause, condition -----------------------------------------------------------------------------------------------------------------
 
-let pausedAtUnixMs = NaN;
-
 /** @param {boolean} paused */
 function pause(paused) {
-  clock.paused = paused;
-  pausedAtUnixMs = paused ? Date.now() : NaN;
+  if (paused) {
+    moment.begin();
+    askForAll();
+  } else {
+    moment.end();
+    // What came meanwhile was not applied: everything is told anew.
+    feed.restart();
+  }
   const button = need("pause", HTMLButtonElement);
   setAttribute(button, "aria-pressed", String(paused));
   const use = button.querySelector("use");
@@ -194,6 +210,14 @@ function pause(paused) {
   showCondition();
 }
 
+/** The last picture before a pause has the ribbons of as many clients as one frame holds, first those that are in sight. */
+function askForAll() {
+  const wanted = [...new Set([...(drawer.slot >= 0 ? [drawer.slot] : []), ...sighted, ...chosen])].slice(0, ROWS_MOST);
+  feed.watch({ rows: wanted, client: address.place.open || null, sessions: false, find: "", session: address.place.session || null });
+  feed.more(true, true);
+  if (chosen.length > wanted.length) notify(`The ribbons of ${count(wanted.length)} clients are kept; of the others colours, numbers and states`);
+}
+
 let seen = { frames: 0, missed: 0 };
 let shownOneIn = 1;
 
@@ -201,7 +225,7 @@ function showCondition() {
   banner.show(conditionOf({
     feed: feed.state, answered: feed.answered, lastFrameUnixMs: feed.lastFrameUnixMs, retryAtUnixMs: feed.retryAtUnixMs, reason: feed.reason,
     needsToken: feed.needsToken,
-    paused: clock.paused, pausedAtUnixMs, framesPerS: clock.framesPerS, eager: motion() !== "calm" && !document.hidden, shownOneIn,
+    paused: moment.kept, pausedAtUnixMs: moment.atUnixMs, framesPerS: clock.framesPerS, eager: motion() !== "calm" && !document.hidden, shownOneIn,
     serverState: world.status?.server.state ?? "running", nowUnixMs: Date.now(),
   }));
 }
@@ -219,7 +243,7 @@ const find = need("find", HTMLInputElement);
 const order = need("order", HTMLSelectElement);
 find.addEventListener("input", () => address.adjust({ find: find.value }));
 order.addEventListener("change", () => address.adjust({ order: /** @type {import("./base/address.js").Order} */ (order.value) }));
-need("pause", HTMLButtonElement).addEventListener("click", () => pause(!clock.paused));
+need("pause", HTMLButtonElement).addEventListener("click", () => pause(!moment.paused));
 for (const id of ["add-open", "empty-add"]) need(id, HTMLButtonElement).addEventListener("click", () => addDialog.open());
 for (const button of document.querySelectorAll(".nothing button")) button.addEventListener("click", () => address.adjust({ find: "" }));
 const lens = need("lens", HTMLSelectElement);
@@ -293,7 +317,7 @@ followKeys({
     find.focus();
     find.select();
   },
-  pause: () => pause(!clock.paused),
+  pause: () => pause(!moment.paused),
   lens: () => {
     if (address.place.view !== "wall") return;
     const next = LENSES[(LENSES.indexOf(address.place.lens) + 1) % LENSES.length] ?? "colour";
@@ -328,6 +352,7 @@ address.follow((place) => {
   }
   for (const view of document.querySelectorAll(".view")) /** @type {HTMLElement} */ (view).hidden = view.getAttribute("data-view") !== place.view;
   for (const tool of document.querySelectorAll("[data-for]")) /** @type {HTMLElement} */ (tool).hidden = !(tool.getAttribute("data-for") ?? "").includes(place.view);
+  moment.show(place.open, place.session);
   drawer.follow(place);
   lanes.markOpen(place.open);
   document.title = `${place.view === "lanes" ? "" : `${place.view} · `}udprism`;

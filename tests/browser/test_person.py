@@ -178,6 +178,39 @@ def test_a_paused_page_says_so_and_goes_on(page: Page) -> None:
     expect(page.locator("[data-ledger=sent]")).not_to_have_text(before)
 
 
+def test_a_pause_keeps_one_moment_in_which_anything_can_be_opened(page: Page) -> None:
+    page.wait_for_function("() => document.querySelectorAll('.lane[data-state=live]').length > 3")
+    page.click("#pause")
+    expect(page.locator("#banner")).to_contain_text("Paused at")
+    page.wait_for_function("async () => (await import('/modules/main.js')).world.rows.size > 3")
+    cells = "async () => [...(await import('/modules/main.js')).world.rows.values()].map((row) => row.newest).join()"
+    kept = page.evaluate(cells)
+    for place in (1, 2):
+        page.locator(".lane-name button").nth(place).click()
+        expect(page.locator("#panel-overview [data-number=received]")).not_to_have_text("–")
+        expect(page.locator("#panel-overview .now-colour")).to_have_text(
+            page.locator(".lane").nth(place).locator(".lane-colour b").inner_text()
+        )
+    received = page.locator("#panel-overview [data-number=received]").inner_text()
+    page.click("#tab-datagrams")
+    expect(page.locator(".datagrams tbody tr")).not_to_have_count(0)
+    newest = page.locator(".datagrams tbody tr").first.get_attribute("data-sequence")
+    page.click("a[data-view=wall]")
+    expect(page.locator("#wall-canvas")).to_be_visible()
+    page.click("a[data-view=server]")
+    expect(page.locator("#server-body tbody tr")).not_to_have_count(0)
+    page.click("a[data-view=lanes]")
+    page.click("#tab-overview")
+    expect(page.locator("#panel-overview [data-number=received]")).to_have_text(received)
+    page.click("#tab-datagrams")
+    assert page.locator(".datagrams tbody tr").first.get_attribute("data-sequence") == newest
+    assert page.evaluate(cells) == kept
+    page.keyboard.press("Escape")
+    page.click("#pause")
+    expect(page.locator("#banner")).to_be_hidden()
+    page.wait_for_function("([kept]) => import('/modules/main.js').then((m) => m.world.rows.size > 0)", arg=[kept])
+
+
 def test_a_number_explains_itself(page: Page) -> None:
     page.click("#ledger [data-term=lost]")
     expect(page.locator("#explain")).to_be_visible()

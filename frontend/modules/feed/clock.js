@@ -21,7 +21,6 @@ export class Clock {
   #stepTimes = new Float64Array(30);
   #steps = 0;
   tickMs = TICK_MS;
-  paused = false;
 
   /** @param {() => void} painted called at the end of each animation frame: the time to ask for more */
   constructor(painted) {
@@ -73,18 +72,16 @@ export class Clock {
   /** @param {number} nowMs */
   step(nowMs) {
     this.#stepTimes[this.#steps++ % this.#stepTimes.length] = nowMs;
-    if (!this.paused) {
-      const number = Math.floor(nowMs / this.tickMs);
-      if (number !== this.#tickNumber) {
-        this.#tickNumber = number;
-        this.#dirty = true;
-        for (const scene of this.#scenes) scene.tick?.();
-      }
-      if (this.#fresh) {
-        this.#fresh = false;
-        this.#dirty = true;
-        for (const scene of this.#scenes) scene.live?.();
-      }
+    const number = Math.floor(nowMs / this.tickMs);
+    if (number !== this.#tickNumber) {
+      this.#tickNumber = number;
+      this.#dirty = true;
+      for (const scene of this.#scenes) scene.tick?.();
+    }
+    if (this.#fresh) {
+      this.#fresh = false;
+      this.#dirty = true;
+      for (const scene of this.#scenes) scene.live?.();
     }
     if (this.#dirty) {
       this.#dirty = false;

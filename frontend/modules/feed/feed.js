@@ -71,6 +71,16 @@ export class Feed {
     this.#open();
   }
 
+  /** Makes the connection anew, so that everything is told from the beginning. */
+  restart() {
+    const socket = this.#socket;
+    if (!socket) return;
+    socket.onclose = null;
+    socket.onmessage = null;
+    socket.close();
+    this.#open();
+  }
+
   /** Frames that were asked for and have not come. */
   get outstanding() {
     return this.#outstanding;
@@ -80,9 +90,11 @@ export class Feed {
     return this.state === "live" && this.#outstanding < MAX_OUTSTANDING;
   }
 
-  /** Asks for one frame, newer than the last. @param {boolean} rows with the ribbons of the watched rows */
-  more(rows) {
-    if (!this.hasCredit) return;
+  /** Asks for one frame, newer than the last. @param {boolean} rows with the ribbons of the watched rows @param {boolean} [atOnce] with the
+   *  watch that holds now, and beyond the credit */
+  more(rows, atOnce = false) {
+    if (this.state !== "live" || (!atOnce && !this.hasCredit)) return;
+    if (atOnce) this.#watchSentAtMs = -Infinity;
     this.#sendWatch();
     this.#outstanding += 1;
     this.#askedAtMs = performance.now();

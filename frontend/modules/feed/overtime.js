@@ -25,11 +25,14 @@ export class OverTime {
   /** @type {{viewer: Viewer, askedAtMs: number, flow: string | null, busy: boolean}[]} */ #viewers = [];
   #changed;
   #paused;
+  #nowUnixMs;
 
-  /** @param {{changed: () => void, paused: () => boolean}} actions changed: the range was chosen anew */
+  /** @param {{changed: () => void, nowUnixMs: () => number, paused: () => boolean}} actions
+   *   changed: the range was chosen anew. nowUnixMs: the present, or the moment at which the page is paused */
   constructor(actions) {
     this.#changed = actions.changed;
     this.#paused = actions.paused;
+    this.#nowUnixMs = actions.nowUnixMs;
   }
 
   /** @param {Viewer} viewer */
@@ -40,13 +43,13 @@ export class OverTime {
   /** @returns {Range} */
   get range() {
     if (this.held) return this.held;
-    const now = Date.now() / 1000;
+    const now = this.#nowUnixMs() / 1000;
     return { from: now - this.spanS, to: now };
   }
 
   /** The reader chose another stretch. @param {Range | null} range null: back to live @returns {Range} what is shown then */
   hold(range) {
-    const now = Date.now() / 1000;
+    const now = this.#nowUnixMs() / 1000;
     this.show(range && { from: tenth(Math.min(range.from, now - 5)), to: tenth(Math.min(range.to, now)) });
     this.#changed();
     return this.range;

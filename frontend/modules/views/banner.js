@@ -39,7 +39,7 @@ export function conditionOf(now) {
     return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again || now.reason ? `${asOf}: ${now.reason ? `${now.reason}; ` : ""}connecting again.` : "", button: "" };
   }
   if (now.paused) {
-    return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. The datagrams go on; the picture waits.`, button: "Resume" };
+    return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. The datagrams go on; everything here can be looked at as it was.`, button: "Resume" };
   }
   if (now.serverState !== "running") {
     const [word, text] = SERVER_STATES[now.serverState] ?? SERVER_STATES.hangs;

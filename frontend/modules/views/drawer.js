@@ -35,13 +35,16 @@ export class Drawer {
   /** @type {Place | null} */ #place = null;
   #world;
   #actions;
+  #moment;
 
   /** @param {import("../feed/state.js").World} world
    * @param {import("../feed/overtime.js").OverTime} overTime
+   * @param {import("../feed/moment.js").Moment} moment
    * @param {{close: () => void, remove: (id: string) => void, tab: (tab: Tab) => void}} actions */
-  constructor(world, overTime, actions) {
+  constructor(world, overTime, moment, actions) {
     this.#world = world;
     this.#actions = actions;
+    this.#moment = moment;
     this.#overview = new Overview(world, overTime);
     need("panel-link", HTMLElement).append(this.#link.element);
     need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
@@ -101,8 +104,7 @@ export class Drawer {
   /** @param {Place} place */
   #openSubject(place) {
     setText(this.#title, this.#world.byId.get(place.open)?.name ?? place.session);
-    this.#world.client = null;
-    this.#world.session = null;
+    if (!this.#moment.paused) this.#world.client = this.#world.session = null;
     this.#link.close();
     if (place.open) this.#inspector.open(place.open);
     this.#body.scrollTop = 0;
@@ -149,7 +151,8 @@ export class Drawer {
     setText(within(this.#remove, "span", HTMLElement), "Remove");
     const entry = this.#world.byId.get(id);
     const way = entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "";
-    this.#inspector.tick(way);
+    this.#inspector.tick(way, this.#moment.serverUnixMs);
+    need("drawer-not-kept", HTMLElement).hidden = this.#moment.has(id);
     if (!client) {
       if (gone) return;
       setText(this.#title, entry?.name ?? id);

@@ -5,9 +5,11 @@ import { count, milliseconds, UNKNOWN } from "../base/format.js";
 import { bytesOf, fieldsOf, hexOf } from "./wire.js";
 
 /** @typedef {{sequence: number | null, fate: string, cause: string | null, colour: string | null, rgb: string | null,
- *   delay_ms: number | null, duplicates: number, reordered: boolean, size_bytes: number | null, payload_hex: string | null}} Datagram */
+ *   sent_at_ns: number | null, received_at_ns: number | null, delay_ms: number | null, duplicates: number, reordered: boolean, size_bytes: number | null, payload_hex: string | null}} Datagram */
 
 const SHOWN = 64;
+/** All that the server keeps of one client. */
+const KEPT = 256;
 const EVERY_MS = 1000;
 
 export class Inspector {
@@ -25,6 +27,7 @@ export class Inspector {
   /** @type {number | null} */ #chosen = null;
   #askedAtMs = -Infinity;
   #asking = false;
+  #untilUnixMs = NaN;
 
   constructor() {
     this.#rows.addEventListener("click", (event) => this.#choose(/** @type {Element} */ (event.target).closest("tr")));
@@ -54,10 +57,13 @@ export class Inspector {
     this.#showBytes(null);
   }
 
-  /** @param {string} way both addresses */
-  tick(way) {
+  /** @param {string} way both addresses @param {number} untilUnixMs by the server's clock: nothing later is shown; NaN for no end */
+  tick(way, untilUnixMs) {
     this.#way = way;
     const nowMs = performance.now();
+    // What happened until a moment in the past does not change: one answer tells it.
+    if (untilUnixMs === this.#untilUnixMs && this.#askedAtMs > -Infinity) return;
+    this.#untilUnixMs = untilUnixMs;
     if (this.#root.hidden || this.#hold.checked || this.#asking || nowMs - this.#askedAtMs < EVERY_MS) return;
     this.#askedAtMs = nowMs;
     void this.#ask(this.#clientId);
@@ -67,9 +73,10 @@ export class Inspector {
   async #ask(clientId) {
     this.#asking = true;
     try {
-      const datagrams = await api.datagrams(clientId, SHOWN);
+      const datagrams = await api.datagrams(clientId, Number.isNaN(this.#untilUnixMs) ? SHOWN : KEPT);
       if (clientId !== this.#clientId || this.#hold.checked) return;
-      this.#datagrams = datagrams.reverse();
+      const untilNs = Number.isNaN(this.#untilUnixMs) ? Infinity : this.#untilUnixMs * 1e6;
+      this.#datagrams = datagrams.filter((/** @type {Datagram} */ one) => (one.received_at_ns ?? one.sent_at_ns ?? 0) <= untilNs).reverse().slice(0, SHOWN);
       this.#showRows();
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
