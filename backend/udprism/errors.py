@@ -30,6 +30,15 @@ class RequestError(UdprismError):
         self.kind = kind
 
 
+class CaptureError(UdprismError):
+    """A capture file breaks its format's rules at `offset` bytes; `reason` is a short stable word."""
+
+    def __init__(self, offset: int, reason: str, detail: str) -> None:
+        super().__init__(f"at byte {offset}: {detail}")
+        self.offset = offset
+        self.reason = reason
+
+
 class BindError(UdprismError):
     """An address could not be bound; the command line exits with 3."""
 

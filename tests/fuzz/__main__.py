@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz {command,datagram,batch} [libFuzzer's flags]`, from the root of the repository.
+"""`python -m tests.fuzz {command,datagram,batch,capture} [libFuzzer's flags]`, from the root of the repository.
 
 Coverage-guided, and so needs atheris, which nothing else does: `pip install atheris` (Linux, Python 3.11 or newer).
 What it finds worth keeping goes to a directory of its own, `tests/fuzz/found/NAME`; add to the corpus what covers new

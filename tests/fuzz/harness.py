@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from udprism.errors import WireError
+from support import plain_capture
+from udprism.capture.buffer import Buffer
+from udprism.capture.datagrams import DatagramReader, open_capture
+from udprism.errors import CaptureError, WireError
 from udprism.serving.commands import Connect, Disconnect, Response, encode_connect, parse_command
 from udprism.wire import measured as wire
 from udprism.wire.colours import is_plain_colour
@@ -84,6 +87,49 @@ def batch(data: bytes) -> None:
     assert many.all_valid == bool(many.valid.all())
 
 
+def capture(data: bytes) -> None:
+    """A capture file is read as one block after the other would be, refused at the same place, and counted whole."""
+    expected, fault = _plainly(data)
+    seen: list[plain_capture.Packet] = []
+    refused: CaptureError | None = None
+    try:
+        for packets in open_capture(Buffer(np.frombuffer(data, np.uint8))).packets():
+            columns = (packets.record_at, packets.interface, packets.data_at, packets.captured)
+            seen.extend(plain_capture.Packet(*row) for row in zip(*(one.tolist() for one in columns), strict=True))
+    except CaptureError as error:
+        refused = error
+    assert seen == expected
+    assert (refused and (refused.offset, refused.reason)) == (fault and (fault.offset, fault.reason))
+    if fault is None or fault.reason not in ("magic", "header"):
+        _datagrams_of(data, len(expected))
+
+
+def _plainly(data: bytes) -> tuple[list[plain_capture.Packet], plain_capture.Fault | None]:
+    packets: list[plain_capture.Packet] = []
+    try:
+        for packet in plain_capture.packets(data):
+            packets.append(packet)  # noqa: PERF402  # those before a fault count too
+    except plain_capture.Fault as fault:
+        return packets, fault
+    return packets, None
+
+
+def _datagrams_of(data: bytes, packets: int) -> None:
+    reader = DatagramReader(np.frombuffer(data, np.uint8))
+    count = 0
+    try:
+        for batch in reader.datagrams():
+            count += len(batch)
+            assert len(batch)
+            assert batch.addresses.shape == (len(batch), 36)
+            assert ((batch.captured >= 0) & (batch.captured <= batch.length) & (batch.length < 1 << 24)).all()
+            assert len(batch.payload(0)) == batch.captured[0]
+            batch.rows(_ROW_BYTES)
+    except CaptureError:
+        pass
+    assert reader.packets == packets == count + sum(reader.skips.count.values())
+
+
 def _expect(error: WireError, reasons: frozenset[str]) -> None:
     assert error.reason in reasons
 
@@ -111,4 +157,9 @@ def _encoded(decoded: wire.Datagram) -> bytes:
             return wire.encode_bye(decoded)
 
 
-HARNESSES: dict[str, Callable[[bytes], None]] = {"command": command, "datagram": datagram, "batch": batch}
+HARNESSES: dict[str, Callable[[bytes], None]] = {
+    "command": command,
+    "datagram": datagram,
+    "batch": batch,
+    "capture": capture,
+}

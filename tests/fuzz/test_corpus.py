@@ -36,6 +36,17 @@ def test_mutations_decode_in_batches_as_they_do_one_by_one() -> None:
         HARNESSES["batch"](bytes([size]) + row[:size].tobytes())
 
 
+def test_mutations_of_real_captures_hold() -> None:
+    rng = np.random.default_rng(3)
+    files = [path.read_bytes() for path in sorted((CORPUS / "capture").iterdir())]
+    for number in range(MUTATIONS):
+        data = bytearray(files[number % len(files)])
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(0, len(data)))
+            data[at] = rng.choice((0, 1, 4, 6, 12, 127, 255, int(rng.integers(256))))
+        HARNESSES["capture"](bytes(data[: len(data) if number % 3 else int(rng.integers(len(data)))]))
+
+
 @pytest.mark.parametrize("data", REAL)
 def test_what_is_real_is_taken_by_one_parser_or_the_other(data: bytes) -> None:
     for check in HARNESSES.values():

@@ -1,0 +1,1 @@
+"""Recordings: capture files ↔ columns. Pure: a file is a buffer here, and what is written is bytes."""
