@@ -88,7 +88,7 @@ class Artnet:
     payload_at = HEADER_BYTES
 
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
-        first, second, third = words_of(rows, 3)
+        first, second, third = words_of(rows, slice(3))
         there = length - HEADER_BYTES
         said = third.astype(np.uint16).byteswap()
         valid = first == _ID_WORD

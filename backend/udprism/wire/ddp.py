@@ -68,7 +68,7 @@ class Ddp:
     payload_at = HEADER_BYTES
 
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
-        first, second = words_of(rows, 2)
+        first, second = words_of(rows, slice(2))
         timed = (first & _TIMED) != 0 if (first & _TIMED).any() else None
         header = (
             HEADER_BYTES if timed is None else np.where(timed, np.int32(TIMED_HEADER_BYTES), np.int32(HEADER_BYTES))

@@ -63,13 +63,14 @@ def text_of(data: bytes) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
-def words_of(rows: Rows, count: int) -> U64Column:
-    """The rows' first 8-byte words, uint64[count, n], each word's lowest byte the first on the wire.
+def words_of(rows: Rows, places: slice | list[int]) -> U64Column:
+    """The rows' 8-byte words at these places, uint64[words, n], each word's lowest byte the first on the wire.
 
-    One copy of what a decoder needs: columns that jump from row to row share few cache lines, and each pass over them
-    costs as much as this one.
+    One copy of what a decoder needs and no more: columns that jump from row to row share few cache lines, and each pass
+    over them costs as much as this one.
     """
-    return np.ascontiguousarray(rows[:, : 8 * count].view("<u8").T)
+    columns: U64Column = rows[:, : rows.shape[1] & ~7].view("<u8").T[places]
+    return np.ascontiguousarray(columns)
 
 
 def word_of(data: bytes) -> np.uint64:

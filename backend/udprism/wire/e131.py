@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import I32Column, I64Column, Rows, U8Column, U32Column, U64Column
+from udprism.columns.types import I32Column, I64Column, Rows, U8Column, U16Column, U32Column, U64Column
 from udprism.wire.dissect import Fields, alone, channels_at, in_order, mark, text_of, word_of, words_of
 from udprism.wire.format import NO_PIXELS, REASONS, Decoded, Field, Mark, Numbering, Part, Pixels, Reason, Sending
 
@@ -32,8 +32,6 @@ _ROOT_EXTENDED: Final = 8
 _FRAMING_DATA: Final = 2
 _SYNC: Final = 1
 _DISCOVERY: Final = 2
-_ROOT_BYTES: Final = 16
-"""Before the root layer's length field: it and the others count from themselves on."""
 _PREVIEW: Final = 0x80
 _TERMINATED: Final = 0x40
 _FORCE_SYNC: Final = 0x20
@@ -44,13 +42,28 @@ _DISCOVERY_BYTES: Final = 120
 _DMP: Final = bytes.fromhex("02 a1 0000 0001")
 """Vector, types, first address and increment, from byte 117 on."""
 
-# As little-endian words: masks and what must stand there.
-_START: Final = tuple(word_of(PREAMBLE[at : at + 8]) for at in (0, 8))
-_ROOT_MASK, _ROOT_WORD = np.uint64(0x0000_FFFF_FFFF_0000), word_of(bytes.fromhex("0000 00000004"))
-_EXTENDED_WORD: Final = word_of(bytes.fromhex("0000 00000008"))
-_FRAMING_MASK, _FRAMING_WORD = np.uint64(0xFFFF_FFFF), word_of(bytes.fromhex("00000002"))
-_DMP_MASK, _DMP_WORD = np.uint64(0xFFFF_FF00_0000_0000), word_of(bytes(5) + _DMP[:3])
-_DMP_MASK_2, _DMP_WORD_2 = np.uint64(0xFF_FFFF), word_of(_DMP[3:])
+_PLACES: Final = [0, 1, 2, 5, 14, 15, 3, 4, 13]
+"""The words that are read: first those in which something must stand."""
+_W16, _W112, _W120, _W24, _W32, _W104 = 2, 4, 5, 6, 7, 8
+"""Where among them is the word that begins at this byte."""
+_EXTENDED_WORD: Final = word_of(bytes(2) + _ROOT_EXTENDED.to_bytes(4, "big"))
+_ROOT_WORD: Final = word_of(bytes(2) + _ROOT_DATA.to_bytes(4, "big"))
+_ROOT_MASK: Final = np.uint64(0x0000_FFFF_FFFF_0000)
+_FIXED: Final[U64Column] = np.array(
+    [
+        [word_of(PREAMBLE[:8])],
+        [word_of(PREAMBLE[8:])],
+        [_ROOT_WORD],
+        [word_of(_FRAMING_DATA.to_bytes(4, "big"))],
+        [word_of(bytes(5) + _DMP[:3])],
+        [word_of(_DMP[3:])],
+    ],
+    np.uint64,
+)
+_FIXED_MASK: Final[U64Column] = np.array(
+    [[2**64 - 1], [2**64 - 1], [_ROOT_MASK], [0xFFFF_FFFF], [0xFFFF_FF00_0000_0000], [0xFF_FFFF]], np.uint64
+)
+_START_CODE: Final = np.uint64(0xFF << 40)
 _SYNC_ADDRESS: Final = np.uint64(0x00FF_FF00_0000_0000)
 _MARKS_OF: Final = np.array(
     [(options & _PREVIEW and Mark.PREVIEW) | (options & _TERMINATED and Mark.ENDS) for options in range(256)], np.uint16
@@ -79,36 +92,33 @@ class E131:
     payload_at = HEADER_BYTES
 
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
-        word = words_of(rows, 16)
+        word = words_of(rows, _PLACES)
         there = length - HEADER_BYTES
-        valid = word[0] == _START[0]
-        valid &= word[1] == _START[1]
-        valid &= (word[2] & _ROOT_MASK) == _ROOT_WORD
-        valid &= (word[5] & _FRAMING_MASK) == _FRAMING_WORD
-        valid &= (word[14] & _DMP_MASK) == _DMP_WORD
-        valid &= (word[15] & _DMP_MASK_2) == _DMP_WORD_2
+        wrong = word[: len(_FIXED_MASK)] & _FIXED_MASK
+        wrong ^= _FIXED
+        valid = np.bitwise_or.reduce(wrong, axis=0) == 0
         valid &= there >= 0
-        count = (word[15] >> 24).astype(np.uint16).byteswap()
-        valid &= (count - 1) <= MAX_SLOTS  # unsigned: no start code wraps to 65,535
-        slots = np.minimum(count - 1, there)
-        start_code = rows[:, 125]
+        slots = (word[_W120] >> 24).astype(np.uint16).byteswap()
+        slots -= 1  # the start code; unsigned: without one it wraps to 65,535
+        valid &= slots <= MAX_SLOTS
+        has_levels = (word[_W120] & _START_CODE) == 0
         decoded = Decoded(
             valid=valid,
             control=np.zeros(len(rows), np.bool_),
             reason=np.zeros(len(rows), np.uint8),
             key=_keys(word),
-            number=(word[13] >> 56).astype(np.uint32),
+            number=(word[_W104] >> 56).astype(np.uint32),
             numbered=np.ones(len(rows), np.bool_),
-            marks=_MARKS_OF.take(word[14] & 0xFF),
+            marks=_MARKS_OF.take(word[_W112].astype(np.uint8)),
             rgb=rows[:, HEADER_BYTES : HEADER_BYTES + 3],
-            coloured=(slots >= 3) & (start_code == 0),
+            coloured=(np.minimum(slots, there) >= 3) & has_levels,
             all_valid=bool(valid.all()),
         )
-        mark(decoded, count != there + 1, Mark.LENGTH_DISAGREES)
-        mark(decoded, start_code != 0, Mark.NO_LEVELS)
-        mark(decoded, (word[13] & _SYNC_ADDRESS) != 0, Mark.SYNCHRONISED)
+        mark(decoded, slots != there, Mark.LENGTH_DISAGREES)
+        mark(decoded, ~has_levels, Mark.NO_LEVELS)
+        mark(decoded, (word[_W104] & _SYNC_ADDRESS) != 0, Mark.SYNCHRONISED)
         if not decoded.all_valid:
-            _say_why_not(decoded, rows, length, count)
+            _say_why_not(decoded, rows, length, slots)
         return decoded
 
     def flow_name(self, data: bytes) -> str:
@@ -150,13 +160,13 @@ class E131:
 
 def _keys(word: U64Column) -> U64Column:
     """As `key_of`."""
-    key: U64Column = word[3] * _MIX[0]
-    key += (word[2] >> 48 | word[4] << 16) * _MIX[1]
-    key += (word[14] >> 8).astype(np.uint16).byteswap() * _MIX[2]
+    key: U64Column = word[_W24] * _MIX[0]
+    key += (word[_W16] >> 48 | word[_W32] << 16) * _MIX[1]
+    key += (word[_W112] >> 8).astype(np.uint16).byteswap() * _MIX[2]
     return key
 
 
-def _say_why_not(decoded: Decoded, rows: Rows, length: I32Column, count: npt.NDArray[np.uint16]) -> None:
+def _say_why_not(decoded: Decoded, rows: Rows, length: I32Column, slots: U16Column) -> None:
     """Not valid: why, or that it is a synchronisation or a list of universes."""
     root = rows[:, 16:24].view("<u8")[:, 0] & _ROOT_MASK
     framing = rows[:, 40:44].view(">u4")[:, 0]
@@ -172,7 +182,7 @@ def _say_why_not(decoded: Decoded, rows: Rows, length: I32Column, count: npt.NDA
         (~(is_data & (framing == _FRAMING_DATA)) & ~is_sync & ~is_list, Reason.KIND),
         (length < np.where(is_data, HEADER_BYTES, np.where(is_sync, _SYNC_BYTES, _DISCOVERY_BYTES)), Reason.SHORT),
         (is_data & (dmp != np.frombuffer(_DMP, np.uint8)).any(axis=1), Reason.KIND),
-        (is_data & ((count - 1) > MAX_SLOTS), Reason.LENGTH),
+        (is_data & (slots > MAX_SLOTS), Reason.LENGTH),
     )
     decoded.control = (decoded.reason == 0) & ~is_data
 

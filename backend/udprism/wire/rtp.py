@@ -55,7 +55,7 @@ class Rtp:
 
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
         n = len(rows)
-        first, second = words_of(rows, 2)
+        first, second = words_of(rows, slice(2))
         flags = first & 0xFF
         valid = (flags & _VERSION) == _VERSION_2
         valid &= ~_IS_RTCP.take(rows[:, 1])

@@ -20,8 +20,6 @@ MAX_BYTES: Final = 64
 _VALUE_BYTES: Final = 24
 """As many as the longest colour has, and more."""
 _PLACE: Final = np.arange(MAX_BYTES, dtype=np.int32)
-_IS_CONTENT: Final = ~np.isin(np.arange(256), (0x00, 0x0A, 0x0D, 0x20))
-_IS_CONTROL: Final = np.isin(np.arange(256), (*range(0x20), 0x7F))
 _MIX: Final[U64Column] = np.array(
     [
         0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5,
@@ -45,13 +43,14 @@ class Text:
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
         n = len(rows)
         text = rows[:, :MAX_BYTES] * (length[:, None] > _PLACE)
-        content = _IS_CONTENT[text]
+        is_control: BoolColumn = (text < 0x20) | (text == 0x7F)
+        content = (text != 0x20) & (text != 0x0A) & (text != 0x0D) & (text != 0x00)
         end = _last(content) + 1
         colon = np.minimum(_last(text == ord(":")), end)
         start = _first_after(content, colon)
         index, rgb = decode_plain(_shifted(text, start), (end - start).astype(np.int32))
         coloured: BoolColumn = index >= 0
-        is_garbled: BoolColumn = np.any(_IS_CONTROL[text] & (end[:, None] > _PLACE), axis=1)
+        is_garbled: BoolColumn = np.any(is_control & (end[:, None] > _PLACE), axis=1)
         is_named: BoolColumn = (colon > 0) & (start < end)
         is_other: BoolColumn = ~(coloured | is_named)
         reason = np.zeros(n, np.uint8)
