@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pytest
 
+from support.namespaces import namespace
 from udprism.columns.types import NS_PER_MS, NS_PER_S
 from udprism.ledger.fates import Cause
 from udprism.ledger.witness import Witness
@@ -20,10 +21,12 @@ from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
 from udprism.serving.admission import Admission
+from udprism.serving.commands import parse_retry
 from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import SessionTable
 from udprism.udp.clock import SystemClock
 from udprism.udp.outlet import MAX_BATCH, Outlet
+from udprism.udp.releaser import Releaser
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, drain_error_queue
 from udprism.udp.thread import ThreadState
@@ -51,8 +54,16 @@ class Rig:
         return self.server.inbox.submit(work).result(5)
 
 
-def make(engine: str = "batch", rate_hz: float = 50, *, start: bool = True) -> Rig:
-    sockets = bind_server("127.0.0.1", 0, 1 << 20)
+def make(
+    engine: str = "batch",
+    rate_hz: float = 50,
+    *,
+    start: bool = True,
+    host: str = "127.0.0.1",
+    lease_ns: int = NS_PER_S,
+    with_releaser: bool = False,
+) -> Rig:
+    sockets = bind_server(host, 0, 1 << 20)
     ids = iter(range(1, 1_000_000))
     table = SessionTable(2000, rate_hz, 4, lambda: next(ids))
     witness = Witness(
@@ -63,17 +74,19 @@ def make(engine: str = "batch", rate_hz: float = 50, *, start: bool = True) -> R
         bytes(32),
         own_ports=[port],
         beyond_loopback=False,
-        lan_lease_ns=NS_PER_S,
-        lease_ns=NS_PER_S,
+        lan_lease_ns=lease_ns,
+        lease_ns=lease_ns,
         max_remote_sessions=10,
     )
+    releaser = Releaser(sockets, 1000, wire.MAX_DATAGRAM_BYTES) if with_releaser else None
     outlet = Outlet(
         sockets,
         table,
         witness,
         LinkModel(2000),
-        DelayLine(1000, wire.MAX_DATAGRAM_BYTES),
+        DelayLine(1000, wire.MAX_DATAGRAM_BYTES, None if releaser is None else releaser.rows),
         SystemClock(),
+        releaser,
     )
     encoder = Encoder(table, np.random.default_rng(1), MAX_BATCH)
     threads = ThreadsEngine(table, 1) if engine == "threads" else None
@@ -264,6 +277,115 @@ def test_ipv6_loopback_is_served_by_the_same_server(rig: Rig) -> None:
         client.connect(("::1", rig.port))
         client.send(b"connect")
         assert client.recv(100).decode() in NAMES
+
+
+class Elsewhere(NamedTuple):
+    """An address of this machine that the routing table would not choose to speak to itself from."""
+
+    bind: str
+    host: str
+    client: str
+
+
+LOOPBACK_4 = Elsewhere("0.0.0.0", "127.0.0.2", "127.0.0.1")
+OTHER_4 = Elsewhere("0.0.0.0", "192.0.2.9", "192.0.2.1")
+OTHER_6 = Elsewhere("::", "2001:db8::9", "2001:db8::1")
+
+
+@pytest.fixture(params=[LOOPBACK_4, OTHER_4, OTHER_6], ids=lambda one: one.host)
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[Elsewhere]:
+    """Where there are such addresses: on this machine, or in a namespace of their own."""
+    if request.param == LOOPBACK_4:
+        yield LOOPBACK_4
+        return
+    with namespace() as machine:
+        for address in ("192.0.2.1/24", "192.0.2.9/24", "2001:db8::1/64", "2001:db8::9/64"):
+            machine.ip(f"addr add {address} dev lo nodad" if ":" in address else f"addr add {address} dev lo")
+        with machine.entered():
+            yield request.param
+
+
+def asking(where: Elsewhere, port: int) -> socket.socket:
+    """A client that hears whom it asked, and nobody else: as netcat does."""
+    sock = socket.socket(socket.AF_INET6 if ":" in where.host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.settimeout(5)
+    sock.bind((where.client, 0))
+    sock.connect((where.host, port))
+    return sock
+
+
+def connect(client: socket.socket, words: bytes) -> bytes:
+    """The first datagram of the stream; a token is sent back where one is wanted."""
+    client.send(words)
+    answer = client.recv(100)
+    if answer.startswith(b"retry"):
+        client.send(words + b" token=" + parse_retry(answer).encode())
+        answer = client.recv(100)
+    return answer
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("with_releaser", [False, True], ids=["thread", "process"])
+def test_everything_leaves_from_the_address_that_was_asked(elsewhere: Elsewhere, with_releaser: bool) -> None:
+    rig = make(host=elsewhere.bind, lease_ns=60 * NS_PER_S, with_releaser=with_releaser)
+    try:
+        with asking(elsewhere, rig.port) as plain, asking(elsewhere, rig.port) as client:
+            assert connect(plain, b"connect").decode() in NAMES
+            first = wire.decode_datagram(connect(client, b"connect v=1"))
+            report = wire.encode_report(wire.Report(first.session_id, 0, 1, 0, 0, 0, 0, 0, 0, 0))
+            client.send(report)
+            while (answer := client.recv(100)) != wire.acknowledge(report):
+                assert isinstance(wire.decode_datagram(answer), wire.Colour)
+            rig.ask(lambda: rig.server.put_default_link(Link(delay_ms=80)))
+            if with_releaser:
+                until(lambda: rig.server.outlet.releaser_state[0])
+            changed_unix_ns = time.time_ns()
+            while (held := colour(client)).sent_at_unix_ns < changed_unix_ns:
+                pass
+            assert time.time_ns() - held.sent_at_unix_ns >= 80 * NS_PER_MS
+            rig.ask(lambda: rig.server.put_default_link(None))
+            rig.server.stop()
+            assert wire.Bye in {type(wire.decode_datagram(data)) for data in all_that_waits(client)}
+    finally:
+        rig.server.stop()
+
+
+def test_a_session_that_asks_another_address_from_the_same_port_hears_from_that_one() -> None:
+    rig = make(host="0.0.0.0")
+    try:
+        with rig.client(connected=False) as client:
+            for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+                client.sendto(b"connect", (host, rig.port))
+                heard_from = {client.recvfrom(100)[1] for _ in range(20)}
+                assert (host, rig.port) in heard_from
+            assert len(rig.server.table) == 1
+    finally:
+        rig.server.stop()
+
+
+def test_the_threads_engine_speaks_from_the_address_that_was_asked() -> None:
+    rig = make("threads", host="0.0.0.0")
+    try:
+        with rig.client(connected=False) as client:
+            client.sendto(b"connect", ("127.0.0.2", rig.port))
+            assert client.recvfrom(100)[1][0] == "127.0.0.2"
+    finally:
+        rig.server.stop()
+
+
+def test_an_error_of_a_wildcard_socket_still_tells_whose_it_is() -> None:
+    rig = make(host="0.0.0.0")
+    try:
+        with rig.client(connected=False) as healthy:
+            gone = rig.client(connected=False)
+            for client in (healthy, gone):
+                client.sendto(b"connect", ("127.0.0.2", rig.port))
+                client.recv(100)
+            gone.close()
+            until(lambda: len(rig.server.table) == 1)
+            assert healthy.recv(100)
+    finally:
+        rig.server.stop()
 
 
 def test_what_the_link_drops_is_told_to_the_witness_by_sequence_number(rig: Rig) -> None:

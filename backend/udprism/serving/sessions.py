@@ -17,6 +17,7 @@ from udprism.wire.colours import PaletteName, nearest_name
 from udprism.wire.measured import Report
 
 SOCKADDR_BYTES = 28
+SOURCE_BYTES = 40
 STRIKES_TO_END = 2
 """Port-unreachable errors in a row, without a word from the client, that end its session."""
 _ID = re.compile("s-[0-9a-f]{8}")
@@ -85,6 +86,8 @@ class SessionTable:
         self.next_sequence = np.zeros(max_sessions, np.int64)
         self.sockaddr = np.zeros((max_sessions, SOCKADDR_BYTES), np.uint8)
         self.socket_index = np.zeros(max_sessions, np.int32)
+        self.source = np.zeros((max_sessions, SOURCE_BYTES), np.uint8)
+        """Which of this machine's addresses was asked, in the shell's own form: all answers leave from there."""
         self.shape = np.zeros(max_sessions, np.int32)
         self.period_ns = np.zeros(max_sessions, np.int64)
         self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
@@ -182,6 +185,7 @@ class SessionTable:
             column[slot] = 0
         self.unsent_link[slot] = self.unsent_kernel[slot] = 0
         self.last_rgb[slot] = 0
+        self.source[slot] = 0
         self.session_id[slot] = session_id
         self.sockaddr[slot] = sockaddr
         self.slot_of_id[session_id] = slot

@@ -58,6 +58,8 @@ class Flows(Protocol):
     """uint8[capacity, 28]: a struct sockaddr each."""
     socket_index: I32Column
     """Through which of the outlet's sockets."""
+    source: Rows
+    """uint8[capacity, 40]: from which of this machine's addresses, if the socket is bound to all; see `source`."""
     unsent_link: I64Column
     unsent_kernel: I64Column
     """How many never left, by cause: the outlet counts here."""
@@ -154,7 +156,7 @@ class Outlet:
         if releaser is not None and releaser.ready:
             while self.line.next_release_ns <= now_ns + _ENOUGH_AHEAD_NS and releaser.has_room:
                 for held in self._take_due(now_ns + _AHEAD_NS):
-                    if not releaser.hand_over(held, self._flows.sockaddr[held.due.slot]):
+                    if not self._hand_over(releaser, held):
                         self.line.put_back(held.due)
         else:
             while self.line.next_release_ns <= now_ns:
@@ -176,9 +178,13 @@ class Outlet:
         parts = [(index, due if which is None else due.part(which)) for index, which in self._by_socket(due.slot)]
         return [Held(part, index, self._flows.session_id[part.slot]) for index, part in parts]
 
+    def _hand_over(self, releaser: Releaser, held: Held) -> bool:
+        slot, tells = held.due.slot, self._senders[held.socket_index].tells_source
+        return releaser.hand_over(held, self._flows.sockaddr[slot], self._flows.source[slot] if tells else None)
+
     def _let_go(self, held: Held) -> None:
         due, sender = held.due, self._senders[held.socket_index]
-        sender.prepare(self.line.rows, due.length, self._flows.sockaddr, due.slot, due.places)
+        sender.prepare(self.line.rows, due.length, self._flows.sockaddr, due.slot, due.places, self._flows.source)
         self._send(sender, due.slot, due.sequence)
         self.line.give_back(due)
 
@@ -300,7 +306,7 @@ class Outlet:
 
     def _depart(self, sender: BatchSender, batch: Outgoing) -> None:
         """Send n ≤ MAX_BATCH rows now."""
-        sender.prepare(batch.rows, batch.length, self._flows.sockaddr, batch.flow)
+        sender.prepare(batch.rows, batch.length, self._flows.sockaddr, batch.flow, sources=self._flows.source)
         self._send(sender, batch.flow, batch.number, batch.rows, batch.stamp)
 
     def _send(

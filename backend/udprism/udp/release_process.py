@@ -10,6 +10,7 @@ Memory, in this order, each part on pages of its own (see `Layout`); a *block* i
     messages  struct mmsghdr, as many        points at the three below, with the addresses they have in this process
     iov       struct iovec, as many
     names     uint8[as many, NAME_BYTES]     a struct sockaddr each
+    sources   uint8[as many, SOURCE_BYTES]   a control message each, where the socket is bound to all addresses
     rows      the delay line's rows
 
 Control channel (SOCK_SEQPACKET): first the memory's descriptor and the sockets'; the answer is where the memory lies
@@ -34,6 +35,7 @@ from typing import NamedTuple, Protocol
 BLOCKS = 64
 BLOCK_DATAGRAMS = 1024
 NAME_BYTES = 32
+SOURCE_BYTES = 40
 MESSAGE_BYTES, IOVEC_BYTES = 64, 16  # of struct mmsghdr and struct iovec, 64-bit Linux
 MAX_SOCKETS = 8
 HANDED = struct.Struct("=3H")
@@ -57,6 +59,7 @@ class Layout(NamedTuple):
     messages: int
     iov: int
     names: int
+    sources: int
     rows: int
 
 
@@ -64,7 +67,8 @@ def layout() -> Layout:
     """The one that both sides have."""
     places = [0]
     count = BLOCKS * BLOCK_DATAGRAMS
-    for size in (8 * BLOCKS, 8 * count, MESSAGE_BYTES * count, IOVEC_BYTES * count, NAME_BYTES * count):
+    each = (8, MESSAGE_BYTES, IOVEC_BYTES, NAME_BYTES, SOURCE_BYTES)
+    for size in (8 * BLOCKS, *(one * count for one in each)):
         places.append(places[-1] + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
     return Layout(*places)
 

@@ -23,6 +23,7 @@ from udprism.columns.types import NEVER_NS, NS_PER_S, I64Column, Rows, U32Column
 from udprism.link.delay_line import Due
 from udprism.udp import release_process as far
 from udprism.udp.sockets import IOVEC, LINUX, MMSGHDR, NAME_BYTES, SOCKADDR_BYTES
+from udprism.udp.source import SENT_BYTES, tells_source
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,11 @@ class Releaser:
         self._messages = np.frombuffer(memory, MMSGHDR, count, at.messages)
         self._iov = np.frombuffer(memory, IOVEC, count, at.iov)
         self._names = np.frombuffer(memory, np.uint8, count * far.NAME_BYTES, at.names).reshape(count, far.NAME_BYTES)
+        self._sources = np.frombuffer(memory, np.uint8, count * far.SOURCE_BYTES, at.sources).reshape(
+            count, far.SOURCE_BYTES
+        )
+        self._source_bytes = [SENT_BYTES[sock.family] if tells_source(sock) else 0 for sock in self._sockets]
+        """Of a control message, by socket; 0 where none is to be sent."""
         self._there = 0
         """Where the memory lies in the process."""
         self._processors = os.sched_getaffinity(0)
@@ -139,10 +145,11 @@ class Releaser:
                 with contextlib.suppress(OSError):
                     os.sched_setaffinity(self._process.pid, alone)
 
-    def hand_over(self, held: Held, names: Rows) -> bool:
+    def hand_over(self, held: Held, names: Rows, sources: Rows | None = None) -> bool:
         """Let these, BLOCK_DATAGRAMS at most, leave, each in its time; False, and nothing done, where that cannot be.
 
-        names: uint8[n, SOCKADDR_BYTES], where each goes. Their places are taken until `settle` gives them back.
+        names: uint8[n, SOCKADDR_BYTES], where each goes. sources: uint8[n, SOURCE_BYTES], from which address; needed if
+        the socket tells sources. Their places are taken until `settle` gives them back.
         """
         if self._control is None or not self._free:
             return False
@@ -158,6 +165,10 @@ class Releaser:
         message["iov_length"] = 1
         message["name"] = self._there + self._at.names + far.NAME_BYTES * entry
         message["name_length"] = NAME_BYTES[self._sockets[held.socket_index].family]
+        message["control_length"] = 0 if sources is None else self._source_bytes[held.socket_index]
+        if sources is not None:
+            self._sources[mine] = sources
+            message["control"] = self._there + self._at.sources + far.SOURCE_BYTES * entry
         self._progress[number] = 0
         try:
             self._control.send(far.HANDED.pack(number, count, held.socket_index))

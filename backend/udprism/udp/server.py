@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import selectors
 import socket
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -20,9 +18,10 @@ from udprism.serving import commands
 from udprism.serving.admission import Admission, Refuse, Retry
 from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import Grant, SessionTable
+from udprism.udp.askers import Asker, Askers
 from udprism.udp.inbox import Inbox
 from udprism.udp.outlet import Outlet
-from udprism.udp.sockets import drain_error_queue, sockaddr_row
+from udprism.udp.sockets import sockaddr_row
 from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 from udprism.udp.threads_engine import ThreadsEngine
 from udprism.wire import measured as wire
@@ -30,7 +29,6 @@ from udprism.wire.measured import ByeReason
 
 MAX_READS_A_TURN = 512
 """Datagrams read from one socket before the next tick gets its turn."""
-_RECEIVE_BYTES = 2048
 _SELECT_DESCRIPTORS = 512
 """What select() takes on every system. The server's few sockets are opened before its clients'."""
 
@@ -78,6 +76,7 @@ class ColourServer:
         """The largest lag behind the schedule within the last second or so."""
         self.commands = 0
         self._admission = admission
+        self._askers = Askers(self.sockets, self._strike)
         self._clock = clock
         self.engine = engine
         self._wake_reader, self._wake_writer = socket.socketpair()
@@ -245,34 +244,24 @@ class ColourServer:
             self.outlet.release(self._clock.now_ns())
 
     def _read(self, index: int) -> None:
-        sock = self.sockets[index]
-        for gone in drain_error_queue(sock):
-            self._strike(gone.address)
-        for _ in range(MAX_READS_A_TURN):
+        for data, asker in self._askers.hear(index, MAX_READS_A_TURN):
             try:
-                data, source = sock.recvfrom(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                continue  # an earlier send's ICMP error, reported on the next call whatever that is
-            address = (sys.intern(source[0]), source[1])  # one text for all sessions of a host
-            try:
-                self._receive(data, address, index)
+                self._receive(data, asker)
             except WireError as error:
                 self.drops[error.reason] += 1
                 if error.reason in commands.SERVER_ONLY_REASONS:
-                    self._suspect(address)
+                    self._suspect(asker.address)
 
-    def _receive(self, data: bytes, address: Address, index: int) -> None:
+    def _receive(self, data: bytes, asker: Asker) -> None:
         now_ns = self._clock.now_ns()
-        slot = self.table.slot_of_address.get(address)
+        slot = self.table.slot_of_address.get(asker.address)
         if wire.is_binary(data):
-            self._receive_report(data, slot, index, address, now_ns)
+            self._receive_report(data, slot, asker, now_ns)
             return
         command = commands.parse_command(data)
         self.commands += 1
         if isinstance(command, commands.Connect):
-            self._connect(command, len(data), address, index, now_ns)
+            self._connect(command, len(data), asker, now_ns)
         elif slot is None:
             raise WireError("no-session")
         elif isinstance(command, commands.Disconnect):
@@ -281,12 +270,12 @@ class ColourServer:
             self.table.respond(slot, command.text, now_ns, self._clock.unix_ns())
             self.table.heard(slot, now_ns)
 
-    def _connect(self, command: commands.Connect, length: int, address: Address, index: int, now_ns: int) -> None:
-        table = self.table
+    def _connect(self, command: commands.Connect, length: int, asker: Asker, now_ns: int) -> None:
+        table, address, index = self.table, asker.address, asker.socket_index
         unix_ns = self._clock.unix_ns()
         known = table.slot_of_address.get(address)
         if known is None:
-            grant = self._grant(command, length, address, index, now_ns, unix_ns)
+            grant = self._grant(command, length, asker, now_ns, unix_ns)
             if grant is None:
                 return
         else:
@@ -296,27 +285,27 @@ class ColourServer:
         if served is None:
             raise WireError("table-full")
         slot, started = served
+        if asker.source:
+            table.source[slot, : len(asker.source)] = np.frombuffer(asker.source, np.uint8)
         if started:
             self._apply_link(slot)
         if self.engine is not None:
-            self.engine.serve(slot, address)
+            self.engine.serve(slot, address, asker.source)
 
-    def _grant(
-        self, command: commands.Connect, length: int, address: Address, index: int, now_ns: int, unix_ns: int
-    ) -> Grant | None:
+    def _grant(self, command: commands.Connect, length: int, asker: Asker, now_ns: int, unix_ns: int) -> Grant | None:
         """On what conditions a new address is served; None where it was asked for a token first."""
-        table = self.table
+        table, address = self.table, asker.address
         decision = self._admission.decide(
             address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote
         )
         if isinstance(decision, Refuse):
             raise WireError(decision.reason)
         if isinstance(decision, Retry):
-            self._answer(index, decision.payload, address)
+            self._answer(asker, decision.payload)
             return None
         return Grant(decision.source_class, decision.lease_ns, decision.max_rate_hz)
 
-    def _receive_report(self, data: bytes, slot: int | None, index: int, address: Address, now_ns: int) -> None:
+    def _receive_report(self, data: bytes, slot: int | None, asker: Asker, now_ns: int) -> None:
         report = wire.decode_report(data)
         if slot is None or report.session_id != int(self.table.session_id[slot]):
             raise WireError("unknown-session")
@@ -324,20 +313,11 @@ class ColourServer:
         session.report = report
         session.reported_ns = now_ns
         self.table.heard(slot, now_ns)
-        self._answer(index, wire.acknowledge(data), address)
+        self._answer(asker, wire.acknowledge(data))
 
-    def _answer(self, index: int, data: bytes, address: Address) -> None:
-        """Send one datagram outside a stream; refused by the kernel means counted and gone."""
-        for _ in range(3):
-            try:
-                self.sockets[index].sendto(data, address)
-                return
-            except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.ENOBUFS):
-                    break
-                for gone in drain_error_queue(self.sockets[index]):
-                    self._strike(gone.address)  # somebody else's error hit our send: learn whose, send again
-        self.drops["answer-not-sent"] += 1
+    def _answer(self, asker: Asker, data: bytes) -> None:
+        if not self._askers.answer(asker, data):
+            self.drops["answer-not-sent"] += 1
 
     def _strike(self, address: Address) -> None:
         slot = self.table.slot_of_address.get(address)
@@ -365,7 +345,8 @@ class ColourServer:
             session = self.table.sessions.get(slot)  # an error that one BYE meets may end another session
             if session is not None and session.shape.measured:
                 bye = wire.Bye(int(self.table.session_id[slot]), 0, self._clock.unix_ns(), reason)
-                self._answer(int(self.table.socket_index[slot]), wire.encode_bye(bye), session.address)
+                source = self.table.source[slot].tobytes()
+                self._answer(Asker(session.address, int(self.table.socket_index[slot]), source), wire.encode_bye(bye))
 
     def _forget(self, slot: int) -> None:
         if slot not in self.table.sessions:

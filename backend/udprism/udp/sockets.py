@@ -20,11 +20,15 @@ import numpy.typing as npt
 
 from udprism.columns.types import Address, I32Column, I64Column, Rows
 from udprism.errors import BindError
+from udprism.serving.sessions import SOURCE_BYTES
+from udprism.udp.source import SENT_BYTES, ancillary_of, ask_for_source, is_wildcard, tells_source
 
 LINUX = sys.platform == "linux"
 
 _IP_RECVERR = 11  # linux/in.h
 _IPV6_RECVERR = 25  # linux/in6.h
+_ERROR_KINDS = ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR))
+"""Level and type of the control message that tells of an error; others come with it."""
 _SO_MEMINFO = 55
 _MEMINFO_DROPS = 8  # linux/sock_diag.h: SK_MEMINFO_DROPS
 SOCKADDR_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
@@ -78,6 +82,8 @@ def bind(host: str, port: int, receive_buffer_bytes: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer_bytes)
         report_errors(sock)
+        if is_wildcard(host):
+            ask_for_source(sock)
         sock.bind((host, port))
     except OSError as error:
         sock.close()
@@ -107,8 +113,8 @@ def drain_error_queue(sock: socket.socket, most: int = 4096) -> list[GonePeer]:
         except OSError:
             continue  # the pending error itself, reported once more; reading it clears it
         number = errno.ECONNREFUSED
-        for _level, _kind, data in ancillary:
-            if len(data) >= 4:
+        for level, kind, data in ancillary:
+            if (level, kind) in _ERROR_KINDS:
                 (number,) = struct.unpack_from("=I", data)
         if address:
             gone.append(GonePeer((address[0], address[1]), number))
@@ -133,6 +139,15 @@ def open_client(
         sock.close()
         raise
     return sock
+
+
+def send_from(sock: socket.socket, data: bytes, address: Address, source: bytes) -> None:
+    """Send one datagram, from `source` if that is not empty. Raises: OSError."""
+    ancillary = ancillary_of(source)
+    if ancillary:
+        sock.sendmsg([data], ancillary, 0, address)
+    else:
+        sock.sendto(data, address)
 
 
 def source_address(target: Address) -> str:
@@ -218,9 +233,13 @@ class BatchSender:
         self._messages["iov"] = self._iov.ctypes.data + 16 * np.arange(max_batch, dtype=np.uint64)
         self._messages["iov_length"] = 1
         self._messages["name_length"] = NAME_BYTES[socket.AddressFamily(sock.family)]
+        self.tells_source = tells_source(sock)
+        if self.tells_source:
+            self._messages["control_length"] = SENT_BYTES[sock.family]
         self._messages_at = self._messages.ctypes.data
         self._row_numbers = np.arange(max_batch)
         self._base, self._length, self._name = self._iov["base"], self._iov["length"], self._messages["name"]
+        self._control = self._messages["control"]
 
     @property
     def sends_batches(self) -> bool:
@@ -228,20 +247,29 @@ class BatchSender:
         return self._sendmmsg is not None
 
     def prepare(
-        self, rows: Rows, length: I32Column, addresses: Rows, slot: I32Column, which: I64Column | None = None
+        self,
+        rows: Rows,
+        length: I32Column,
+        addresses: Rows,
+        slot: I32Column,
+        which: I64Column | None = None,
+        sources: Rows | None = None,
     ) -> None:
         """Point at n ≤ max_batch datagrams and their addresses.
 
         rows: uint8[≥ n, width], of which `which`, int64[n], tells those to send (None: the first n); they stay where
-        they are until they are sent. length: int32[n]. addresses: uint8[capacity, 28], by `slot`, int32[n].
+        they are until they are sent. length: int32[n]. addresses: uint8[capacity, 28], by `slot`, int32[n]. sources:
+        uint8[capacity, SOURCE_BYTES], likewise; needed if the socket tells sources.
         """
         count = len(slot)
         which = self._row_numbers[:count] if which is None else which
-        self._kept = rows, which, length, addresses, slot  # memory that the kernel reads must stay alive
+        self._kept = rows, which, length, addresses, sources, slot  # memory that the kernel reads must stay alive
         if self._sendmmsg is not None:
             self._base[:count] = which * rows.strides[0] + rows.ctypes.data
             self._length[:count] = length
             self._name[:count] = slot.astype(np.int64) * SOCKADDR_BYTES + addresses.ctypes.data
+            if self.tells_source and sources is not None:
+                self._control[:count] = slot.astype(np.int64) * SOURCE_BYTES + sources.ctypes.data
 
     def send(self, start: int, stop: int) -> tuple[int, int]:
         """Send prepared rows [start, stop); answers (how many left, errno of the first that did not, or 0)."""
@@ -253,11 +281,13 @@ class BatchSender:
         return sent, 0
 
     def _send_singly(self, start: int, stop: int) -> tuple[int, int]:
-        rows, which, length, addresses, slot = self._kept
+        rows, which, length, addresses, sources, slot = self._kept
         family = socket.AddressFamily(self.sock.family)
         for i in range(start, stop):
+            data, address = rows[which[i], : length[i]].tobytes(), address_of_row(addresses[slot[i]], family)
+            source = b"" if sources is None or not self.tells_source else sources[slot[i]].tobytes()
             try:
-                self.sock.sendto(rows[which[i], : length[i]].tobytes(), address_of_row(addresses[slot[i]], family))
+                send_from(self.sock, data, address, source)
             except OSError as error:
                 return i - start, error.errno or errno.EIO
         return stop - start, 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address
 from udprism.serving.sessions import SessionTable
+from udprism.udp.source import address_of
 from udprism.wire import colours as palette
 from udprism.wire import measured as wire
 
@@ -34,15 +35,15 @@ class ThreadsEngine:
         """Sessions that got no thread because a thousand run already."""
         self.sent = 0
 
-    def serve(self, slot: int, address: Address) -> None:
-        """Give the session its socket and thread; a renewal changes nothing."""
+    def serve(self, slot: int, address: Address, source: bytes) -> None:
+        """Give the session its socket, which sends from `source`, and thread; a renewal changes nothing."""
         self._table.due_ns[slot] = NEVER_NS  # its own thread keeps its time
         if slot in self._streams:
             return
         if len(self._streams) >= MAX_THREADS:
             self.refused += 1
             return
-        stream = _Stream(self, self._table, slot, address, np.random.default_rng([self._seed, slot]))
+        stream = _Stream(self, self._table, slot, address, source, np.random.default_rng([self._seed, slot]))
         self._streams[slot] = stream
         stream.start()
 
@@ -65,7 +66,13 @@ class _Stream(threading.Thread):
     """Sends one client its colours from a socket of its own."""
 
     def __init__(
-        self, engine: ThreadsEngine, table: SessionTable, slot: int, address: Address, rng: np.random.Generator
+        self,
+        engine: ThreadsEngine,
+        table: SessionTable,
+        slot: int,
+        address: Address,
+        source: bytes,
+        rng: np.random.Generator,
     ) -> None:
         super().__init__(name=f"udprism-stream-{slot}", daemon=True)
         self.stopping = threading.Event()
@@ -74,12 +81,16 @@ class _Stream(threading.Thread):
         self._slot = np.array([slot], np.int32)
         self._session_id = table.session_id[slot]
         self._address = address
+        self._source = source
         self._rng = rng
 
     def run(self) -> None:
         """Until told to stop, or until nobody listens any more."""
         family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            local = address_of(self._source)
+            if local is not None:
+                sock.bind(local)
             sock.connect(self._address)
             next_ns = time.monotonic_ns()
             while not self.stopping.is_set():
