@@ -98,10 +98,11 @@ class Ring:
     """Belongs to the thread that made it (the kernel insists). Raises: OSError where the kernel lacks or forbids it.
 
     submissions, completions: entries of the two queues, powers of two. buffer_bytes: of each buffer of the pool,
-    `pool` being uint8[buffers, buffer_bytes]; buffers is a power of two, at most 32,768.
+    `pool` being uint8[buffers + spare, buffer_bytes], the last of which the kernel does not get; buffers is a power of
+    two, at most 32,768.
     """
 
-    def __init__(self, submissions: int, completions: int, buffers: int, buffer_bytes: int) -> None:
+    def __init__(self, submissions: int, completions: int, buffers: int, buffer_bytes: int, spare: int = 0) -> None:
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         self._syscall.argtypes = [ctypes.c_long] * 7
         self._syscall.restype = ctypes.c_long
@@ -113,7 +114,7 @@ class Ring:
             if parameters.features & _FEATURES != _FEATURES or ctypes.sizeof(ctypes.c_void_p) != 8:
                 raise OSError(errno.ENOSYS, "needs Linux 6.12 and 64 bits")
             self._map(parameters)
-            self._offer_buffers(buffers, buffer_bytes)
+            self._offer_buffers(buffers, buffer_bytes, spare)
         except OSError:
             os.close(self._fd)
             raise
@@ -132,8 +133,8 @@ class Ring:
         index = np.frombuffer(rings, np.uint32, self.submissions, at_submission[6])
         index[:] = np.arange(self.submissions)
 
-    def _offer_buffers(self, count: int, buffer_bytes: int) -> None:
-        self.pool = np.zeros((count, buffer_bytes), np.uint8)
+    def _offer_buffers(self, count: int, buffer_bytes: int, spare: int) -> None:
+        self.pool = np.zeros((count + spare, buffer_bytes), np.uint8)
         self._addresses: U64Column = self.pool.ctypes.data + np.arange(count, dtype=np.uint64) * np.uint64(buffer_bytes)
         self._buffers = np.frombuffer(mmap.mmap(-1, count * _BUFFER.itemsize), _BUFFER)
         self._buffers["len"] = buffer_bytes
