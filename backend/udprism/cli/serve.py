@@ -81,7 +81,7 @@ def serve(
     logs.set_up(settings.log_json)
     _tune_interpreter(settings)
     gave_up = threading.Event()
-    ended = _end_on_signals()
+    ended = end_on_signals()
     with ExitStack() as stack:
         listening = web.listen(settings)
         for sock in listening:
@@ -126,7 +126,7 @@ def server(
     logs.set_up(settings.log_json)
     _tune_interpreter(settings)
     gave_up = threading.Event()
-    ended = _end_on_signals()
+    ended = end_on_signals()
     with ExitStack() as stack:
         _say_udp(_start_bridge(settings, None, gave_up, stack))
         _say("Ctrl-C", "ends it")
@@ -141,7 +141,7 @@ def _tune_interpreter(settings: Settings) -> None:
         sys.setswitchinterval(_SWITCH_S)
 
 
-def _end_on_signals() -> threading.Event:
+def end_on_signals() -> threading.Event:
     """Answers what SIGINT and SIGTERM set: looked at between one step and the next.
 
     An exception out of a handler strikes anywhere, in somebody else's `import` too, and is not always let through.

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from udprism.columns.types import Address
+from udprism.errors import RequestError
+from udprism.link import fields as read
 from udprism.link.link import Link
 from udprism.link.rules import Rule
+from udprism.relay.memory import MAX_RULES
+from udprism.settings import split_host_port
+from udprism.udp.networks import Targets
 
 MAX_FLOWS = 16_384
+MIN_IDLE_S, MAX_IDLE_S = 0.1, 86_400.0
+MAX_NAME_CHARACTERS = 64
 DEFAULT_MAX_FLOWS = 1000
 OFF = Link()
 DEFAULT_IDLE_S = 120.0
@@ -44,6 +53,16 @@ class Plan:
         """JSON; `from_body` gives the same plan again."""
         return asdict(self)
 
+    def checked(self) -> Plan:
+        """The same plan. Raises: RequestError, with the field at fault and what would be right."""
+        read.number(self.idle_s, "idle_s", MIN_IDLE_S, MAX_IDLE_S)
+        read.whole(self.max_flows, "max_flows", 1, MAX_FLOWS)
+        read.text(self.name, "name", MAX_NAME_CHARACTERS)
+        if len(self.rules) > MAX_RULES:
+            raise RequestError(f"at most {MAX_RULES} rules", field="rules")
+        networks(self.allow_from, "allow_from")
+        return self
+
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Plan:
         """A plan from `to_body`'s JSON."""
@@ -55,3 +74,31 @@ class Plan:
         given["rules"] = tuple(Rule.from_body(rule) for rule in given["rules"])
         given["allow_from"] = tuple(given["allow_from"])
         return cls(**given)
+
+
+def resolve(listen: str, target: str, targets: Targets) -> tuple[Address, Address]:
+    """Where to listen, an IP address or `localhost`, and where to send, as `targets` permits. May block.
+
+    Of a name's addresses the first of the listener's family, otherwise the first.
+
+    Raises: RequestError, with the field at fault.
+    """
+    try:
+        host, port = split_host_port(listen)
+        if host != "localhost":
+            ipaddress.ip_address(host)
+    except ValueError as error:
+        raise RequestError(f"expected an IP address and a port: {error}", field="listen") from None
+    found = targets.resolve(target)
+    same_family = [address for address in found if (":" in address[0]) == (":" in host)]
+    return (host, port), (same_family or found)[0]
+
+
+def networks(given: Sequence[str], field: str) -> list[str]:
+    """The same, if each is a network. Raises: RequestError."""
+    for text in given:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise RequestError(f"expected a network such as 192.168.1.0/24: {error}", field=field) from None
+    return list(given)
