@@ -15,8 +15,8 @@ PIP: Final = (
     "typing_extensions==4.16.0",
 )
 LEDFX: Final = ("ledfx==2.2.1",)
+HOME_ASSISTANT: Final = ("wled==1.1.1",)
 NPM: Final = ("sacn@4.6.2", "artnet@1.4.0", "dmxnet@0.9.0", "e131@1.1.3")
-DEBIAN: Final = {"ola": "0.10.9", "ffmpeg": ""}
 
 DDP, WLED, ARTNET, E131, RTP = 4048, 21324, 6454, 5568, 5004
 SWAPPED: Final = 13_849
