@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,7 +17,7 @@ import pytest
 
 from udprism.errors import RequestError
 from udprism.node.bridge import Bridge
-from udprism.node.store import KeptClient, Store
+from udprism.node.store import FILE_NAME, KeptClient, Store
 from udprism.settings import Settings
 from udprism.udp.sockets import open_client
 
@@ -436,6 +437,27 @@ def test_what_is_kept_beyond_the_most_clients_stays_on_the_disk_and_keeps_its_na
     assert asyncio.run(with_room_for(3)) == ["c-1", "c-2", "c-3"]
     assert "1 of 4 kept clients were left on the disk: max_clients (UDPRISM_MAX_CLIENTS) is 3" in caplog.text
     assert asyncio.run(with_room_for(5)) == ["c-1", "c-2", "c-3", "c-4"]
+
+
+def test_damaged_rows_are_left_out_and_said_and_all_others_come_alive(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept_in(tmp_path, *(KeptClient(f"c-{i}", f"n-{i}", "", "auto", 20, 1, False) for i in range(5))).close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("UPDATE clients SET rate_hz = 1e300 WHERE id = 'c-1'")
+        connection.execute("UPDATE clients SET name = 'n-0' WHERE id = 'c-2'")
+        connection.execute("INSERT INTO links VALUES ('c-3', '{\"loss_ratio\": 7}'), ('c-2', '{}')")
+    connection.close()
+
+    async def main() -> None:
+        async with running(Store.open(tmp_path)) as bridge:
+            await until(lambda: all_live(bridge, 3))
+            assert {body["id"] for body in (await bridge.list_clients())[0]} == {"c-0", "c-3", "c-4"}
+            assert bridge.counters()["store_rows_left_out"] == 3
+            await bridge.patch_client("c-4", {"rate_hz": 33})
+
+    asyncio.run(main())
+    assert "left out: 3. client 'c-1': its rate_hz is 1e+300; link of 'c-3': loss_ratio" in caplog.text
 
 
 def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None:

@@ -185,6 +185,120 @@ def test_a_damaged_file_is_set_aside_untouched_and_a_new_one_begun(
     assert reloaded(tmp_path).clients == [client(1)]
 
 
+def filled(directory: Path, clients: int = 40) -> bytearray:
+    """The bytes of a file with clients and links."""
+    store = Store.open(directory)
+    store.add_clients(client(number) for number in range(clients))
+    store.put_link("c-3", {"loss_ratio": 0.5})
+    store.put_link("default", {"delay_ms": 5})
+    store.close()
+    return bytearray((directory / FILE_NAME).read_bytes())
+
+
+def takes_changes(directory: Path) -> None:
+    """The file opens, or is set aside; of its clients each can be changed, and the change is there after a restart."""
+    store = Store.open(directory)
+    there = store.load().clients
+    for one in there:
+        store.update_client(replace(one, rate_hz=33.0))
+    store.add_clients([replace(client(100), name="new")])
+    store.remove_clients(["c-100"])
+    store.close()
+    after = reloaded(directory)
+    assert after.clients == [replace(one, rate_hz=33.0) for one in there]
+
+
+USER_VERSION_BITS = range(60 * 8, 64 * 8)
+"""sqlite.org/fileformat.html: big endian. Some of these bits make it look like a newer udprism's."""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_file_with_any_bit_flipped_can_be_worked_with_or_is_set_aside(tmp_path: Path, seed: int) -> None:
+    whole, chance = filled(tmp_path), random.Random(seed)
+    used = [place for place, byte in enumerate(whole) if byte]  # most of the file is empty
+    for _ in range(20):
+        bit = 8 * chance.choice(used) + chance.randrange(8)
+        if bit in USER_VERSION_BITS:
+            continue
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        (tmp_path / FILE_NAME).write_bytes(flipped)
+        takes_changes(tmp_path)
+
+
+BITS = {
+    "write version, of which SQLite says nothing before a write": 18 * 8,
+    "read version": 19 * 8 + 3,
+    "schema format": 44 * 8 + 31,
+    "text encoding": 56 * 8 + 31,
+    "user version 0": 60 * 8 + 24,
+    "a user version that nobody will have": 60 * 8 + 8,
+    "a negative user version": 60 * 8 + 7,
+    "a schema that only a write looks at": 29_269,
+    "a schema that SQLite quotes in words that are no UTF-8": 29_215,
+}
+
+
+@pytest.mark.parametrize("bit", BITS.values(), ids=list(BITS))
+def test_a_file_with_a_damaged_header_or_schema_is_worked_with_or_set_aside(tmp_path: Path, bit: int) -> None:
+    whole = filled(tmp_path)
+    whole[bit // 8] ^= 1 << bit % 8
+    (tmp_path / FILE_NAME).write_bytes(whole)
+    takes_changes(tmp_path)
+
+
+def test_an_index_that_has_lost_a_client_is_made_anew_from_its_table(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    places = [place for place in range(len(whole)) if whole.startswith(b"c-17", place)]
+    assert len(places) == 2, "once in the table, once in its index"
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place + 3] ^= 0x40  # "c-1w"
+        (tmp_path / FILE_NAME).write_bytes(flipped)
+        store = Store.open(tmp_path)
+        assert store.set_aside is None
+        store.close()
+        takes_changes(tmp_path)
+
+
+def test_a_row_with_text_that_is_no_utf_8_is_left_out_alone(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    place = whole.index(b"north-017")
+    whole[place] = 0xFF
+    (tmp_path / FILE_NAME).write_bytes(whole)
+    kept = reloaded(tmp_path)
+    assert len(kept.clients) == 39
+    (line,) = kept.left_out
+    assert "c-17" in line
+
+
+def test_a_change_that_finds_no_row_is_no_change(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.add_clients([client(1), client(2)])
+    for change in (
+        lambda: store.update_client(client(3)),
+        lambda: store.remove_clients(["c-1", "c-3"]),
+    ):
+        with pytest.raises(StoreError, match="damaged"):
+            change()
+    store.close()
+    assert reloaded(tmp_path).clients == [client(1), client(2)]
+
+
+def test_a_damaged_identity_is_replaced_by_another_that_stays(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.identity()
+    store.close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("UPDATE facts SET value = 'a;\n' WHERE name = 'identity'")
+    connection.close()
+    store = Store.open(tmp_path)
+    identity = store.identity()
+    assert identity == store.identity()
+    assert identity.isalnum()
+    store.close()
+
+
 def test_two_damaged_files_in_one_second_are_both_kept(tmp_path: Path) -> None:
     places = set()
     for content in (b"first damaged file, " * 100, b"second damaged file, " * 100):

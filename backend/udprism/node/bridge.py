@@ -24,8 +24,9 @@ from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node.history import HistoryBody, history_body
+from udprism.node.kept import DEFAULT_LINK, OWN_SERVER, KeptClient
 from udprism.node.links import Links
-from udprism.node.store import DEFAULT_LINK, OWN_SERVER, KeptClient, Store
+from udprism.node.store import Store
 from udprism.node.view import Roster, Snapshot
 from udprism.node.works import Works
 from udprism.serving.clients import HostedClient, Mode, ModeName
@@ -85,6 +86,7 @@ class Bridge:
         self._delays_over_all_links = delays_over_all_links
         self._taps = 0
         self._store_error: str | None = None
+        self._rows_left_out = 0
 
     # -- life
 
@@ -112,6 +114,11 @@ class Bridge:
         self._works.start_server()
         kept = None if self._store is None else self._store.load()
         if kept is not None:
+            kept = kept.with_names_once()
+            if kept.left_out:
+                reasons = "; ".join(kept.left_out[:_MOST_REASONS])
+                log.warning("damaged rows of the database that were left out: %d. %s", len(kept.left_out), reasons)
+            self._rows_left_out = len(kept.left_out)
             self._links.restore(
                 {owner: Link.from_body(body) for owner, body in kept.links.items()},
                 None if kept.default_link is None else Link.from_body(kept.default_link),
@@ -496,6 +503,7 @@ class Bridge:
         return self._works.counters() | {
             "clients_kept": len(self._kept) + len(self._held_back),
             "clients_held_back": len(self._held_back),
+            "store_rows_left_out": self._rows_left_out,
             "taps": self._taps,
         }
 

@@ -11,27 +11,53 @@ Every method may be called from any thread, blocks for as long as the disk needs
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import secrets
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 
 from udprism.errors import StoreError
-from udprism.serving.clients import ModeName
+from udprism.node import kept
+from udprism.node.kept import DEFAULT_LINK, Kept, KeptClient
+
+__all__ = ["DEFAULT_LINK", "FILE_NAME", "Kept", "KeptClient", "Store"]
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "udprism.sqlite3"
-DEFAULT_LINK = "default"
-"""Owner of the link that holds for everybody who has none of their own."""
-OWN_SERVER = ""
-"""Target of a client that asks this program's own server, wherever that is bound this time."""
-
 _LOCK_WAIT_S = 2.0
 """A predecessor that was told to stop has about this long to finish."""
+_MOST_SCHEMAS_AHEAD = 64
+"""A version beyond that is no newer udprism's, but a damaged header's."""
+_CHANGES = (
+    "INSERT INTO clients (id, name, target, mode, rate_hz, colours, paused) VALUES ('', '', '', '', 1, 1, 0)",
+    "UPDATE clients SET name = 'x' WHERE id = ''",
+    "DELETE FROM clients WHERE id = ''",
+    "INSERT OR REPLACE INTO links VALUES ('', '')",
+    "DELETE FROM links WHERE owner = ''",
+    "INSERT OR REPLACE INTO facts VALUES ('', '')",
+)
+_TROUBLE_OF_DISKS = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+"""Not SQLITE_READONLY: that the file can be written was seen before, so it is the file's own header that forbids it."""
 
 # MIGRATIONS[n] takes a file from schema version n to n + 1. Never edit one that was released: append.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -51,31 +77,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
-
-LinkBody = dict[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class KeptClient:
-    """What is kept of one hosted client. `target` is HOST:PORT as the person wrote it, or OWN_SERVER."""
-
-    id: str
-    name: str
-    target: str
-    mode: ModeName
-    rate_hz: float
-    colours: int
-    paused: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """All that is kept. `first_start`: nobody has ever called `add_clients` on this file."""
-
-    clients: list[KeptClient]
-    links: dict[str, LinkBody]
-    default_link: LinkBody | None
-    first_start: bool
 
 
 class _CorruptError(Exception):
@@ -117,29 +118,18 @@ class Store:
         return cls(path, connection, set_aside)
 
     def load(self) -> Kept:
-        """Everything that is kept, clients in the order in which they were added."""
+        """Everything that is kept, clients in the order in which they were added. Raises: StoreError."""
         with self._transaction() as connection:
-            clients = connection.execute(
-                "SELECT id, name, target, mode, rate_hz, colours, paused FROM clients ORDER BY position"
-            ).fetchall()
-            links = connection.execute("SELECT owner, body FROM links").fetchall()
-            begun = connection.execute("SELECT 1 FROM facts WHERE name = 'begun'").fetchone()
-        bodies: dict[str, LinkBody] = {owner: json.loads(body) for owner, body in links}
-        return Kept(
-            clients=[
-                KeptClient(id, name, target, mode, rate_hz, colours, bool(paused))
-                for id, name, target, mode, rate_hz, colours, paused in clients
-            ],
-            default_link=bodies.pop(DEFAULT_LINK, None),
-            links=bodies,
-            first_start=begun is None,
-        )
+            return _read(connection)
 
     def identity(self) -> str:
         """A random name of this file, made once and kept. Raises: StoreError, where it cannot be kept."""
         with self._transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO facts VALUES ('identity', ?)", (secrets.token_hex(4),))
             (name,) = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+            if not re.fullmatch("[0-9a-f]{8}", str(name)):
+                name = secrets.token_hex(4)
+                connection.execute("UPDATE facts SET value = ? WHERE name = 'identity'", (name,))
         return str(name)
 
     def add_clients(self, clients: Iterable[KeptClient]) -> None:
@@ -158,22 +148,24 @@ class Store:
         """Replace what is kept under `client.id`. Raises: StoreError; then nothing was changed."""
         id, *rest = astuple(client)
         with self._transaction() as connection:
-            connection.execute(
+            done = connection.execute(
                 "UPDATE clients SET name = ?, target = ?, mode = ?, rate_hz = ?, colours = ?, paused = ? WHERE id = ?",
                 (*rest, id),
             )
+            self._require(done, 1)
 
     def remove_clients(self, ids: Iterable[str]) -> None:
         """Forget clients and their links, all or none. Raises: StoreError; then nothing was changed."""
         keys = [(id,) for id in ids]
         with self._transaction() as connection:
-            connection.executemany("DELETE FROM clients WHERE id = ?", keys)
+            self._require(connection.executemany("DELETE FROM clients WHERE id = ?", keys), len(keys))
             connection.executemany("DELETE FROM links WHERE owner = ?", keys)
 
     def put_link(self, owner: str, body: Mapping[str, object]) -> None:
         """Keep a link; `owner` is a client's id or DEFAULT_LINK. Raises: StoreError; then nothing was changed."""
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", (owner, json.dumps(dict(body))))
+            done = connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", (owner, json.dumps(dict(body))))
+            self._require(done, 1)
 
     def delete_link(self, owner: str) -> None:
         """Forget a link, where there is one. Raises: StoreError; then nothing was changed."""
@@ -184,6 +176,13 @@ class Store:
         """Let go of the file and its lock; any other call afterwards is a bug."""
         with self._lock:
             self._connection.close()
+
+    def _require(self, done: sqlite3.Cursor, rows: int) -> None:
+        """Raises: StoreError, which undoes the change, if it did not change so many rows."""
+        if done.rowcount != rows:
+            raise StoreError(
+                f"{self.path} is damaged ({done.rowcount} rows of {rows} found): a start mends it or sets it aside"
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -200,26 +199,44 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+    except sqlite3.Error as error:
+        if _code_of(error) == sqlite3.SQLITE_BUSY:
             raise StoreError(f"{path.parent} is in use by another udprism") from error
         raise StoreError(f"nothing can be kept in {path}: {error}") from error
 
 
+def _code_of(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code; None if Python itself raised it, over text that is no UTF-8 for example."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
 def _connect(path: Path) -> sqlite3.Connection:
-    """Open, lock, check and migrate. Raises: StoreError, _CorruptError."""
+    """Open, lock, check, migrate and read once. Raises: StoreError, _CorruptError.
+
+    Everything that is no ordinary trouble of a disk is the file's: it may be damaged anywhere, its header and schema
+    included, and SQLite has many words for that.
+    """
     with _translated(path):
         connection = sqlite3.connect(path, timeout=_LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
+        # A row whose text is no UTF-8 is to be told from the others: such letters are not printable.
+        connection.text_factory = lambda text: text.decode(errors="surrogateescape")
         try:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise _CorruptError
+            _check(connection, path)
             _migrate(connection, path)
-        except sqlite3.DatabaseError as error:
+            _try_to_write(connection)
+            _read(connection)
+        except (
+            UnicodeDecodeError
+        ) as error:  # SQLite's words for what is wrong, with a piece of the damaged schema in it
             connection.close()
-            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise _CorruptError from error
+        except sqlite3.Error as error:
+            connection.close()
+            if _code_of(error) not in _TROUBLE_OF_DISKS:
                 raise _CorruptError from error
             raise
         except (_CorruptError, StoreError):
@@ -228,11 +245,52 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    """The whole file, indices against their tables. Raises: _CorruptError, sqlite3.Error.
+
+    Indices can be made anew from their tables; without them a change may say that it was made and find no row.
+    """
+    found = _integrity(connection)
+    if found != "ok":
+        connection.execute("REINDEX")
+        if _integrity(connection) != "ok":
+            raise _CorruptError
+        log.warning("%s was damaged and its indices were made anew: %s", path, " ".join(found.split()))
+
+
+def _try_to_write(connection: sqlite3.Connection) -> None:
+    """Every kind of change, undone. Raises: _CorruptError, sqlite3.Error.
+
+    A header may say that the file must not be written, and a schema may be damaged where only a write looks.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _CHANGES:
+        if connection.execute(statement).rowcount != 1:
+            raise _CorruptError
+    connection.execute("ROLLBACK")  # nothing has reached the disk: a full one is no reason not to start
+
+
+def _integrity(connection: sqlite3.Connection) -> str:
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    return str(found)
+
+
+def _read(connection: sqlite3.Connection) -> Kept:
+    clients = connection.execute(
+        "SELECT id, name, target, mode, rate_hz, colours, paused FROM clients ORDER BY position"
+    ).fetchall()
+    links = connection.execute("SELECT owner, body FROM links").fetchall()
+    begun = connection.execute("SELECT 1 FROM facts WHERE name = 'begun'").fetchone()
+    return kept.read(clients, links, begun=begun is not None)
+
+
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring the file to SCHEMA_VERSION in one transaction, which also takes the write lock."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if not 0 <= version < SCHEMA_VERSION + _MOST_SCHEMAS_AHEAD:
+            raise _CorruptError
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"{path} was written by a newer udprism (schema {version}; this one knows {SCHEMA_VERSION})"

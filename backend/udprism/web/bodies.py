@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.link import link
+from udprism.node.kept import MAX_ID_CHARACTERS, MAX_TARGET_CHARACTERS
 from udprism.serving import commands
 from udprism.serving.clients import ModeName
 from udprism.wire.measured import MAX_COLOURS
@@ -46,13 +47,13 @@ Target = Annotated[
     str,
     Field(
         min_length=1,
-        max_length=255,
+        max_length=MAX_TARGET_CHARACTERS,
         description="HOST:PORT of a colour server; the port is 1024 or more, the host one that is allowed here",
         json_schema_extra={"pattern": "^.+:[0-9]+$"},
     ),
 ]
 StateName = Literal["connecting", "live", "silent", "refused", "error", "paused"]
-Id = Annotated[str, Field(min_length=1, max_length=64)]
+Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
 Find = Annotated[str, Field(max_length=200, description="words that are all in name, id, address, stream or kind")]
 Slot = Annotated[int, Field(ge=0, lt=1 << 31)]
 
