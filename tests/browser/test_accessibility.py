@@ -219,6 +219,8 @@ def test_the_keyboard_alone_reaches_every_function(home: Visit) -> None:
     expect(page.locator("#drawer-title")).to_have_text("client-002")
     page.locator("#tab-overview").focus()
     press("ArrowRight")
+    expect(page.locator("#panel-flight")).to_be_visible()
+    press("ArrowRight")
     expect(page.locator("#panel-datagrams")).to_be_visible()
     press("ArrowRight")
     expect(page.locator("#panel-link")).to_be_visible()

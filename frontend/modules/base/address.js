@@ -3,7 +3,7 @@
 /** @typedef {"lanes" | "wall" | "server"} View */
 /** @typedef {"name" | "joined" | "trouble" | "loss" | "delay" | "rate"} Order */
 /** @typedef {"colour" | "loss" | "jitter" | "delay" | "rate"} Lens */
-/** @typedef {"overview" | "datagrams" | "link" | "code"} Tab */
+/** @typedef {"overview" | "flight" | "datagrams" | "link" | "code"} Tab */
 /** `open` is a hosted client's id, `session` a session's; at most one of them is set.
  * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, tab: Tab, from: string, to: string}} Place
  * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. */
@@ -11,7 +11,7 @@
 /** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server"];
 /** @type {readonly Order[]} */ export const ORDERS = ["name", "joined", "trouble", "loss", "delay", "rate"];
 /** @type {readonly Lens[]} */ export const LENSES = ["colour", "loss", "jitter", "delay", "rate"];
-/** @type {readonly Tab[]} */ export const TABS = ["overview", "datagrams", "link", "code"];
+/** @type {readonly Tab[]} */ export const TABS = ["overview", "flight", "datagrams", "link", "code"];
 
 /** @type {Readonly<Place>} */
 export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", tab: "overview", from: "", to: "" });

@@ -1,11 +1,8 @@
 /** How long the last datagrams took: a histogram on a logarithmic scale, beside the percentiles of the whole life. */
-import { api, Problem } from "../base/api.js";
 import { element, need, setAttribute, setText } from "../base/dom.js";
 import { count, milliseconds } from "../base/format.js";
 
 const BINS = 24;
-const TAKEN = 256;
-const EVERY_MS = 2000;
 
 /**
  * Bins of equal width in the logarithm, from the least to the greatest value.
@@ -28,17 +25,14 @@ export class Delays {
   #most = need("delays-most", HTMLElement);
   #nothing = need("delays-nothing", HTMLElement);
   #percentiles = new Map([...this.#root.querySelectorAll("[data-percentile]")].map((node) => [node.getAttribute("data-percentile") ?? "", node]));
-  #clientId = "";
-  #askedAtMs = -Infinity;
 
-  constructor() {
+  /** @param {import("../feed/recent.js").Recent} recent */
+  constructor(recent) {
     this.#bars.append(...Array.from({ length: BINS }, () => element("i")));
-  }
-
-  /** @param {string} clientId */
-  open(clientId) {
-    if (clientId !== this.#clientId) this.#askedAtMs = -Infinity;
-    this.#clientId = clientId;
+    recent.add({
+      wanted: () => this.#root.offsetParent !== null,
+      show: (datagrams) => this.#show(datagrams.flatMap(({ delay_ms }) => (delay_ms === null ? [] : [delay_ms]))),
+    });
   }
 
   /** @param {import("../feed/messages.js").ClientBody | null} client */
@@ -46,20 +40,6 @@ export class Delays {
     if (this.#root.offsetParent === null) return;
     const percentiles = client?.delay_ms;
     for (const [name, node] of this.#percentiles) setText(node, milliseconds(percentiles?.[/** @type {"p50"} */ (name)]));
-    const nowMs = performance.now();
-    if (!client || nowMs - this.#askedAtMs < EVERY_MS) return;
-    this.#askedAtMs = nowMs;
-    void this.#ask(this.#clientId);
-  }
-
-  /** @param {string} clientId */
-  async #ask(clientId) {
-    try {
-      const datagrams = /** @type {{delay_ms: number | null}[]} */ (await api.datagrams(clientId, TAKEN));
-      if (clientId === this.#clientId) this.#show(datagrams.flatMap(({ delay_ms }) => (delay_ms === null ? [] : [delay_ms])));
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-    }
   }
 
   /** @param {number[]} values */

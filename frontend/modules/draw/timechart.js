@@ -68,7 +68,7 @@ export class TimeCharts {
     const holder = element("div", { class: "plot", tabindex: "0", role: "img" });
     holder.addEventListener("keydown", (event) => this.#keydown(event));
     holder.addEventListener("wheel", (event) => this.#wheel(event, holder), { passive: false });
-    this.#root.append(element("div", { class: "panel-chart" }, element("h4", {}, explained(panel.name, panel.term), " ", readout), holder));
+    this.#root.append(element("div", { class: "panel-chart" }, element("p", { class: "panel-name" }, explained(panel.name, panel.term), " ", readout), holder));
     this.#readouts.push(readout);
     this.#data.push([[], ...panel.curves.map(() => [])]);
     this.#plots.push(new uPlot(this.#options(panel, this.#plots.length), /** @type {any} */ ([[], ...panel.curves.map(() => [])]), holder));

@@ -5,10 +5,12 @@ import { ChangeDialog } from "../dialogs/change.js";
 import { CodePanel } from "../dialogs/code.js";
 import { element, explained, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
 import { count, perSecond, plural, span } from "../base/format.js";
+import { Flight } from "./flight.js";
 import { Inspector } from "./inspector.js";
 import { LinkEditor } from "../dialogs/link.js";
 import { announce, notify, saidBy } from "../dialogs/notices.js";
 import { Overview } from "./overview.js";
+import { Recent } from "../feed/recent.js";
 import { stateOf } from "../feed/state.js";
 
 /** @typedef {import("../base/address.js").Place} Place */
@@ -27,7 +29,9 @@ export class Drawer {
   #answers = need("session-answers", HTMLElement);
   #tabs = TABS.map((tab) => ({ tab, button: need(`tab-${tab}`, HTMLButtonElement), panel: need(`panel-${tab}`, HTMLElement) }));
   #overview;
-  #inspector = new Inspector();
+  #recent = new Recent();
+  #inspector = new Inspector(this.#recent);
+  #flight;
   #link = new LinkEditor();
   #code = new CodePanel();
   #changeDialog = new ChangeDialog();
@@ -45,7 +49,11 @@ export class Drawer {
     this.#world = world;
     this.#actions = actions;
     this.#moment = moment;
-    this.#overview = new Overview(world, overTime);
+    this.#flight = new Flight(this.#recent, (sequence) => {
+      this.#inspector.look(sequence);
+      actions.tab("datagrams");
+    });
+    this.#overview = new Overview(world, overTime, this.#recent);
     need("panel-link", HTMLElement).append(this.#link.element);
     need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
     this.#pause.addEventListener("click", () => void this.#togglePause());
@@ -91,7 +99,7 @@ export class Drawer {
     if (is !== was) this.#openSubject(place);
     for (const { tab, button, panel } of this.#tabs) {
       const chosen = tab === place.tab;
-      const possible = Boolean(place.open) || tab !== "datagrams";
+      const possible = Boolean(place.open) || (tab !== "datagrams" && tab !== "flight");
       button.hidden = !possible;
       button.tabIndex = chosen ? 0 : -1;
       setAttribute(button, "aria-selected", String(chosen));
@@ -106,7 +114,11 @@ export class Drawer {
     setText(this.#title, this.#world.byId.get(place.open)?.name ?? place.session);
     if (!this.#moment.paused) this.#world.client = this.#world.session = null;
     this.#link.close();
-    if (place.open) this.#inspector.open(place.open);
+    if (place.open) {
+      this.#recent.open(place.open);
+      this.#inspector.open(place.open);
+      this.#flight.clear();
+    }
     this.#body.scrollTop = 0;
     need("drawer-close", HTMLButtonElement).focus({ preventScroll: true });
     announce(`Opened ${this.#title.textContent}`);
@@ -151,7 +163,8 @@ export class Drawer {
     setText(within(this.#remove, "span", HTMLElement), "Remove");
     const entry = this.#world.byId.get(id);
     const way = entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "";
-    this.#inspector.tick(way, this.#moment.serverUnixMs);
+    this.#inspector.tick(way);
+    this.#recent.tick(this.#moment.serverUnixMs);
     need("drawer-not-kept", HTMLElement).hidden = this.#moment.has(id);
     if (!client) {
       if (gone) return;

@@ -1,16 +1,11 @@
 /** The wire inspector: the last datagrams of a client, and the bytes of one of them with every field named. */
-import { api, Problem } from "../base/api.js";
 import { element, need, setAttribute, setText, within } from "../base/dom.js";
 import { count, milliseconds, UNKNOWN } from "../base/format.js";
 import { bytesOf, fieldsOf, hexOf } from "./wire.js";
 
-/** @typedef {{sequence: number | null, fate: string, cause: string | null, colour: string | null, rgb: string | null,
- *   sent_at_ns: number | null, received_at_ns: number | null, delay_ms: number | null, duplicates: number, reordered: boolean, size_bytes: number | null, payload_hex: string | null}} Datagram */
+/** @typedef {import("../feed/recent.js").Datagram} Datagram */
 
 const SHOWN = 64;
-/** All that the server keeps of one client. */
-const KEPT = 256;
-const EVERY_MS = 1000;
 
 export class Inspector {
   #root = need("panel-datagrams", HTMLElement);
@@ -25,11 +20,16 @@ export class Inspector {
   #way = "";
   /** @type {Datagram[]} newest first */ #datagrams = [];
   /** @type {number | null} */ #chosen = null;
-  #askedAtMs = -Infinity;
-  #asking = false;
-  #untilUnixMs = NaN;
 
-  constructor() {
+  /** @param {import("../feed/recent.js").Recent} recent */
+  constructor(recent) {
+    recent.add({
+      wanted: () => !this.#root.hidden && !this.#hold.checked,
+      show: (datagrams) => {
+        this.#datagrams = datagrams.slice(-SHOWN).reverse();
+        this.#showRows();
+      },
+    });
     this.#rows.addEventListener("click", (event) => this.#choose(/** @type {Element} */ (event.target).closest("tr")));
     this.#rows.addEventListener("keydown", (event) => {
       const row = /** @type {Element} */ (event.target).closest("tr");
@@ -52,37 +52,21 @@ export class Inspector {
     this.#chosen = null;
     this.#datagrams = [];
     this.#hold.checked = false;
-    this.#askedAtMs = -Infinity;
     this.#rows.replaceChildren();
     this.#showBytes(null);
   }
 
-  /** @param {string} way both addresses @param {number} untilUnixMs by the server's clock: nothing later is shown; NaN for no end */
-  tick(way, untilUnixMs) {
+  /** @param {string} way both addresses */
+  tick(way) {
     this.#way = way;
-    const nowMs = performance.now();
-    // What happened until a moment in the past does not change: one answer tells it.
-    if (untilUnixMs === this.#untilUnixMs && this.#askedAtMs > -Infinity) return;
-    this.#untilUnixMs = untilUnixMs;
-    if (this.#root.hidden || this.#hold.checked || this.#asking || nowMs - this.#askedAtMs < EVERY_MS) return;
-    this.#askedAtMs = nowMs;
-    void this.#ask(this.#clientId);
   }
 
-  /** @param {string} clientId */
-  async #ask(clientId) {
-    this.#asking = true;
-    try {
-      const datagrams = await api.datagrams(clientId, Number.isNaN(this.#untilUnixMs) ? SHOWN : KEPT);
-      if (clientId !== this.#clientId || this.#hold.checked) return;
-      const untilNs = Number.isNaN(this.#untilUnixMs) ? Infinity : this.#untilUnixMs * 1e6;
-      this.#datagrams = datagrams.filter((/** @type {Datagram} */ one) => (one.received_at_ns ?? one.sent_at_ns ?? 0) <= untilNs).reverse().slice(0, SHOWN);
-      this.#showRows();
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-    } finally {
-      this.#asking = false;
-    }
+  /** Shows the bytes of this datagram, as soon as it is in the list, and holds the list. @param {number} sequence */
+  look(sequence) {
+    this.#chosen = sequence;
+    const found = this.#datagrams.find((datagram) => datagram.sequence === sequence);
+    if (found) this.#showBytes(found);
+    this.#markChosen();
   }
 
   #showRows() {

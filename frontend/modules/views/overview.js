@@ -27,15 +27,16 @@ export class Overview {
   #sum = within(this.#root, ".drawer-closes", HTMLElement);
   #numbers = new Map([...this.#root.querySelectorAll("[data-number]")].map((node) => [node.getAttribute("data-number") ?? "", node]));
   #past;
-  #delays = new Delays();
+  #delays;
   #world;
   #slot = -1;
   #ticks = 0;
 
-  /** @param {World} world @param {import("../feed/overtime.js").OverTime} overTime */
-  constructor(world, overTime) {
+  /** @param {World} world @param {import("../feed/overtime.js").OverTime} overTime @param {import("../feed/recent.js").Recent} recent */
+  constructor(world, overTime, recent) {
     this.#world = world;
     this.#past = new Past(overTime);
+    this.#delays = new Delays(recent);
   }
 
   /** @param {string} id @param {number} slot -1 while it is not known */
@@ -43,7 +44,6 @@ export class Overview {
     if (slot !== this.#slot) this.#ticks = 0;
     this.#slot = slot;
     this.#past.open(id);
-    this.#delays.open(id);
   }
 
   live() {
