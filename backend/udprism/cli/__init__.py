@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import udprism
-from udprism.cli import bench, client, doctor, relay, scenario, serve
+from udprism.cli import bench, client, dissector, doctor, relay, scenario, serve
 
 app = typer.Typer(
     name="udprism",
@@ -35,5 +35,14 @@ def main(
     """The meter and the wind tunnel for UDP: a colour server, hosted clients, and a page that shows every fate."""
 
 
-for _command in (serve.serve, serve.server, client.client, relay.relay, scenario.run, bench.bench, doctor.doctor):
+for _command in (
+    serve.serve,
+    serve.server,
+    client.client,
+    relay.relay,
+    scenario.run,
+    bench.bench,
+    doctor.doctor,
+    dissector.dissector,
+):
     app.command()(_command)
