@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from support.dialogue import DEADLINE_S, ScriptedServer, next_line, scripted_server, started
+from support.namespaces import two_machines
 from udprism.cli import app
+from udprism.cli.client import Terminal
 from udprism.serving.commands import Connect, encode_retry, parse_command
 from udprism.wire import measured as wire
 
@@ -34,6 +39,43 @@ def client_of(server: ScriptedServer, *flags: str) -> Iterator[subprocess.Popen[
 
 def colour(sequence: int, pixels: bytes = RED) -> bytes:
     return wire.encode_colour(wire.Colour(SESSION, sequence, time.time_ns(), pixels))
+
+
+class Server:
+    """Answers each new `connect v=1` with a session, and sends it ten colours a second. Port 5000 of `host`."""
+
+    def __init__(self, host: str) -> None:
+        self.client = ("", 0)
+        self.said_last = b""
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((host, 5000))
+        self._socket.settimeout(0.1)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Server:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        session_id = sequence = 0
+        while not self._over.is_set():
+            with contextlib.suppress(OSError):
+                data, source = self._socket.recvfrom(2048)
+                if data.startswith(b"connect"):
+                    if source != self.client:
+                        session_id, sequence = session_id + 1, 0
+                    self.client, self.said_last = source, data
+            with contextlib.suppress(OSError):
+                if session_id:
+                    datagram = wire.Colour(session_id, sequence, time.time_ns(), RED)
+                    self._socket.sendto(wire.encode_colour(datagram), self.client)
+                    sequence += 1
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -222,6 +264,56 @@ def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
             assert server.hear() == b"connect v=1"
             server.say(colour(0))
             assert next_line(process) == "Received colour: red"
+
+
+def test_it_asks_the_next_address_of_a_name_and_names_the_one_that_answers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown: list[str] = []
+    with scripted_server() as server:
+        port = server.address[1]
+        addresses = [("::1", port), server.address]  # as `localhost` often is
+        with Terminal(addresses, plain=False, quiz=False, show=lambda heard: shown.append("red") or "red") as terminal:
+            thread = threading.Thread(target=terminal.run)
+            thread.start()
+            assert server.hear() == b"connect v=1"
+            server.say(colour(0))
+            server.say(wire.encode_bye(wire.Bye(SESSION, 0, time.time_ns(), wire.ByeReason.SHUTDOWN)))
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+    assert shown == ["red"]
+    assert capsys.readouterr().err.splitlines() == [
+        f"The colours come from 127.0.0.1:{port}.",
+        "The server ended the session: it shuts down.",
+    ]
+
+
+@pytest.mark.peer
+def test_it_goes_on_after_this_machine_got_another_address_says_so_once_and_does_not_sum_up_what_it_cannot_know() -> (
+    None
+):
+    with two_machines() as (here, there):
+        there.ip("addr add 192.0.2.1/24 dev wire")
+        here.ip("addr add 192.0.2.50/24 dev wire")
+        with there.entered():
+            server = Server("192.0.2.1")
+        command = here.command(sys.executable, "-m", "udprism", "client", "192.0.2.1:5000", "--json")
+        with server, started(*command) as process:
+            assert json.loads(next_line(process))["sequence"] == 0
+            here.ip("addr del 192.0.2.50/24 dev wire")
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("Cannot reach 192.0.2.1:5000 from here")
+            here.ip("addr add 192.0.2.60/24 dev wire")
+            while not next_line(process) or server.client[0] != "192.0.2.60":
+                pass
+            assert server.said_last.startswith(b"connect v=1"), "it is measured again"
+            process.send_signal(signal.SIGINT)
+            code, words = ended(process)
+        assert code == 0
+        assert words.count("\n") == 1, "the trouble was said once"
+        assert "loss unknown" in words
+        assert " 0 lost" not in words
+        assert "what was sent in that time is unknown" in words
 
 
 @pytest.mark.parametrize("target", ["127.0.0.1", "127.0.0.1:99999", ":12345", "127.0.0.1:x"])

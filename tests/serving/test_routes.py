@@ -25,7 +25,7 @@ def test_an_address_that_refuses_is_left_out_while_another_one_does_not() -> Non
 
 def test_the_only_address_may_refuse_as_it_likes() -> None:
     route = Route([FOUR])
-    route.refuse(FOUR)
+    assert not route.refuse(FOUR), "there is no other to hurry to"
     assert not route.has_refused(FOUR)
     assert route.choose(3) == FOUR
 

@@ -15,7 +15,7 @@ from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Arrivals, I32Colu
 from udprism.ledger.ledger import Ledger
 from udprism.serving.clients import MAX_PROBERS, ClientTable, HostedClient, Mode, State
 from udprism.serving.routes import Route
-from udprism.udp.asking import Asking
+from udprism.udp.asking import MAX_CONNECTS_HZ, Asking
 from udprism.udp.client_sockets import ClientSockets
 
 CLIENTS = MAX_PROBERS + 30
@@ -88,6 +88,7 @@ class Rig:
         """What the target hears in so many seconds, by who says it."""
         heard: dict[Address, list[bytes]] = {}
         end_ns = self.clock.now_ns() + round(seconds * NS_PER_S)
+        self._hear(heard)
         while (wake_ns := self.table.next_timer_ns()) <= end_ns:
             self.clock.advance_ns(max(0, wake_ns - self.clock.now_ns()))
             self.asking.on_timers(self.table.due(self.clock.now_ns()), self.clock.now_ns())
@@ -311,3 +312,26 @@ def test_name_is_looked_up_again_when_its_address_stays_silent(rig: Rig) -> None
         assert len(rig.looked_up) in (2, 3)
         rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
         assert rig.asked(10)
+
+
+def test_client_whose_only_address_refuses_asks_at_its_own_pace(rig: Rig) -> None:
+    (slot,) = rig.add(1).tolist()
+    tries = 0
+    for _ in range(40):
+        tries += sum(len(said) for said in rig.asked(0.5).values())
+        rig.asking.on_error(slot, errno.ECONNREFUSED)
+    assert tries <= 20
+
+
+def test_hostile_server_that_asks_for_proof_draws_no_more_than_the_cap(rig: Rig) -> None:
+    slots = rig.add(CLIENTS)
+    for slot in slots.tolist():
+        rig.table.clients[slot].loopback = False
+    rig.asked(0.1)
+    for number in range(200):
+        for slot in slots.tolist():
+            if rig.asking.rules.may_prove(slot, f"{number:011}"):
+                rig.asking.prove(slot, rig.clock.now_ns())
+    sent = sum(len(said) for said in rig.asked(0).values())
+    assert CLIENTS + sent <= MAX_CONNECTS_HZ
+    assert sent <= 2 * CLIENTS

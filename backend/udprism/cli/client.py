@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, format_address
+from udprism.cli.line import Line
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, format_address, is_loopback
 from udprism.errors import UdprismError, WireError
 from udprism.ledger.fates import DUPLICATE, LATE, REORDERED
 from udprism.serving.clients import Mode
@@ -25,13 +26,13 @@ from udprism.serving.commands import MAX_RESPONSE_BYTES, Connect, encode_disconn
 from udprism.serving.conversation import Conversation, Ended, Heard, Send
 from udprism.settings import reachable_host, split_host_port
 from udprism.udp.arrivals import PollReceiver
-from udprism.udp.sockets import open_client, report_errors, source_address
 from udprism.wire import colours as palette
 from udprism.wire.measured import MAX_DATAGRAM_BYTES, ByeReason
 
 QUIZ_RATE_HZ = 0.2
 """Slow enough to type a word before the next colour leaves."""
-_RECEIVE_BUFFER_BYTES = 256 << 10
+_NEXT_ADDRESS_NS = NS_PER_S // 8
+"""Time from one address that refuses to the next one of the same server."""
 _MAX_BATCH = 64
 _LONGEST_POLL_S = 3600.0
 _GOODBYES = {
@@ -66,52 +67,43 @@ def client(
     try:
         # The variable may be that of a server here: what it is bound to is no place to send to.
         with Terminal(
-            *_resolve(reachable_host(host), port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words
+            _resolve(reachable_host(host), port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words
         ) as end:
             end.run()
     except BrokenPipeError:  # `| head` has seen enough; the interpreter would complain once more as it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, Address]:
+def _resolve(host: str, port: int) -> list[Address]:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise UdprismError(f"cannot find {host}: {error.strerror or error}") from None
-    return family, (str(address[0]), int(address[1]))
+    return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
 
 
 class Terminal:
     """Joins a Conversation to a socket, the clock, standard input and standard output. Main thread only."""
 
-    def __init__(
-        self,
-        family: socket.AddressFamily,
-        address: Address,
-        *,
-        plain: bool,
-        quiz: bool,
-        show: Callable[[Heard], str],
-    ) -> None:
-        self._family = family
-        self._address = address
+    def __init__(self, addresses: list[Address], *, plain: bool, quiz: bool, show: Callable[[Heard], str]) -> None:
+        """addresses: of the server, best first; they are asked in turn until one answers."""
         self._show = show
-        loopback = address[0] == "::1" or address[0].startswith("127.")
         wish = Connect(rate_hz=QUIZ_RATE_HZ if quiz else None)
         mode = Mode.PLAIN if plain else Mode.AUTO
-        self._talk = Conversation(mode, wish, loopback=loopback, draw=random.random)
+        self._talk = Conversation(mode, wish, loopback=is_loopback(addresses[0][0]), draw=random.random)
         self._receiver = PollReceiver(MAX_DATAGRAM_BYTES, _MAX_BATCH, 0.0)
+        self._line = Line(addresses, self._receiver)
         self._quiz = Quiz(self._receiver.wake) if quiz else None
         self._told = ""
-        self._socket: socket.socket | None = None
+        self._named = addresses[0]
+        """The address from which a person takes the colours to come."""
 
     def __enter__(self) -> Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._line.close()
         self._receiver.close()
-        if self._socket is not None:
-            self._socket.close()
 
     def run(self) -> None:
         """Until the server says BYE, the quiz has no more answers, or Ctrl-C; then says what was seen."""
@@ -123,8 +115,9 @@ class Terminal:
 
     def _talk_until_bye(self) -> bool:
         """True where the server ended it, False where we did."""
+        self._talk.addresses = self._line.addresses
         first = self._talk.start(time.monotonic_ns())
-        if self._reopen():
+        if self._open():
             self._send(first)
         while self._quiz is None or not self._quiz.is_over:
             self._wait()
@@ -154,7 +147,7 @@ class Terminal:
             except WireError:
                 continue  # a stranger's datagram, or a server's that speaks otherwise: not ours to mend
             if isinstance(event, Heard):
-                self._told = ""
+                self._note_answer()
                 self._print(event)
             elif isinstance(event, Send):
                 self._send(event.data)
@@ -170,68 +163,63 @@ class Terminal:
             print(self._show(heard), flush=True)
             self._quiz.ask(name)
 
+    def _note_answer(self) -> None:
+        self._told = ""
+        self._line.answer()
+        if self._line.address != self._named:
+            self._named = self._line.address
+            _tell(f"The colours come from {format_address(self._named)}.")
+
     def _on_timer(self) -> None:
-        if not self._talk.is_live and self._has_moved():
-            self._talk.moved()
+        if not self._talk.is_live:
+            self._aim()
         data = self._talk.on_timer(time.monotonic_ns(), time.time_ns())
         if self._talk.is_silent:
-            self._tell_once("silent", f"Nothing comes from {format_address(self._address)} any more; asking again.")
-        if data is not None and ((self._socket is not None and not self._talk.wants_new_socket) or self._reopen()):
+            self._tell_once(
+                "silent", f"Nothing comes from {format_address(self._line.address)} any more; asking again."
+            )
+        if data is not None and ((self._line.is_open and not self._talk.wants_new_socket) or self._open()):
             self._send(data)
 
-    def _has_moved(self) -> bool:
-        """Whether this machine would speak to the server from another address now than it does from the old socket."""
-        if self._socket is None or self._talk.any_port:
-            return False  # not bound to an address: each datagram takes the way that is there
-        try:
-            return source_address(self._address) != str(self._socket.getsockname()[0])
-        except OSError:
-            return False  # no way there at all: sending finds that out as well
+    def _aim(self) -> None:
+        """At the address whose turn it is, from the one that this machine has now."""
+        if self._line.turn(self._talk.tries):
+            self._line.close()
+            self._talk.readdressed(loopback=is_loopback(self._line.address[0]))
+        elif self._line.has_moved():
+            self._talk.moved()
+        self._talk.addresses = self._line.addresses
 
-    def _reopen(self) -> bool:
-        """Go on through a new socket, as the conversation wants it. False if there can be none now.
-
-        A connected socket hears its server alone, and of its absence; one for any port checks the address only.
-        """
-        if self._socket is not None:
-            self._receiver.remove(self._socket, 0)
-            self._socket.close()
-            self._socket = None
-        any_port = self._talk.any_port
+    def _open(self) -> bool:
+        """Go on through a new socket, as the conversation wants it. False if there can be none now."""
         try:
-            sock = open_client(None if any_port else self._address, self._family, _RECEIVE_BUFFER_BYTES)
+            self._line.open(any_port=self._talk.any_port)
         except OSError as error:
             self._note_failure(error)
             return False
-        if any_port:
-            report_errors(sock)
-        self._receiver.add(sock, 0, self._address[0] if any_port else None)
-        self._socket = sock
         return True
 
     def _send(self, data: bytes) -> None:
-        if self._socket is None:
-            return
         try:
-            if self._talk.any_port:
-                self._socket.sendto(data, self._address)
-            else:
-                self._socket.send(data)
-        except BlockingIOError:
-            pass  # the next try or report says it again
+            self._line.send(data)
         except OSError as error:
             self._note_failure(error)
 
     def _note_failure(self, error: OSError) -> None:
-        """What was said did not arrive, or could not leave; once for each trouble a person is told."""
-        now_ns, server = time.monotonic_ns(), format_address(self._address)
+        """What was said did not arrive, or could not leave; a person is told of each trouble once."""
+        now_ns, server = time.monotonic_ns(), format_address(self._line.address)
+        has_another = self._line.refuse()
         if isinstance(error, ConnectionRefusedError):
-            self._tell_once("refused", f"Nobody listens at {server} yet; asking again.")
+            trouble, text = f"refused by {server}", f"Nobody listens at {server} yet; asking again."
             self._talk.refused(now_ns)
         else:
-            reason = error.strerror or str(error)
-            self._tell_once(reason, f"Cannot reach {server} from here ({reason}); asking again.")
-            self._talk.failed(reason, now_ns)
+            trouble = error.strerror or str(error)
+            text = f"Cannot reach {server} from here ({trouble}); asking again."
+            self._talk.failed(trouble, now_ns)
+        if has_another:
+            self._talk.hurry(now_ns + _NEXT_ADDRESS_NS)
+        else:
+            self._tell_once(trouble, text)
 
     def _tell_once(self, trouble: str, text: str) -> None:
         if trouble != self._told:

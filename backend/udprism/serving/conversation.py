@@ -73,11 +73,13 @@ class Conversation:
     set. loopback: both ends share a clock, and asking again costs nobody anything. draw: uniform in [0, 1).
 
     timer_ns: when `on_timer` is due. wants_new_socket: what `on_timer` gave last is to leave from a new socket.
+    addresses: how many of the server's take turns, a try each: for the caller to set.
     any_port: the answers may come from any port of the server's address, so the socket must not be connected.
     """
 
     def __init__(self, mode: Mode, wish: Connect, *, loopback: bool, draw: Callable[[], float]) -> None:
         self.wants_new_socket = False
+        self.addresses = 1
         self._wish = wish
         self._table = ClientTable(1)
         self._rules = Rules(self._table, draw)
@@ -110,6 +112,11 @@ class Conversation:
     def is_silent(self) -> bool:
         """Whether they came, and have stopped without a word of why."""
         return bool(self._table.state[_SLOT] == State.SILENT)
+
+    @property
+    def tries(self) -> int:
+        """How many have been made since colours came last."""
+        return int(self._table.attempts[_SLOT])
 
     @property
     def any_port(self) -> bool:
@@ -153,6 +160,18 @@ class Conversation:
     def moved(self) -> None:
         """This machine speaks to the server from another address now: what is said next leaves from a new socket."""
         self._rules.moved(_SLOT)
+
+    def readdressed(self, *, loopback: bool) -> None:
+        """The server is asked at another of its addresses from now on, from a new socket."""
+        self._me.loopback = loopback
+        self._me.token = None
+        self._me.connected = self._me.mode != Mode.PLAIN
+        self._table.forget_session(_SLOT)
+        self._rules.readdressed(_SLOT)
+
+    def hurry(self, at_ns: int) -> None:
+        """Ask no later than that: another address may answer."""
+        self._table.timer_ns[_SLOT] = min(self.timer_ns, at_ns)
 
     def receive(self, data: bytes, received_unix_ns: int, now_ns: int) -> Event | None:
         """One datagram from the server. None: it was for the conversation alone.
@@ -210,7 +229,7 @@ class Conversation:
         return int(self._table.last_arrival_ns[_SLOT] + self._table.silent_after_ns[_SLOT])
 
     def _ask(self, now_ns: int) -> bytes:
-        ask = self._rules.ask(_SLOT, now_ns)
+        ask = self._rules.ask(_SLOT, now_ns, addresses=self.addresses)
         self.wants_new_socket = ask.new_socket
         return encode_connect(self._connect())
 

@@ -62,7 +62,7 @@ class Route:
         """Nobody listens there, or no way leads there. True if that is not so of another address of this target."""
         if len(self.addresses) > 1:
             self._refused.add(address)
-        return any(other not in self._refused for other in self.addresses)
+        return any(other != address and other not in self._refused for other in self.addresses)
 
     def has_refused(self, address: Address) -> bool:
         """Whether this one of several addresses is left out."""

@@ -12,7 +12,7 @@ import numpy as np
 from udprism.columns.types import Address, I32Column, I64Column, format_address
 from udprism.serving.clients import ClientTable, HostedClient
 from udprism.udp.arrivals import Receiver
-from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors
+from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors, source_address
 
 
 class ClientSockets:
@@ -148,17 +148,10 @@ class ClientSockets:
         if client.connected:
             sock = open_client(client.address, family, self._receive_buffer_bytes)
         else:
-            local = _source_address(client.address, family)
+            local = source_address(client.address)
             sock = open_client(None, family, self._receive_buffer_bytes, local=local)
             report_errors(sock)
         name = sock.getsockname()
         client.local = sys.intern(name[0]), name[1]
         client.local_address = format_address(client.local)
         return sock
-
-
-def _source_address(target: Address, family: socket.AddressFamily) -> str:
-    """The local IP address from which the routing table would reach `target`."""
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(target)
-        return str(probe.getsockname()[0])
