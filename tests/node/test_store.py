@@ -231,7 +231,7 @@ BITS = {
     "read version": 19 * 8 + 3,
     "schema format": 44 * 8 + 31,
     "text encoding": 56 * 8 + 31,
-    "user version 0": 60 * 8 + 24,
+    "user version 0": 60 * 8 + 25,
     "a user version that nobody will have": 60 * 8 + 8,
     "a negative user version": 60 * 8 + 7,
     "a schema that only a write looks at": 29_269,

@@ -28,9 +28,11 @@ from udprism.ledger.fates import Cause, Fate
 from udprism.ledger.timeline import STEP, Steps
 from udprism.node.events import Event
 from udprism.node.history import HistoryBody, history_body
+from udprism.node.relays import Relays
 from udprism.node.view import ROW_STATS, Roster, Snapshot
 from udprism.serving.clients import State
 from udprism.settings import Settings, split_host_port
+from udprism.udp.networks import Targets
 from udprism.wire import colours as palette
 
 if TYPE_CHECKING:
@@ -146,6 +148,8 @@ class FakeBridge:
         self._raw = ["127.0.0.1:40001", "127.0.0.1:40002"]
         self._free: list[int] = []
         self._numbers = itertools.count(1)
+        # Real ones: whoever begins some ends them.
+        self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
         for name in self._names(None, self.first_clients):
             self._add(name, self.settings.udp, None, None, None)
 
@@ -482,6 +486,7 @@ class FakeBridge:
             "clients": {"live": len(self._clients)},
             "schedule_lag_seconds": 0.0001,
             "datagram_delay_seconds": Histogram([0.001, 0.01, float("inf")], [1, 3, 4], 0.03),
+            **self.relays.counters(),
         }
 
     # the live feed

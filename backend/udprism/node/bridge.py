@@ -26,6 +26,7 @@ from udprism.link.link import Link
 from udprism.node.history import HistoryBody, history_body
 from udprism.node.kept import DEFAULT_LINK, OWN_SERVER, KeptClient
 from udprism.node.links import Links
+from udprism.node.relays import Relays
 from udprism.node.store import Store
 from udprism.node.view import Roster, Snapshot
 from udprism.node.works import Works
@@ -82,6 +83,7 @@ class Bridge:
         self._links = Links()
         self._works = Works(settings, given_up=given_up, moved=self._links.moved)
         self._links.attach(self._works)
+        self.relays = Relays(store, self._works.targets, self._note)
         self._changing = asyncio.Lock()
         self._delays_over_all_links = delays_over_all_links
         self._taps = 0
@@ -141,6 +143,7 @@ class Bridge:
             self._ask_server(lambda: None).result()  # its inbox is bounded, and these clients' links went there
         self._tell_who_cannot_start()
         self._works.start_pool()
+        self.relays.restore()
 
     def _tell_who_cannot_start(self) -> None:
         """A line for each limit, however many clients it holds back."""
@@ -187,6 +190,7 @@ class Bridge:
 
     def stop(self) -> None:
         """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
+        self.relays.stop()
         self._works.stop()
         if self._store is not None:
             self._store.close()
@@ -505,6 +509,7 @@ class Bridge:
             "clients_held_back": len(self._held_back),
             "store_rows_left_out": self._rows_left_out,
             "taps": self._taps,
+            **self.relays.counters(),
         }
 
     # -- asking the threads, and keeping

@@ -42,6 +42,15 @@ class KeptClient:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptEndpoint:
+    """What is kept of a relay, or of whatever else opens sockets on request. body: JSON, unchecked."""
+
+    id: str
+    kind: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """All that is kept. `first_start`: nobody has ever called `add_clients` on this file."""
 

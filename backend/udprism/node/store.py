@@ -25,7 +25,7 @@ from pathlib import Path
 
 from udprism.errors import StoreError
 from udprism.node import kept
-from udprism.node.kept import DEFAULT_LINK, Kept, KeptClient
+from udprism.node.kept import DEFAULT_LINK, Kept, KeptClient, KeptEndpoint
 
 __all__ = ["DEFAULT_LINK", "FILE_NAME", "Kept", "KeptClient", "Store"]
 
@@ -43,6 +43,8 @@ _CHANGES = (
     "INSERT OR REPLACE INTO links VALUES ('', '')",
     "DELETE FROM links WHERE owner = ''",
     "INSERT OR REPLACE INTO facts VALUES ('', '')",
+    "INSERT INTO endpoints (id, kind, body) VALUES ('', '', '') ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+    "DELETE FROM endpoints WHERE id = ''",
 )
 _TROUBLE_OF_DISKS = frozenset(
     {
@@ -74,6 +76,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE TABLE links (owner TEXT PRIMARY KEY, body TEXT NOT NULL)",
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    ),
+    (
+        """CREATE TABLE endpoints (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            id TEXT NOT NULL UNIQUE,
+            kind TEXT NOT NULL,
+            body TEXT NOT NULL
+        )""",
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
@@ -171,6 +181,28 @@ class Store:
         """Forget a link, where there is one. Raises: StoreError; then nothing was changed."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM links WHERE owner = ?", (owner,))
+
+    def endpoints(self, kind: str) -> list[KeptEndpoint]:
+        """All of one kind, in the order in which they were first kept. Raises: StoreError."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                "SELECT id, body FROM endpoints WHERE kind = ? ORDER BY position", (kind,)
+            ).fetchall()
+        return [KeptEndpoint(str(id), kind, str(body)) for id, body in rows]
+
+    def put_endpoint(self, endpoint: KeptEndpoint) -> None:
+        """Keep a new one, or what has become of it. Raises: StoreError; then nothing was changed."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO endpoints (id, kind, body) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+                (endpoint.id, endpoint.kind, endpoint.body),
+            )
+
+    def remove_endpoint(self, endpoint_id: str) -> None:
+        """Forget one. Raises: StoreError; then nothing was changed."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM endpoints WHERE id = ?", (endpoint_id,))
 
     def close(self) -> None:
         """Let go of the file and its lock; any other call afterwards is a bug."""

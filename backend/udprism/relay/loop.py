@@ -249,6 +249,15 @@ class Loop:
         elif what == "end":
             for slot in slots:
                 self._end_flow(slot)
+        elif what == "reset":
+            for slot in slots:
+                self._end_flow(slot)
+            self._memory.open_sums()
+            self._table.next_ordinal = 0
+            self._memory.ledger[:, :2] = 0
+            self._memory.counts[:] = 0
+            self._memory.rule_hits[:] = 0
+            self._memory.close_sums()
         elif what == "idle":
             self._idle_ns = round(command["idle_s"] * NS_PER_S)
         return len(slots)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from udprism.columns.types import Address
 from udprism.errors import RequestError
@@ -49,9 +49,9 @@ class Plan:
     keep_payload: bool = True
     allow_from: tuple[str, ...] = field(default_factory=tuple)
 
-    def to_body(self) -> dict[str, Any]:
-        """JSON; `from_body` gives the same plan again."""
-        return asdict(self)
+    def to_json(self) -> str:
+        """A text; `from_json` gives the same plan again."""
+        return json.dumps(asdict(self))
 
     def checked(self) -> Plan:
         """The same plan. Raises: RequestError, with the field at fault and what would be right."""
@@ -64,16 +64,28 @@ class Plan:
         return self
 
     @classmethod
-    def from_body(cls, body: dict[str, Any]) -> Plan:
-        """A plan from `to_body`'s JSON."""
-        given = dict(body)
-        for name in ("listen", "target"):
-            given[name] = (given[name][0], int(given[name][1]))
-        for name in ("up", "down"):
-            given[name] = Link.from_body(given[name])
-        given["rules"] = tuple(Rule.from_body(rule) for rule in given["rules"])
-        given["allow_from"] = tuple(given["allow_from"])
-        return cls(**given)
+    def from_json(cls, text: str) -> Plan:
+        """A plan from `to_json`'s text, or from what became of it. Raises: RequestError."""
+        try:
+            given = json.loads(text)
+            listen, target = given["listen"], given["target"]
+            return cls(
+                name=given["name"],
+                listen=(str(ipaddress_or_localhost(listen[0])), read.whole(listen[1], "listen", 0, 65_535)),
+                target=(str(ipaddress.ip_address(target[0])), read.whole(target[1], "target", 1, 65_535)),
+                up=Link.from_body(given["up"]),
+                down=Link.from_body(given["down"]),
+                rules=tuple(Rule.from_body(rule) for rule in given["rules"]),
+                idle_s=given["idle_s"],
+                max_flows=given["max_flows"],
+                any_port=read.flag(given["any_port"], "any_port"),
+                keep_ttl=read.flag(given["keep_ttl"], "keep_ttl"),
+                dont_fragment=read.flag(given["dont_fragment"], "dont_fragment"),
+                keep_payload=read.flag(given["keep_payload"], "keep_payload"),
+                allow_from=tuple(given["allow_from"]),
+            ).checked()
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise RequestError(f"not a relay's plan: {error!r}") from error
 
 
 def resolve(listen: str, target: str, targets: Targets) -> tuple[Address, Address]:
@@ -85,8 +97,7 @@ def resolve(listen: str, target: str, targets: Targets) -> tuple[Address, Addres
     """
     try:
         host, port = split_host_port(listen)
-        if host != "localhost":
-            ipaddress.ip_address(host)
+        ipaddress_or_localhost(host)
     except ValueError as error:
         raise RequestError(f"expected an IP address and a port: {error}", field="listen") from None
     found = targets.resolve(target)
@@ -102,3 +113,8 @@ def networks(given: Sequence[str], field: str) -> list[str]:
         except ValueError as error:
             raise RequestError(f"expected a network such as 192.168.1.0/24: {error}", field=field) from None
     return list(given)
+
+
+def ipaddress_or_localhost(host: str) -> str:
+    """The same. Raises: ValueError."""
+    return host if host == "localhost" else str(ipaddress.ip_address(host))

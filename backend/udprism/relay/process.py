@@ -33,7 +33,7 @@ def main() -> None:
     with contextlib.suppress(ConnectionError):
         control.send(json.dumps({"there": True}).encode())
         data, descriptors, _, _ = socket.recv_fds(control, MAX_PLAN_BYTES, 1 + MAX_FRONTS)
-        plan = Plan.from_body(json.loads(data))
+        plan = Plan.from_json(data.decode())
         memory, *fronts = descriptors
         loop = Loop(plan, Memory(memory, plan.max_flows), [socket.socket(fileno=fd) for fd in fronts], control)
         control.send(json.dumps({"ready": loop.port.description}).encode())

@@ -133,6 +133,12 @@ class Relay:
         """
         return int(self._ask({"do": "rebind", "flow": ordinal}))
 
+    def reset(self) -> None:
+        """End all flows and count anew: the next client is the first. Raises: RelayError."""
+        with self._lock:
+            self._own_links.clear()
+            self._ask({"do": "reset"})
+
     def end_flows(self, ordinal: int | None = None) -> int:
         """End one flow, or all; returns how many. Raises: RelayError."""
         return int(self._ask({"do": "end", "flow": ordinal}))
@@ -184,7 +190,7 @@ class Relay:
                     raise RequestError("a relay to itself would send its datagrams round for ever", field="target")
                 self.plan = replace(self.plan, listen=(host, port))
             files = [self._file, *(sock.fileno() for sock in self.fronts)]
-            socket.send_fds(here, [json.dumps(self.plan.to_body()).encode()], files)
+            socket.send_fds(here, [self.plan.to_json().encode()], files)
             self.description = str(self._receive()["ready"])
         except OSError as error:
             self._disconnect()

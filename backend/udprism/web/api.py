@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Query
 from starlette.responses import Response
@@ -113,13 +113,7 @@ class Api:
     async def list_datagrams(self, client_id: str, query: Annotated[bodies.DatagramsQuery, Query()]) -> Response:
         """The client's last datagrams, newest last, lost ones included."""
         datagrams = await self._bridge.datagrams(client_id, query.limit)
-        match query.format:
-            case "csv":
-                return Response(_csv(datagrams), media_type="text/csv; charset=utf-8; header=present")
-            case "jsonl":
-                return Response("".join(messages.text(one) + "\n" for one in datagrams), media_type="application/jsonl")
-            case "json":
-                return answer({"datagrams": datagrams})
+        return datagrams_answer(datagrams, DATAGRAM_FIELDS, query.format)
 
     async def list_sessions(self, query: Annotated[bodies.SessionsQuery, Query()]) -> Response:
         """Whom the colour server serves, raw clients first."""
@@ -199,16 +193,29 @@ def answer(content: Mapping[str, Any], status: int = 200) -> Response:
     return Response(messages.text(content), status_code=status, media_type="application/json")
 
 
+def datagrams_answer(
+    datagrams: Sequence[Mapping[str, Any]], fields: Sequence[str], form: Literal["json", "csv", "jsonl"]
+) -> Response:
+    """Datagrams in the form that was asked for."""
+    match form:
+        case "csv":
+            return Response(_csv(datagrams, fields), media_type="text/csv; charset=utf-8; header=present")
+        case "jsonl":
+            return Response("".join(messages.text(one) + "\n" for one in datagrams), media_type="application/jsonl")
+        case "json":
+            return answer({"datagrams": datagrams})
+
+
 def _link(body: dict[str, Any] | None) -> Response:
     if body is None:
         raise RequestError("no link is set here; PUT sets one", status=404, kind="no-link")
     return answer(body)
 
 
-def _csv(datagrams: Sequence[Mapping[str, Any]]) -> str:
+def _csv(datagrams: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
     """RFC 4180; empty where a value is unknown."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, DATAGRAM_FIELDS)
+    writer = csv.DictWriter(text, fields)
     writer.writeheader()
     writer.writerows(datagrams)
     return text.getvalue()

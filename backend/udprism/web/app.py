@@ -27,6 +27,7 @@ from udprism.web.guarded_http import GuardedHttp
 from udprism.web.guarded_websocket import GuardedWebSocket
 from udprism.web.health import Health
 from udprism.web.live import Hub
+from udprism.web.relays import RelayRoutes
 from udprism.web.streams import Streams
 
 if TYPE_CHECKING:
@@ -87,7 +88,9 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     )
     hub = Hub(bridge)
     problem.install(app)
-    app.include_router(Api(bridge).router())
+    router = Api(bridge).router()
+    RelayRoutes(bridge.relays).add_to(router)
+    app.include_router(router)
     app.include_router(Streams(bridge, hub).router())
     app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts).router())
     app.frontend("/", directory=static_directory(), fallback=None, check_dir=True)

@@ -20,6 +20,26 @@ def _metric(
 
 
 METRICS: Final = (
+    _metric("relays", "relays", "Relays that there are, those that cannot start included."),
+    _metric("relay_flows", "flows", "Clients of all relays; each has two directions."),
+    _metric(
+        "relay_datagrams_total",
+        "datagrams",
+        "Datagrams that relays read from their sockets, by direction, up towards the target. Also of removed relays.",
+        "in = out + lost + held, at every read.",
+    ),
+    _metric(
+        "relay_datagrams_lost_total",
+        "datagrams",
+        "Datagrams that relays lost, by cause: the link or a rule, the link's full queue, or our own kernel.",
+    ),
+    _metric(
+        "relay_drops_total",
+        "datagrams",
+        "What relays dropped before it was a flow's: new clients beyond a bound, network or rate, senders that are not "
+        "the target, answers withheld from clients that have not proven themselves, and what found no room.",
+    ),
+    _metric("relay_process_restarts_total", "restarts", "How often a relay's process died and was replaced."),
     _metric("info", None, "Always 1; the label is the version of udprism."),
     _metric(
         "datagrams_sent_total",

@@ -22,7 +22,13 @@ from udprism.web.metric_definitions import METRIC_PREFIX, METRICS
 Number: TypeAlias = int | float
 Family: TypeAlias = Number | Mapping[str, Number] | Histogram
 
-LABELS: Final = {"info": "version", "clients": "state", "thread_restarts_total": "thread"}
+LABELS: Final = {
+    "info": "version",
+    "clients": "state",
+    "thread_restarts_total": "thread",
+    "relay_datagrams_total": "direction",
+    "relay_datagrams_lost_total": "cause",
+}
 """Label of families whose label is not `reason`."""
 _DEFINITIONS: Final = {one.id.removeprefix(METRIC_PREFIX): one for one in METRICS}
 

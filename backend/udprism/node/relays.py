@@ -1,0 +1,372 @@
+"""The relays of this program: begun, shown, changed, ended, and kept over a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from udprism.columns.types import format_address
+from udprism.errors import BindError, RelayError, RequestError, StoreError
+from udprism.link.link import Link
+from udprism.link.rules import Rule
+from udprism.node import relay_bodies
+from udprism.node.kept import KeptEndpoint
+from udprism.node.store import Store
+from udprism.relay.memory import DIRECTIONS, DOWN, UP, Count, Snapshot
+from udprism.relay.plan import DEFAULT_IDLE_S, DEFAULT_MAX_FLOWS, Plan, resolve
+from udprism.relay.relay import Relay, rows_in_use
+from udprism.relay.sums import total_of
+from udprism.udp.networks import Targets
+
+log = logging.getLogger(__name__)
+
+KIND = "relay"
+MAX_RELAYS = 64
+_LOOK_EVERY_S = 0.5
+_TRY_AGAIN_S = 5.0
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One relay. plan: as it was asked for; what runs may listen on a port that the kernel chose."""
+
+    id: str
+    plan: Plan
+    relay: Relay | None = None
+    error: str | None = None
+    next_try_s: float = 0.0
+
+
+Body: TypeAlias = dict[str, Any]
+
+
+class Relays:
+    """Coroutines belong to one event loop; whatever may block runs in a thread."""
+
+    def __init__(self, store: Store | None, targets: Targets, note: Callable[[str, str, str | None], None]) -> None:
+        """note: writes down an event: kind, words, whose."""
+        self._store, self._targets, self._note = store, targets, note
+        self._entries: dict[str, _Entry] = {}
+        self._changing = asyncio.Lock()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._gone = np.zeros((2, 4), np.int64)
+        """Of removed relays: by direction, what came in, and what was lost by the link, its queue, our kernel."""
+        self._restarts_gone = 0
+
+    # -- life
+
+    def restore(self) -> None:
+        """Begin those that were kept. One that cannot is in state `error`, and tries again."""
+        for kept in [] if self._store is None else self._store.endpoints(KIND):
+            try:
+                entry = _Entry(kept.id, Plan.from_json(kept.body))
+            except RequestError as fault:  # a disk may give back anything; the row stays as it is
+                log.warning("the relay %r is left out: %s (%s)", kept.id, fault.detail, fault.field)
+                continue
+            self._entries[entry.id] = entry
+            self._try(entry)
+
+    def stop(self) -> None:
+        """End all of them; what is kept stays."""
+        self._ended.set()
+        if self._watcher is not None:
+            self._watcher.join()
+        for entry in self._entries.values():
+            if entry.relay is not None:
+                entry.relay.close()
+
+    def _try(self, entry: _Entry) -> None:
+        try:
+            entry.relay, entry.error = Relay(entry.plan), None
+        except (BindError, RelayError) as error:
+            entry.error, entry.next_try_s = str(error), time.monotonic() + _TRY_AGAIN_S
+            log.warning("the relay %s does not start: %s", entry.plan.name, error)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._look, name="udprism-relays", daemon=True)
+            self._watcher.start()
+
+    def _look(self) -> None:
+        """Replace processes that died, and try again what could not begin."""
+        while not self._ended.wait(_LOOK_EVERY_S):
+            with self._lock:
+                entries = list(self._entries.values())
+            for entry in entries:
+                try:
+                    if entry.relay is not None:
+                        entry.relay.watch()
+                    elif time.monotonic() >= entry.next_try_s:
+                        self._try(entry)
+                except RelayError as error:
+                    if entry.relay is not None:
+                        entry.relay.close()
+                    entry.relay, entry.error = None, str(error)
+                    entry.next_try_s = time.monotonic() + _TRY_AGAIN_S
+                    log.exception("the relay %s stays ended for a while", entry.plan.name)
+
+    # -- what there is
+
+    async def every(self) -> list[dict[str, Any]]:
+        """All of them, in the order in which they were begun."""
+        return [await asyncio.to_thread(self._body, entry) for entry in list(self._entries.values())]
+
+    async def get(self, relay_id: str) -> dict[str, Any]:
+        """One. Raises: RequestError (404)."""
+        return await asyncio.to_thread(self._body, self._entry(relay_id))
+
+    async def flows(
+        self, relay_id: str, query: str | None, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """A relay's flows in the order in which they began, and how many there are. Raises: RequestError (404, 503)."""
+        relay = self._running(relay_id)
+        bodies = await asyncio.to_thread(relay_bodies.flow_bodies, relay_id, relay)
+        words = (query or "").lower().split()
+        found = [body for body in bodies if all(word in relay_bodies.words_of(body) for word in words)]
+        return found[offset : offset + limit], len(found)
+
+    async def flow(self, relay_id: str, flow_id: str) -> dict[str, Any]:
+        """One flow. Raises: RequestError (404, 503)."""
+        flows, _ = await self.flows(relay_id, None, 0, 1 << 30)
+        for body in flows:
+            if body["id"] == flow_id:
+                return body
+        raise _not_found("flow", flow_id)
+
+    async def datagrams(self, relay_id: str, flow_id: str, direction: str, limit: int) -> list[dict[str, Any]]:
+        """The last datagrams of one direction, newest last. Raises: RequestError (404, 503)."""
+        relay, which = self._running(relay_id), _direction(direction)
+        row, _ = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+        records = await asyncio.to_thread(relay.records, row, which)
+        return relay_bodies.datagram_bodies(records[-limit:])
+
+    # -- what is done
+
+    async def add(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Begin a relay, and keep it. Raises: RequestError (403, 409, 422, 503, 507), with the field at fault."""
+        async with self._changing:
+            if len(self._entries) >= MAX_RELAYS:
+                raise RequestError(f"at most {MAX_RELAYS} relays", status=409, kind="too-many-relays")
+            plan = await asyncio.to_thread(self._plan, asked)
+            entry = _Entry(f"r-{secrets.token_hex(6)}", plan)
+            try:
+                entry.relay = await asyncio.to_thread(Relay, plan)
+            except BindError as error:
+                raise RequestError(str(error), field="listen", status=409, kind="cannot-bind") from error
+            except RelayError as error:
+                raise _down(error) from error
+            entry.plan = entry.relay.plan  # the port that was bound is the one that it listens on next time
+            try:
+                await self._keep(entry)
+            except RequestError:
+                await asyncio.to_thread(entry.relay.close)
+                raise
+            with self._lock:
+                self._entries[entry.id] = entry
+            self._watch()
+            self._note("relay", f"relay {plan.name} begun", entry.id)
+            return await asyncio.to_thread(self._body, entry)
+
+    async def remove(self, relay_id: str) -> None:
+        """End a relay and forget it. Raises: RequestError (404, 507)."""
+        async with self._changing:
+            entry = self._entry(relay_id)
+            await self._write(lambda store: store.remove_endpoint(relay_id))
+            with self._lock:
+                del self._entries[relay_id]
+            if entry.relay is not None:
+                await asyncio.to_thread(entry.relay.close)
+                self._gone += _totals(entry.relay.read())
+                self._restarts_gone += entry.relay.restarts
+            self._note("relay", f"relay {entry.plan.name} ended", relay_id)
+
+    async def change(self, relay_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change up, down, rules or idle_s. Raises: RequestError (404, 422, 503, 507)."""
+        links = {name: Link.from_body(changes[name]) for name in DIRECTIONS if name in changes}
+        rules = tuple(Rule.from_body(rule) for rule in changes["rules"]) if "rules" in changes else None
+        async with self._changing:
+            entry, relay = self._entry(relay_id), self._running(relay_id)
+            plan = replace(
+                entry.plan,
+                up=links.get("up", entry.plan.up),
+                down=links.get("down", entry.plan.down),
+                rules=entry.plan.rules if rules is None else rules,
+                idle_s=changes.get("idle_s", entry.plan.idle_s),
+            ).checked()
+            entry.plan, before = plan, entry.plan
+            try:
+                await self._keep(entry)
+            except RequestError:
+                entry.plan = before
+                raise
+
+            def act() -> None:
+                for name, link in links.items():
+                    relay.set_link(DIRECTIONS.index(name), link)
+                if rules is not None:
+                    relay.set_rules(rules)
+                if "idle_s" in changes:
+                    relay.set_idle(plan.idle_s)
+
+            await self._do(act)
+            self._note("link", f"relay {plan.name}: {', '.join(changes)} changed", relay_id)
+            return await asyncio.to_thread(self._body, entry)
+
+    async def link(self, relay_id: str, direction: str) -> dict[str, Any]:
+        """The link of one way. Raises: RequestError (404)."""
+        plan = self._entry(relay_id).plan
+        return (plan.up if _direction(direction) == UP else plan.down).to_body()
+
+    async def set_flow_link(self, relay_id: str, flow_id: str, direction: str, body: dict[str, Any] | None) -> None:
+        """Give one flow a link of its own, or take it away (None). Not kept. Raises: RequestError (404, 422, 503)."""
+        relay, which = self._running(relay_id), _direction(direction)
+        link = None if body is None else Link.from_body(body)
+        _, ordinal = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+        if link is None:
+            await self._do(lambda: relay.clear_own_link(which, ordinal))
+        else:
+            await self._do(lambda: relay.set_link(which, link, ordinal))
+
+    async def end_flow(self, relay_id: str, flow_id: str) -> None:
+        """End one flow. Raises: RequestError (404, 503)."""
+        relay = self._running(relay_id)
+        _, ordinal = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+        await self._do(lambda: relay.end_flows(ordinal))
+
+    async def rebind(self, relay_id: str, flow_id: str | None) -> int:
+        """Change the ports towards the target, of one flow or all; how many. Raises: RequestError (404, 503)."""
+        relay, ordinal = self._running(relay_id), None
+        if flow_id is not None:
+            _, ordinal = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+        rebound = await self._do(lambda: relay.rebind(ordinal))
+        self._note("relay", f"relay {self._entry(relay_id).plan.name}: {rebound} flows have other ports", relay_id)
+        return int(rebound)
+
+    async def reset(self, relay_id: str) -> None:
+        """End all flows and begin to count anew: the next client is the first, and meets the same fates."""
+        relay = self._running(relay_id)
+        await self._do(relay.reset)
+
+    # -- figures
+
+    def counters(self) -> dict[str, Any]:
+        """For /metrics. From any thread."""
+        with self._lock:
+            entries = list(self._entries.values())
+        totals, restarts, flows = self._gone.copy(), self._restarts_gone, 0
+        turned_away = np.zeros(len(Count), np.int64)
+        for entry in entries:
+            if entry.relay is not None:
+                restarts += entry.relay.restarts
+                snapshot = entry.relay.read()
+                totals += _totals(snapshot)
+                turned_away += snapshot.counts
+                flows += len(rows_in_use(snapshot))
+        return {
+            "relays": len(entries),
+            "relay_flows": flows,
+            "relay_datagrams_total": {name: int(totals[place, 0]) for place, name in enumerate(DIRECTIONS)},
+            "relay_datagrams_lost_total": {
+                cause: int(totals[:, 1 + place].sum()) for place, cause in enumerate(("link", "queue", "kernel"))
+            },
+            "relay_drops_total": {one.name.lower(): int(turned_away[one]) for one in relay_bodies.TURNED_AWAY},
+            "relay_process_restarts_total": restarts,
+        }
+
+    # -- inside
+
+    def _plan(self, asked: dict[str, Any]) -> Plan:
+        listen, target = resolve(asked.get("listen") or "127.0.0.1:0", asked["target"], self._targets)
+        for entry in self._entries.values():
+            if entry.relay is not None and target == entry.relay.address:
+                raise RequestError(f"{format_address(target)} is the relay {entry.plan.name}", field="target")
+        return Plan(
+            name=asked.get("name") or "relay",
+            listen=listen,
+            target=target,
+            up=Link.from_body(asked.get("up") or {}),
+            down=Link.from_body(asked.get("down") or {}),
+            rules=tuple(Rule.from_body(rule) for rule in asked.get("rules") or ()),
+            idle_s=asked.get("idle_s") or DEFAULT_IDLE_S,
+            max_flows=asked.get("max_flows") or DEFAULT_MAX_FLOWS,
+            any_port=bool(asked.get("any_port")),
+            keep_ttl=bool(asked.get("keep_ttl")),
+            dont_fragment=bool(asked.get("dont_fragment")),
+            keep_payload=asked.get("keep_payload") is not False,
+            allow_from=tuple(asked.get("allow_from") or ()),
+        ).checked()
+
+    def _body(self, entry: _Entry) -> dict[str, Any]:
+        return relay_bodies.relay_body(entry.id, entry.plan, entry.relay, entry.error)
+
+    def _entry(self, relay_id: str) -> _Entry:
+        entry = self._entries.get(relay_id)
+        if entry is None:
+            raise _not_found("relay", relay_id)
+        return entry
+
+    def _running(self, relay_id: str) -> Relay:
+        entry = self._entry(relay_id)
+        if entry.relay is None:
+            raise RequestError(entry.error or "it does not run", status=503, kind="relay-down")
+        return entry.relay
+
+    def _row(self, relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:
+        """A flow's row and its ordinal."""
+        snapshot = relay.read()
+        for row in rows_in_use(snapshot):
+            ordinal = int(snapshot.flows["ordinal"][row])
+            if flow_id == relay_bodies.flow_id(relay_id, ordinal):
+                return row, ordinal
+        raise _not_found("flow", flow_id)
+
+    async def _do(self, act: Callable[[], Any]) -> Any:
+        try:
+            return await asyncio.to_thread(act)
+        except RelayError as error:
+            raise _down(error) from error
+
+    async def _keep(self, entry: _Entry) -> None:
+        await self._write(lambda store: store.put_endpoint(KeptEndpoint(entry.id, KIND, entry.plan.to_json())))
+
+    async def _write(self, write: Callable[[Store], None]) -> None:
+        if self._store is None:
+            return
+        try:
+            await asyncio.to_thread(write, self._store)
+        except StoreError as error:
+            raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
+
+
+def _totals(snapshot: Snapshot) -> npt.NDArray[np.int64]:
+    rows = []
+    for direction in (UP, DOWN):
+        total = total_of(snapshot, direction)
+        rows.append([total.in_, *(total.lost_by_cause.get(cause, 0) for cause in ("link", "queue", "kernel"))])
+    return np.array(rows, np.int64)
+
+
+def _direction(name: str) -> int:
+    if name not in DIRECTIONS:
+        raise RequestError("expected up or down", field="direction", status=404, kind="not-found")
+    return DIRECTIONS.index(name)
+
+
+def _not_found(what: str, its_id: str) -> RequestError:
+    return RequestError(f"no {what} {its_id!r}", field="id", status=404, kind="not-found")
+
+
+def _down(error: RelayError) -> RequestError:
+    return RequestError(str(error), status=503, kind="relay-down")
