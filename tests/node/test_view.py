@@ -47,3 +47,31 @@ def test_a_silent_client_is_not_also_behind() -> None:
     columns.table.state[0] = State.SILENT
     columns.rates.sent_recent_hz[0] = 0
     assert [told["why"] for told in view.status()["attention"]] == ["silent"]
+
+
+def lose(columns: ClientColumns, *ratios: float) -> None:
+    count = len(ratios)
+    columns.ledger.measured[:count] = True
+    columns.rates.loss_recent[:count] = ratios
+    columns.rates.sent_recent_hz[:count] = 100
+
+
+def test_a_loss_that_everybody_has_is_one_line_and_outliers_are_named() -> None:
+    columns, view = live_clients(*[100] * 6)
+    lose(columns, 0.02, 0.021, 0.018, 0.02, 0.022, 0.3)
+    everybody, outlier = view.status()["attention"]
+    assert (everybody["why"], everybody["id"], everybody["value"]) == ("everybody", None, 0.0205)
+    assert (outlier["name"], outlier["why"], outlier["value"]) == ("client-5", "loss", 0.3)
+
+
+def test_a_common_loss_under_a_link_says_so() -> None:
+    columns, _ = live_clients(*[100] * 6)
+    lose(columns, *[0.05] * 6)
+    (told,) = View(columns, np.ones(6, np.bool_)).status()["attention"]
+    assert told["why"] == "everybody-link"
+
+
+def test_a_few_that_lose_are_named() -> None:
+    columns, view = live_clients(*[100] * 6)
+    lose(columns, 0.02, 0.02, 0.02, 0, 0, 0)
+    assert [told["why"] for told in view.status()["attention"]] == ["loss"] * 3

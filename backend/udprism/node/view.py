@@ -22,6 +22,10 @@ FLAG_BEHIND = 128
 """Its sender does not keep the rate that was asked for."""
 _BEHIND = 0.9
 _BEHIND_RANK = 1.5
+_FEW_LOSING = 4
+_MOST_LOSING = 0.7
+_RECENT_S = 10
+"""Over how long `Rates.loss_recent` and `sent_recent_hz` look back."""
 _BEHIND_LEAST_HZ = 2.0
 """Of slower streams ten seconds hold too few datagrams to tell."""
 AGE_NEVER = 65_535
@@ -287,8 +291,9 @@ class View:
         behind = self._behind(high)
         badness = np.where(behind & (badness <= 1), _BEHIND_RANK, badness)
         badness = np.where((state == State.FREE) | (state == State.PAUSED), 0, badness)
-        worst = np.argsort(-badness, kind="stable")[:MOST_ATTENTION]
-        return [
+        common = self._common_loss(high, badness)
+        worst = np.argsort(-badness, kind="stable")[: MOST_ATTENTION - len(common)]
+        return common + [
             {
                 "slot": slot,
                 "id": table.clients[slot].id,
@@ -297,6 +302,30 @@ class View:
             }
             for slot in worst.tolist()
             if badness[slot] > 0
+        ]
+
+    def _common_loss(self, high: int, badness: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        """If most clients lose about as much, one line says so; only outliers keep their badness (changed in place).
+
+        An outlier lost more than the median by four standard deviations of as many independent losses.
+        """
+        losing = (badness > 0) & (badness <= 1)
+        told = (self._table.state[:high] == State.LIVE) & self._ledger.measured[:high]
+        if losing.sum() < max(_FEW_LOSING, _MOST_LOSING * told.sum()):
+            return []
+        usual = float(np.median(badness[losing]))
+        sent = np.maximum(np.nan_to_num(self._rates.sent_recent_hz[:high]) * _RECENT_S, 1)
+        usual_most = usual + 4 * np.sqrt(usual * (1 - usual) / sent)
+        badness[losing & (badness <= usual_most)] = 0
+        by_link = bool(self._linked[:high][losing].all())
+        return [
+            {
+                "slot": None,
+                "id": None,
+                "name": None,
+                "why": "everybody-link" if by_link else "everybody",
+                "value": usual,
+            }
         ]
 
     def _why(self, slot: int, badness: float) -> dict[str, Any]:

@@ -36,7 +36,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
  *   reordered: number | null, duplicates: number | null, corrupt: number | null,
  *   lost_by_cause: {link: number | null, sender_kernel: number | null, receiver_kernel: number | null,
  *     unexplained: number | null, unknown_path?: number | null} | null, relayed: number | null, conflated: number | null}} LedgerBody */
-/** @typedef {{slot: number, id: string, name: string | null, why: string, value: number | null}} Attention */
+/** @typedef {{slot: number | null, id: string | null, name: string | null, why: string, value: number | null}} Attention */
 /** @typedef {{type: "status", clients: {total: number, connecting: number, live: number, silent: number, refused: number, error: number,
  *   paused: number}, losing: number, behind: number, datagrams_per_s: number, sessions: {total: number, raw: number}, ledger: LedgerBody, closes: boolean,
  *   links: {default: boolean, clients: number, sessions: number, since_unix_ms: number | null},

@@ -31,7 +31,7 @@ export class AttentionList {
   tick() {
     const all = this.#world.status?.attention ?? [];
     const most = narrow.matches ? SHOWN_NARROW : SHOWN;
-    const key = most + JSON.stringify(all) + all.map((one) => (one.why === "silent" ? span(ageMs(this.#world, one.slot)) : "")).join();
+    const key = most + JSON.stringify(all) + all.map((one) => (one.why === "silent" ? span(ageMs(this.#world, one.slot ?? -1)) : "")).join();
     if (key === this.#shown) return;
     this.#shown = key;
     this.#root.hidden = all.length === 0;
@@ -44,7 +44,8 @@ export class AttentionList {
 
   /** @param {Attention} one */
   #button(one) {
-    const { shape, words } = reason(one, ageMs(this.#world, one.slot));
+    const { shape, words } = reason(one, ageMs(this.#world, one.slot ?? -1));
+    if (one.id === null) return element("button", { type: "button", class: "plain", "data-all": "" }, icon(shape), " ", words);
     return element("button", { type: "button", class: "plain", "data-id": one.id }, icon(shape), " ", one.name ?? one.id, " ", element("span", {}, words));
   }
 }
@@ -54,6 +55,8 @@ function reason(one, silenceMs) {
   switch (one.why) {
     case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
     case "behind": return { shape: "connecting", words: `its sender keeps ${percent(one.value)} of its rate` };
+    case "everybody": return { shape: "losing", words: `everybody loses about ${percent(one.value)}` };
+    case "everybody-link": return { shape: "losing", words: `everybody loses about ${percent(one.value)} (the link)` };
     case "silent": return { shape: "silent", words: Number.isNaN(silenceMs) ? "silent" : `silent for ${span(silenceMs)}` };
     case "jitter": return { shape: "losing", words: `jitter ${milliseconds(one.value)}` };
     default: return { shape: ["refused", "error", "connecting", "paused"].includes(one.why) ? one.why : "error", words: one.why };
