@@ -102,6 +102,13 @@ def test_a_step_without_arrivals_has_no_delay() -> None:
     assert np.isnan(play.whole().steps["delay_ms"]).tolist() == [[False] * 3, [True] * 3]
 
 
+def test_a_jitter_of_years_is_shown_as_the_longest_that_there_is() -> None:
+    play = Play()
+    play.quarter(received=1)
+    play.seconds(1, received=8, delay_ns=-(10**9) * NS_PER_S)
+    assert play.timeline.whole(0, 2**62, None, OFFSET_NS).steps["jitter_ms"].max() == np.finfo(np.float16).max
+
+
 def test_delays_that_began_anew_within_a_step_are_told_from_the_new_beginning() -> None:
     play = Play()
     play.seconds(5, received=400, delay_ns=80 * NS_PER_MS)

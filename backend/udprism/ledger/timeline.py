@@ -38,6 +38,8 @@ FLOW_LEVELS = ((10 * NS_PER_S, 56), (180 * NS_PER_S, 56))
 WATCHED_LEVEL = (NS_PER_S, 600)
 WATCHED_FOR_NS = 60 * NS_PER_S
 """A flow keeps its 1 s steps for this long after somebody last looked at it."""
+_MOST_JITTER_MS = float(np.finfo(np.float16).max)
+"""A link that damages send times makes jitters of years."""
 _GROUP = 256
 """Flows sampled together; groups take turns, so that no sweep pays for all of them."""
 
@@ -113,7 +115,7 @@ class Level:
             anew = part.generation != self._generation[going]
             counts = part.counts - np.where(anew[:, None], np.uint32(0), self._counts[going])
             step["delay_ms"] = percentiles_of(counts, RATIOS) / NS_PER_MS
-            step["jitter_ms"] = part.jitter_ms
+            step["jitter_ms"] = np.minimum(part.jitter_ms, _MOST_JITTER_MS)
             self._steps[going, self.taken[going] % self.depth] = step
             self.taken[going] += 1
         self._since_ns[rows] = at_ns
