@@ -427,6 +427,20 @@ def test_a_delay_holds_each_datagram_back_and_loses_none(rig: Rig) -> None:
     assert min(delays[-40:]) > 95
 
 
+def test_what_a_link_holds_of_a_stream_that_was_changed_for_the_other_never_leaves(rig: Rig) -> None:
+    with rig.client() as client:
+        client.send(b"connect v=1")
+        colour(client)
+        rig.ask(lambda: rig.server.put_link(client.getsockname(), Link(delay_ms=200)))
+        until(lambda: len(rig.server.outlet.line) > 2)
+        rig.ask(lambda: rig.server.put_link(client.getsockname(), None))
+        client.send(b"connect")
+        while client.recv(2000)[:1] == wire.MAGIC_BYTE:
+            pass
+        assert len(rig.server.outlet.line) == 0
+        assert all(client.recv(2000)[:1] != wire.MAGIC_BYTE for _ in range(20))
+
+
 def test_the_threads_engine_answers_from_another_port_and_a_connect_is_idempotent() -> None:
     rig = make("threads")
     try:

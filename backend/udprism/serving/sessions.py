@@ -139,7 +139,7 @@ class SessionTable:
         if grant.max_rate_hz is not None:
             rate_hz = min(rate_hz, grant.max_rate_hz)
         slot = self.slot_of_address.get(address)
-        if slot is not None and self.shapes[self.shape[slot]].measured != command.measured:
+        if slot is not None and self.is_measured(slot) != command.measured:
             self.end(slot)  # the other stream has other rules: a new session, not a renewed one
             slot = None
         started = slot is None
@@ -160,6 +160,11 @@ class SessionTable:
             self._next_due_ns = None
         self.heard(slot, now_ns)
         return slot, started
+
+    def is_measured(self, slot: int) -> bool:
+        """Which of the two streams a session is."""
+        shape: Shape = self.shapes[self.shape[slot]]
+        return shape.measured
 
     def _start(
         self,
@@ -213,6 +218,9 @@ class SessionTable:
 
     def end(self, slot: int) -> Session:
         """Forget a session; its slot is free at once."""
+        if len(self.ended) == self.max_sessions:
+            del self.ended[next(iter(self.ended))]
+        self.ended[int(self.session_id[slot])] = int(self.next_sequence[slot])  # first: others read, and miss the id
         session = self.sessions.pop(slot)
         del self.slot_of_address[session.address]
         del self.slot_of_id[int(self.session_id[slot])]
@@ -223,9 +231,6 @@ class SessionTable:
         else:
             del self._sessions_of_host[host]
         self.remote -= session.grant.source != "loopback"
-        if len(self.ended) == self.max_sessions:
-            del self.ended[next(iter(self.ended))]
-        self.ended[int(self.session_id[slot])] = int(self.next_sequence[slot])  # before its id is gone: others read it
         self.session_id[slot] = 0
         self.due_ns[slot] = NEVER_NS
         self._next_due_ns = None

@@ -280,6 +280,8 @@ class ColourServer:
                 return
         else:
             grant = table.sessions[known].grant
+            if table.is_measured(known) != command.measured:
+                self._forget(known)  # a new session takes its place: nothing that a link holds may leave as that one's
         row = sockaddr_row(address, socket.AddressFamily(self.sockets[index].family))
         served = table.connect(address, row, index, command, grant, now_ns, unix_ns)
         if served is None:
