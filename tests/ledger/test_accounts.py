@@ -73,18 +73,19 @@ def test_totals_are_the_sums_of_measured_clients_and_plain_ones_stand_beside() -
     take(ledger, 0, 1, slot=1)
     ledger.reset(np.array([2], np.int32))
     ledger.update_plain(np.full(4, 2, np.int32), np.zeros(4, np.int64))
-    totals = ledger.totals(3)
+    totals = ledger.totals()
     assert (totals["sent"], totals["received"], totals["in_flight"], totals["received_plain"]) == (5, 4, 1, 4)
     assert totals["lost_by_cause"]["link"] == 0
-    assert set(totals) - {"received_plain"} == set(ledger.body(0))
+    assert set(totals) - {"received_plain", "departed"} == set(ledger.body(0))
 
 
 def test_nobody_at_all_is_a_ledger_of_zeros() -> None:
-    totals = Ledger(4, loss_after_ns=NS_PER_S, loss_after_arrivals=64).totals(0)
-    assert totals.pop("lost_by_cause") == dict.fromkeys(
-        ("link", "sender_kernel", "receiver_kernel", "unexplained", "unknown_path"), 0
-    )
-    assert set(totals.values()) == {0}
+    totals = Ledger(4, loss_after_ns=NS_PER_S, loss_after_arrivals=64).totals()
+    for line in (totals.pop("departed"), totals):
+        assert line.pop("lost_by_cause") == dict.fromkeys(
+            ("link", "sender_kernel", "receiver_kernel", "unexplained", "unknown_path"), 0
+        )
+        assert set(line.values()) == {0}
 
 
 def test_a_report_covers_its_own_session_alone() -> None:

@@ -319,24 +319,27 @@ def test_in_our_own_process_no_sender_numbers_anew() -> None:
 
 def test_in_our_own_process_a_number_is_believed_that_was_sent() -> None:
     ledger = ledger_of(in_process=True)
-    asked: list[int] = []
-
-    def ask(slot: int) -> int:
-        asked.append(slot)
-        return 5_000
-
-    ledger.ask_sender = ask
-    take(ledger, 0, 1, 5)  # so near that nobody asks
-    assert asked == []
+    ledger.ask_sender = lambda slots: np.full(len(slots), 5_000)
+    take(ledger, 0, 1, 5)
     assert flags_of(take(ledger, 4_000, 3_999, 1_000_000, 5_000)) == [NEW, NEW | REORDERED, BEYOND, BEYOND]
-    assert set(asked) == {0}
     assert (ledger.highest[0], ledger.beyond_window[0], ledger.sent[0]) == (4_000, 2, 5_000)
     assert closes(ledger)
 
 
+@pytest.mark.parametrize("clients", [1, 20])
+def test_in_our_own_process_a_number_shortly_ahead_that_was_not_sent_is_none(clients: int) -> None:
+    """A link that damages headers makes such numbers: of the last ones of a session nothing would ever come."""
+    ledger = ledger_of(clients, in_process=True)
+    ledger.ask_sender = lambda slots: np.full(len(slots), 3)
+    for number, flags in ((0, NEW), (4, BEYOND), (2, NEW)):
+        arrivals = [(client, number, NS_PER_MS) for client in range(clients)]
+        assert set(flags_of(update(ledger, arrivals, START_NS))) == {flags}
+    assert ledger.sent.tolist() == [3] * clients
+
+
 def test_in_our_own_process_a_stream_is_followed_from_its_beginning() -> None:
     ledger = ledger_of(in_process=True)
-    ledger.ask_sender = lambda slot: 1_001
+    ledger.ask_sender = lambda slots: np.full(len(slots), 1_001)
     take(ledger, 1_000)
     assert (ledger.sent[0], ledger.received[0]) == (1_001, 1)
     assert closes(ledger)

@@ -48,10 +48,9 @@ class LossyPath:
         self.overflow_ratio = overflow_ratio
         self.refused_ratio = refused_ratio
         self.beyond = 0
-        self.corrupt_later: list[Report] = []
         self.socket: list[tuple[int, int, bytes]] = []
         self.ledger = Ledger(clients, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
-        self.ledger.ask_sender = lambda slot: int(self.next_sequence[slot])
+        self.ledger.ask_sender = lambda slots: self.next_sequence[slots]
         self.history = History(clients)
         slots = self.slots
         self.ledger.reset(slots)
@@ -165,17 +164,15 @@ class LossyPath:
 
     def settle(self) -> None:
         """The receiver hears what the sender has to say, and then declares what is overdue."""
-        reports, self.reports = self.reports + self.corrupt_later, []
-        self.corrupt_later = []
+        reports, self.reports = self.reports, []
         self.ledger.set_sent(self.slots, self.next_sequence)
         for slot, number, cause in reports:
             where = np.array([slot], np.int32), np.array([number], np.int64)
             if cause != CORRUPT:
                 self.history.mark_lost(*self.ledger.report_unsent(*where, np.array([cause], np.uint8)))
-            elif self.ledger.report_corrupt(*where)[0]:
-                self.corrupt_later.append((slot, number, cause))
             else:
-                self.history.mark_corrupt(*where)
+                self.history.mark_corrupt(*self.ledger.report_corrupt(*where))
+        self.history.mark_corrupt(*self.ledger.report_corrupt(self.slots[:0], self.next_sequence[:0]))
         hold_ns = max(0, self.line.last_release_ns - self.now_ns)
         declared = self.ledger.expire(self.now_ns, self._drops_of, hold_ns)
         self.history.mark_lost(*declared)

@@ -8,15 +8,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from support.pools import DEADLINE_S, body_of, reader_stands_still, wait_for
 from udprism.columns.types import NS_PER_S
 from udprism.link.link import Link, client_key
 from udprism.link.model import LinkModel
@@ -30,10 +28,7 @@ from udprism.wire import measured as wire
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not count what they drop")
 
 SESSION = 7
-DEADLINE_S = 20.0
 BURST = 60
-PAUSE_AT_MOST_S = 1.5
-"""A thread that stands still for two seconds is replaced."""
 
 
 def uring(capacity: int, width: int, max_batch: int, coalesce_s: float) -> Receiver:
@@ -59,34 +54,6 @@ def bridge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     bridge.start()
     yield bridge
     bridge.stop()
-
-
-@contextmanager
-def reader_stands_still(bridge: Bridge) -> Iterator[None]:
-    """The pool's thread reads nothing meanwhile."""
-    still, go_on = threading.Event(), threading.Event()
-
-    def stand_still() -> None:
-        still.set()
-        assert go_on.wait(PAUSE_AT_MOST_S)
-
-    bridge._works.pool.inbox.submit(stand_still)
-    assert still.wait(DEADLINE_S)
-    try:
-        yield
-    finally:
-        go_on.set()
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    until_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.005)
-
-
-def body_of(bridge: Bridge, client_id: str) -> dict[str, Any]:
-    return asyncio.run(bridge.get_client(client_id))
 
 
 def rows_of(bridge: Bridge, client_id: str) -> list[dict[str, Any]]:

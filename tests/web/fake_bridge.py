@@ -144,7 +144,7 @@ class FakeBridge:
         self._changed: list[int] = []
         self._roster_version = 1
         self._links: dict[str, dict[str, Any]] = {}
-        self._removed_received = 0
+        self._departed = 0
         self._raw = ["127.0.0.1:40001", "127.0.0.1:40002"]
         self._free: list[int] = []
         self._numbers = itertools.count(1)
@@ -238,7 +238,7 @@ class FakeBridge:
 
     async def delete_client(self, client_id: str) -> None:
         client = self._find(client_id)
-        self._removed_received += self._received(client)
+        self._departed += self._received(client)
         del self._clients[client_id]
         self._by_slot[client.slot] = None
         heapq.heappush(self._free, client.slot)
@@ -394,7 +394,8 @@ class FakeBridge:
         now_ns = self.unix_ns()
         sent = sum(client.issued(now_ns) for client in self._clients.values())
         lost = sum(self._lost(client, client.issued(now_ns)) for client in self._clients.values())
-        return self._ledger(sent, sent - lost, lost) | {"received_plain": 0}
+        departed = self._ledger(self._departed, self._departed, 0) | {"received_plain": 0}
+        return self._ledger(sent, sent - lost, lost) | {"received_plain": 0, "departed": departed}
 
     async def history(self, flow: str | None, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> HistoryBody:
         """A curve that anybody can work out: step i of the stretch received i datagrams."""
@@ -546,7 +547,6 @@ class FakeBridge:
             version=version,
             roster_version=self._roster_version,
             **self._rows(watch_slots, now_ns),
-            received_total=int(version.sum(dtype=np.int64)) + self._removed_received,
         )
 
     def _flags(

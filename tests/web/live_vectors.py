@@ -52,7 +52,6 @@ def snapshot(**changes: Any) -> Any:
         "rows": np.array([0, 1], np.int32),
         "row_stats": stats,
         "cells": cells,
-        "received_total": 12,
     }
     return Snapshot(**(columns | changes))
 

@@ -92,5 +92,5 @@ def test_fakes_sums_close_at_any_moment() -> None:
         ledger = asyncio.run(bridge.ledger())
         taken = asyncio.run(bridge.snapshot([]))
         assert ledger["sent"] == ledger["received"] + ledger["lost"]
-        assert taken.received_total == ledger["received"] == int(taken.version.sum())
+        assert ledger["received"] == int(taken.version.sum())
     assert set(np.unique(taken.state).tolist()) >= {State.LIVE, State.SILENT, State.REFUSED, State.CONNECTING}

@@ -6,6 +6,7 @@ counted; `received` follows, so the sums cannot drift apart.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ from udprism.columns.types import NS_PER_US, F64Column, I32Column, I64Column, U3
 from udprism.ledger.delays import Delays
 from udprism.ledger.fates import Cause
 from udprism.ledger.numbers import SEQUENCES
-from udprism.ledger.window import Window
+from udprism.ledger.window import Window, cause_of
 
 Index: TypeAlias = I32Column | I64Column | slice
 
@@ -29,42 +30,52 @@ _COUNTED = ("late", "reordered", "duplicates", "corrupt")
 
 
 class Accounts:
-    """All columns are [capacity]. Pool thread only.
+    """All columns are [capacity + 1]; the last row, `departed`, is the account of all clients that were removed. Pool
+    thread only.
 
-    highest: the highest number of this session whose fate is known, extended; -1 none. jumps: how often a sender
-    skipped, or went back by, more than the window. beyond_window: datagrams too far from the highest number to tell
-    what they are; they do not count as received. unsettled: holes that left the window before they were declared.
-    shared_clock: both ends read one clock. in_process: the sender is in this process and tells what it did not send.
-    measured: a measured session has begun.
+    session: uint64, the id of the session whose numbers these are; 0 none. highest: the highest number of this session
+    whose fate is known, extended; -1 none. jumps: how often a sender skipped, or went back by, more than the window.
+    beyond_window: datagrams too far from the highest number to tell what they are; they do not count as received.
+    unsettled: numbers that are no longer in the window and not declared yet. open_past: those of them that belong to
+    earlier sessions and may still come. drops_used: drops by the kernel that explain a loss already. shared_clock: both
+    ends read one clock. in_process: the sender is in this process and tells what it did not send. measured: a measured
+    session has begun.
     """
 
     def __init__(self, capacity: int, window: Window) -> None:
         self.window = window
-        self.highest = np.full(capacity, -1, np.int64)
-        self.lost = np.zeros(capacity, np.int64)
-        self.late = np.zeros(capacity, np.int64)
-        self.reordered = np.zeros(capacity, np.int64)
-        self.duplicates = np.zeros(capacity, np.int64)
-        self.corrupt = np.zeros(capacity, np.int64)
-        self.beyond_window = np.zeros(capacity, np.int64)
-        self.jumps = np.zeros(capacity, np.int64)
-        self.unsettled = np.zeros(capacity, np.int64)
-        self.lost_by_cause = np.zeros((len(Cause), capacity), np.int64)
-        self.shared_clock = np.zeros(capacity, np.bool_)
-        self.in_process = np.zeros(capacity, np.bool_)
-        self.measured = np.zeros(capacity, np.bool_)
-        self.plain = np.zeros(capacity, np.int64)
+        self.departed = capacity
+        rows = capacity + 1
+        self.session = np.zeros(rows, np.uint64)
+        self.highest = np.full(rows, -1, np.int64)
+        self.lost = np.zeros(rows, np.int64)
+        self.late = np.zeros(rows, np.int64)
+        self.reordered = np.zeros(rows, np.int64)
+        self.duplicates = np.zeros(rows, np.int64)
+        self.corrupt = np.zeros(rows, np.int64)
+        self.beyond_window = np.zeros(rows, np.int64)
+        self.jumps = np.zeros(rows, np.int64)
+        self.unsettled = np.zeros(rows, np.int64)
+        self.open_past = np.zeros(rows, np.int64)
+        self.drops_used = np.zeros(rows, np.int64)
+        self.lost_by_cause = np.zeros((len(Cause), rows), np.int64)
+        self.shared_clock = np.zeros(rows, np.bool_)
+        self.in_process = np.zeros(rows, np.bool_)
+        self.measured = np.zeros(rows, np.bool_)
+        self.plain = np.zeros(rows, np.int64)
         """Arrivals on plain streams."""
-        self.base = np.zeros(capacity, np.int64)
+        self.base = np.zeros(rows, np.int64)
         """This session's first number."""
-        self.offset = np.zeros(capacity, np.int64)
+        self.offset = np.zeros(rows, np.int64)
         """How many numbers earlier sessions had, less `base`."""
-        self.issued = np.zeros(capacity, np.int64)
+        self.issued = np.zeros(rows, np.int64)
         """How many numbers this session was issued, where the sender tells."""
-        self.delays = Delays(capacity, self.shared_clock)
+        self.delays = Delays(rows, self.shared_clock)
         self.high = 0
         """Slots at and beyond this one were never used."""
-        self._reported_before = np.zeros((5, capacity), np.int64)
+        self._departed_plain = 0
+        """What removed clients received that only ever had plain streams."""
+        self._reported_before = np.zeros((5, rows), np.int64)
         # Single values are read and written through memoryviews: three times as fast as through the arrays.
         self.highest_at = self.highest.data
         self.lost_at = self.lost.data
@@ -76,19 +87,68 @@ class Accounts:
         self.in_process_at = self.in_process.data
         self.by_cause_at = [row.data for row in self.lost_by_cause]
 
+    @property
+    def _counts(self) -> tuple[I64Column, ...]:
+        """What adds up over clients."""
+        return (
+            self.lost, self.late, self.reordered, self.duplicates, self.corrupt, self.beyond_window, self.jumps,
+            self.unsettled, self.open_past, self.plain, self.offset,
+        )  # fmt: skip
+
     def clear(self, slots: I32Column) -> None:
         """New clients in these slots: everything zero."""
         self.high = max(self.high, int(slots.max(initial=-1)) + 1)
-        for column in (
-            self.lost, self.late, self.reordered, self.duplicates, self.corrupt, self.beyond_window, self.jumps,
-            self.unsettled, self.shared_clock, self.in_process, self.measured, self.plain, self.base, self.offset,
-            self.issued,
-        ):  # fmt: skip
-            column[slots] = 0
+        for counts in self._counts:
+            counts[slots] = 0
+        self.session[slots] = self.base[slots] = self.issued[slots] = self.drops_used[slots] = 0
+        self.shared_clock[slots] = self.in_process[slots] = self.measured[slots] = False
         self.highest[slots] = -1
         self.lost_by_cause[:, slots] = 0
         self._reported_before[:, slots] = 0
         self.delays.reset(slots)
+
+    def add_to_departed(self, slots: I32Column) -> None:
+        """These clients, whose sessions have ended, are removed: their sums go on in the last row.
+
+        What was open of their sessions has to be there already.
+        """
+        measured = slots[self.measured[slots]]
+        self._departed_plain += int(self.plain[slots].sum() - self.plain[measured].sum())
+        for counts in self._counts:
+            counts[self.departed] += counts[measured].sum()
+        self.lost_by_cause[:, self.departed] += self.lost_by_cause[:, measured].sum(axis=1)
+        self.measured[self.departed] |= len(measured) > 0
+        self.in_process[self.departed] |= self.in_process[measured].any()
+
+    # -- what losses are put down to
+
+    def forget_cause(self, slot: int, state: int) -> None:
+        """A number in a lost state has another cause, or is not lost after all."""
+        cause = cause_of(state)
+        self.by_cause_at[cause][slot] -= 1
+        if cause == Cause.RECEIVER_KERNEL:
+            self.drops_used[slot] -= 1
+
+    def explain_unsettled(self, slot: int, cause: int) -> None:
+        """A number that has left the window: either it waits to be declared, or it was declared unexplained."""
+        if self.unsettled_at[slot] > self.open_past[slot]:
+            self.unsettled_at[slot] -= 1
+            self.lost_at[slot] += 1
+            self.by_cause_at[cause][slot] += 1
+        elif self.by_cause_at[Cause.UNEXPLAINED][slot] > 0:
+            self.by_cause_at[Cause.UNEXPLAINED][slot] -= 1
+            self.by_cause_at[cause][slot] += 1
+
+    def unused_drops(self, slots: I64Column, receiver_drops: Callable[[I32Column], I64Column]) -> I64Column:
+        """int64[k]: how many losses the kernel's drops of these clients' sockets can still explain.
+
+        receiver_drops: what a socket's kernel has dropped so far, int64[k].
+        """
+        drops = receiver_drops(slots.astype(np.int32))
+        used = self.drops_used[slots]
+        used = np.where((used < 0) | (used > drops), 0, used)  # a new socket counts from 0
+        self.drops_used[slots] = used
+        return drops - used
 
     # -- columns that follow from others
 
@@ -103,7 +163,7 @@ class Accounts:
         return self._whole(self.sent_of(slice(0, self.high)))
 
     def _whole(self, used: I64Column) -> I64Column:
-        column = np.zeros(len(self.highest), np.int64)
+        column = np.zeros(self.departed, np.int64)
         column[: len(used)] = used
         return column
 
@@ -192,17 +252,36 @@ class Accounts:
             bodies.append(sums | {"lost_by_cause": by_cause})
         return bodies
 
-    def totals(self, high: int) -> dict[str, Any]:
-        """The ledger of all measured clients in slots 0 … high - 1. `received_plain` stands beside the sums: what
-        clients received that only ever had plain streams."""
-        measured = self.measured[:high]
-        whole = self._body(np.flatnonzero(measured))
-        return whole | {"received_plain": int(self.plain[:high][~measured].sum())}
+    def totals(self) -> dict[str, Any]:
+        """The ledger of all measured clients. `departed` is that of those that were removed, a ledger of its own.
 
-    def _body(self, slots: I32Column | I64Column) -> dict[str, Any]:
+        `received_plain` stands beside the sums: what clients received that only ever had plain streams.
+        """
+        measured = self.measured[: self.high]
+        plain = int(self.plain[: self.high][~measured].sum())
+        departed = self._body(np.array([self.departed])) | {"received_plain": self._departed_plain}
+        return self._body(np.flatnonzero(measured)) | {"received_plain": plain, "departed": departed}
+
+    def ever(self) -> dict[str, int]:
+        """Datagrams of all clients that there are or were, and those of clients that were removed: none ever falls.
+
+        declared_lost: each that was ever called lost, those among them that came after all (`late`).
+        """
+        rows = np.append(np.arange(self.high), self.departed)
+        late = int(self.late[rows].sum())
+        return {
+            "received": int(self.received_of(rows).sum()) + self._departed_plain,
+            "declared_lost": int(self.lost[rows].sum()) + late,
+            "late": late,
+            "departed_sent": int(self.sent_of(rows[-1:])[0]) + self._departed_plain,
+            "departed_received": int(self.received_of(rows[-1:])[0]) + self._departed_plain,
+            "departed_lost": int(self.lost[self.departed]),
+        }
+
+    def _body(self, slots: I64Column) -> dict[str, Any]:
         sums: dict[str, int | None] = {name: int(column.sum()) for name, column in self._sums(slots).items()}
         causes: dict[str, int | None] = {word: int(column.sum()) for word, column in self._causes(slots).items()}
-        if len(slots) and not self.in_process[slots].any():
+        if self.measured[slots].any() and not self.in_process[slots].any():
             sums, causes = _untold(sums, causes)
         return sums | {"lost_by_cause": causes}
 

@@ -16,7 +16,8 @@ class Latest:
 
     rgba: uint8[capacity, 4], all zero where nothing was ever heard. received_unix_ns: int64. version: int64, the
     number of values so far. relayed, conflated: int64, values that went into a frame as the newest, and values that a
-    newer one replaced before that; with those that wait for the next frame they are `version`.
+    newer one replaced before that; with those that wait for the next frame they are `version`. departed_relayed,
+    departed_conflated: those of clients that were removed.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -25,6 +26,7 @@ class Latest:
         self.version = np.zeros(capacity, np.int64)
         self.relayed = np.zeros(capacity, np.int64)
         self.conflated = np.zeros(capacity, np.int64)
+        self.departed_relayed = self.departed_conflated = 0
         self._pixels = self.rgba.view(np.uint32)[:, 0]
         self._shown = np.zeros(capacity, np.int64)
         self._scratch = np.full((256, 4), 255, np.uint8)
@@ -34,6 +36,12 @@ class Latest:
         self.rgba[slots] = 0
         for column in (self.received_unix_ns, self.version, self.relayed, self.conflated, self._shown):
             column[slots] = 0
+
+    def depart(self, slots: I32Column) -> None:
+        """These clients, each at most once, are removed."""
+        self.departed_relayed += int(self.relayed[slots].sum())
+        self.departed_conflated += int(self.conflated[slots].sum())
+        self.reset(slots)
 
     def update(
         self, slot: I32Column, rgb: U8Column, received_unix_ns: I64Column, flags: U8Column | None = None

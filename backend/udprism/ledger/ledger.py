@@ -15,7 +15,7 @@ from udprism.columns.runs import Runs, runs_of
 from udprism.columns.types import BoolColumn, I32Column, I64Column, U8Column, U32Column
 from udprism.ledger.accounts import Accounts
 from udprism.ledger.fates import BEYOND, DUPLICATE, LATE, NEW, REORDERED
-from udprism.ledger.losses import Declared, Losses
+from udprism.ledger.losses import Damaged, Declared, Losses
 from udprism.ledger.numbers import distance, extend
 from udprism.ledger.window import LOST, RECEIVED, Window, tick_of
 
@@ -40,11 +40,14 @@ class Ledger(Accounts):
     """
 
     def __init__(self, capacity: int, *, window: int = 256, loss_after_ns: int, loss_after_arrivals: int) -> None:
-        super().__init__(capacity, Window(capacity, window, loss_after_arrivals))
+        super().__init__(capacity, Window(capacity + 1, window, loss_after_arrivals))
         self._losses = Losses(self, loss_after_ns)
+        self.past = self._losses.past
+        """Earlier sessions of which not everything is known yet."""
         self._loss_after_ns = loss_after_ns
-        self.ask_sender: Callable[[int], int] | None = None
-        """How many numbers a sender in our own process has issued to a slot's session by now; None to believe it."""
+        self.ask_sender: Callable[[I64Column], I64Column] | None = None
+        """How many numbers a sender in our own process has issued to these slots' sessions by now; None to believe
+        what comes."""
         self._suspect = np.zeros(capacity, np.int64)  # a far number's sequence + 1; 0 none
         self._suspect_at = self._suspect.data
         self._row_of = np.zeros(capacity, np.int32)
@@ -54,12 +57,12 @@ class Ledger(Accounts):
     @property
     def nbytes_a_client(self) -> int:
         """Bytes that a client takes here once all its columns are in use."""
-        return self.window.nbytes_a_client + self.delays.nbytes_a_client + 29 * 8
+        return self.window.nbytes_a_client + self.delays.nbytes_a_client + 31 * 8
 
     @property
     def reports_forgotten(self) -> int:
-        """Reports that found no room to wait in: their losses show as unexplained."""
-        return self._losses.reports_forgotten
+        """Reports, and numbers of earlier sessions, that found no room to wait in: their losses show as unexplained."""
+        return self._losses.reports_forgotten + self.past.forgotten
 
     # -- clients and sessions
 
@@ -69,18 +72,38 @@ class Ledger(Accounts):
         self._suspect[slots] = 0
         self.clear(slots)
 
-    def begin_session(self, slots: I32Column, in_process: BoolColumn, shared_clock: BoolColumn) -> None:
-        """Numbers restart at 0, totals go on; what the earlier session left open is lost at the next `expire`."""
+    def depart(self, slots: I32Column, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> None:
+        """These clients are removed; arguments as of `expire`. Their sums go on in the `departed` row."""
+        self._end_sessions(slots)
+        self._losses.depart(slots, receiver_drops, hold_ns)
+        self.add_to_departed(slots)
+        self.reset(slots)
+
+    def begin_session(
+        self, slots: I32Column, in_process: BoolColumn, shared_clock: BoolColumn, session_id: U32Column | int = 0
+    ) -> None:
+        """Numbers restart at 0, totals go on. What the earlier session left open counts as it comes, see `past`; if its
+        id was 0, it is lost at the next `expire`."""
         self.high = max(self.high, int(slots.max(initial=-1)) + 1)
-        for slot in slots.tolist():
-            self._losses.end_session(slot)
-        self.highest[slots] = -1
-        self.issued[slots] = self.base[slots] = self._suspect[slots] = 0
+        self._end_sessions(slots)
+        self._suspect[slots] = 0
+        self.session[slots] = session_id
         self.delays.restart(slots)
         self.in_process[slots] = in_process
         self.shared_clock[slots] = shared_clock
         self.measured[slots] = True
         self.mark_report(slots)
+
+    def _end_sessions(self, slots: I32Column) -> None:
+        self._learn_issued(slots.astype(np.int64))
+        for slot in slots.tolist():
+            self._losses.end_session(slot)
+
+    def _learn_issued(self, slots: I64Column) -> None:
+        """Ask the sender in our own process, if there is one; slots: each any number of times."""
+        if self.ask_sender is not None:
+            slots = slots[self.in_process[slots]]
+            self.issued[slots] = np.maximum(self.issued[slots], self.ask_sender(slots))
 
     # -- arrivals
 
@@ -152,6 +175,8 @@ class Ledger(Accounts):
         self.highest[slot[easy]] = extended[easy]
         flags = easy.astype(np.uint8)  # True is NEW
         hard = np.flatnonzero(~easy)
+        if len(hard):
+            self._learn_issued(slot[hard])
         if len(hard) > _FEW:
             alone = exceptions[hard] < _SUSPECT
             if runs is not None:
@@ -176,7 +201,7 @@ class Ledger(Accounts):
         """
         ahead = (sequence - highest.astype(np.uint32)).view(np.int32).astype(np.int64)
         moved = np.zeros(len(slot), np.int64)
-        short = np.flatnonzero((ahead > 0) & (ahead <= _FEW))
+        short = np.flatnonzero((ahead > 0) & (ahead <= _FEW) & self._were_sent(slot, highest + ahead))
         if len(short):
             clients = slot[short]
             due_tick = tick_of(now_ns + self._loss_after_ns)
@@ -194,7 +219,7 @@ class Ledger(Accounts):
         extended = extend(sequence, highest)
         ahead = extended - highest
         if self.in_process_at[slot]:
-            if ahead <= -width or (ahead > _FEW and not self._was_sent(slot, extended)):
+            if ahead <= -width or (ahead > 1 and not self._was_sent(slot, extended)):
                 self.beyond_window[slot] += 1
                 return extended, BEYOND
         elif not -width < ahead <= width:
@@ -211,10 +236,14 @@ class Ledger(Accounts):
 
     def _was_sent(self, slot: int, extended: int) -> bool:
         """Whether a sender in our own process has sent this number: the link may have damaged it on its way."""
-        if self.ask_sender is None or extended < self.issued_at[slot]:
-            return True
-        self.issued_at[slot] = max(self.issued_at[slot], self.ask_sender(slot))
-        return extended < self.issued_at[slot]
+        return self.ask_sender is None or extended < self.issued_at[slot]
+
+    def _were_sent(self, slot: I64Column, extended: I64Column) -> BoolColumn:
+        """As `_was_sent`, bool[n]; True as well if the sender is elsewhere."""
+        if self.ask_sender is None:
+            return np.ones(len(slot), np.bool_)
+        sent: BoolColumn = (extended < self.issued[slot]) | ~self.in_process[slot]
+        return sent
 
     def _join(self, slot: int, sequence: int) -> None:
         """The first that we hear of a session is far from its beginning: count from there."""
@@ -240,7 +269,7 @@ class Ledger(Accounts):
         self.window.put(slot, extended, RECEIVED)
         if old >= LOST:
             self.lost_at[slot] -= 1
-            self._losses.forget_cause(slot, old)
+            self.forget_cause(slot, old)
             self.late[slot] += 1
             flags |= LATE
         return flags
@@ -298,8 +327,8 @@ class Ledger(Accounts):
         """Datagrams that never left, by extended number, and why; see `Losses.report_unsent`."""
         return self._losses.report_unsent(slot, sequence, cause)
 
-    def report_corrupt(self, slot: I32Column, sequence: I64Column) -> BoolColumn:
-        """Datagrams that left damaged. Answers which have not come yet, bool[n]: ask again for these."""
+    def report_corrupt(self, slot: I32Column, sequence: I64Column) -> Damaged:
+        """Datagrams that left damaged; see `Losses.report_corrupt`."""
         return self._losses.report_corrupt(slot, sequence)
 
     def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:

@@ -15,6 +15,7 @@ from udprism.columns.runs import runs_of
 from udprism.columns.types import NS_PER_S, BoolColumn, I32Column, I64Column, U8Column
 from udprism.ledger.accounts import Accounts
 from udprism.ledger.fates import Cause
+from udprism.ledger.past import Past
 from udprism.ledger.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, RECEIVED, Overdue, cause_of
 
 MAX_PENDING_REPORTS = 65_536
@@ -33,6 +34,18 @@ class Declared(NamedTuple):
     cause: U8Column
 
 
+class Damaged(NamedTuple):
+    """Numbers whose datagrams left damaged. Both columns have one length."""
+
+    slot: I32Column
+    number: I64Column
+
+    def part(self, which: BoolColumn | slice) -> Damaged:
+        """Some of them."""
+        return Damaged(self.slot[which], self.number[which])
+
+
+NONE_DAMAGED = Damaged(np.zeros(0, np.int32), np.zeros(0, np.int64))
 NOTHING_DECLARED = Declared(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
 
@@ -46,37 +59,59 @@ class Losses:
         capacity = len(accounts.highest)
         self.reports_forgotten = 0
         """Reports that found no room to wait in: their losses show as unexplained."""
+        self.past = Past(accounts, loss_after_ns)
         self._accounts = accounts
         self._window = accounts.window
         self._loss_after_ns = loss_after_ns
-        self._drops_used = np.zeros(capacity, np.int64)  # drops by the kernel that explain a loss already
-        self._room = np.zeros(capacity, np.int64)  # those that explain none yet; filled in by each `expire`
+        self._room = np.zeros(capacity, np.int64)  # drops by the kernel that explain no loss yet, as of each `expire`
         self._aged = np.zeros(capacity, np.int64)  # numbers below it were issued so long ago that none can come still
         self._ageing = np.zeros(capacity, np.int64)  # numbers below it will be so at _aged_ns
         self._aged_ns = 0
         self._pending: dict[int, dict[int, int]] = {}
         self._pending_count = 0
         self._reported: list[tuple[int, int, int]] = []
-        self._drops_used_at = self._drops_used.data
+        self._damaged = NONE_DAMAGED  # reported, and not here yet
 
     def reset(self, slots: I32Column) -> None:
         """New clients, with new sockets."""
-        self._drops_used[slots] = self._aged[slots] = self._ageing[slots] = 0
+        self._aged[slots] = self._ageing[slots] = 0
         for slot in slots.tolist():
             self._window.clear(slot)
-            self._forget_pending(slot)
+            self._take_pending(slot)
+            self._take_damaged(slot)
+            self.past.forget(slot)
 
     def end_session(self, slot: int) -> None:
-        """What the session leaves open is settled by the next `expire`."""
+        """What the session leaves open may still come, or be reported; no number of it is issued that is not known."""
         accounts = self._accounts
-        known = accounts.highest_at[slot] + 1
-        issued = max(known, accounts.issued_at[slot])
-        accounts.unsettled_at[slot] += self._window.clear(slot) + issued - known
+        pending = self._take_pending(slot)
+        highest = accounts.highest_at[slot]
+        issued = (
+            max(highest, accounts.issued_at[slot] - 1, *pending) + 1
+            if pending
+            else max(highest + 1, accounts.issued_at[slot])
+        )
+        states = self._window.take(slot, highest) | dict.fromkeys(range(highest + 1, issued), OPEN)
+        accounts.unsettled_at[slot] += sum(state < LOST for state in states.values())
         accounts.offset_at[slot] += issued
-        for cause in self._pending.get(slot, {}).values():
-            self._lose_unsettled(slot, cause)
-        self._forget_pending(slot)
+        accounts.highest_at[slot] = -1
+        accounts.base_at[slot] = accounts.issued_at[slot] = 0
         self._aged[slot] = self._ageing[slot] = 0
+        session_id = int(accounts.session[slot])
+        self.past.add(slot, session_id, highest, issued, states)
+        for number, cause in pending.items():
+            if not self.past.report_unsent(session_id, number, cause):
+                accounts.explain_unsettled(slot, cause)
+        for number in self._take_damaged(slot):
+            self.past.report_corrupt(session_id, number)
+
+    def depart(self, slots: I32Column, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> None:
+        """These clients, whose sessions have ended, are removed."""
+        unsettled = slots[self._accounts.unsettled[slots] > self._accounts.open_past[slots]].astype(np.int64)
+        self._room[unsettled] = self._accounts.unused_drops(unsettled, receiver_drops)
+        self._settle(unsettled, hold_ns)
+        for slot in slots.tolist():
+            self.past.depart(slot)
 
     # -- what the witness reports
 
@@ -100,10 +135,25 @@ class Losses:
         self._reported.clear()
         return Declared(np.array(slot, np.int32), np.array(number, np.int64), np.array(cause, np.uint8))
 
-    def report_corrupt(self, slot: I32Column, sequence: I64Column) -> BoolColumn:
-        """Datagrams that left damaged; they count once they have come. Answers which have not yet: ask again."""
-        later = [self._damage(one, number) for one, number in zip(slot.tolist(), sequence.tolist(), strict=True)]
-        return np.array(later, np.bool_)
+    def report_corrupt(self, slot: I32Column, sequence: I64Column) -> Damaged:
+        """Datagrams that left damaged; they count once they have come. Returns those reported until now that have."""
+        every = Damaged(np.concatenate((self._damaged.slot, slot)), np.concatenate((self._damaged.number, sequence)))
+        self.reports_forgotten += max(0, len(every.slot) - MAX_PENDING_REPORTS)
+        return self._ask_damaged(every.part(slice(-MAX_PENDING_REPORTS, None)))
+
+    def _ask_damaged(self, damaged: Damaged) -> Damaged:
+        pairs = zip(damaged.slot.tolist(), damaged.number.tolist(), strict=True)
+        later = np.array([self._damage(*pair) for pair in pairs], np.bool_)
+        self._damaged = damaged.part(later)
+        return damaged.part(~later)
+
+    def _take_damaged(self, slot: int) -> list[int]:
+        mine = self._damaged.slot == slot
+        if not mine.any():
+            return []
+        taken: list[int] = self._damaged.number[mine].tolist()
+        self._damaged = self._damaged.part(~mine)
+        return taken
 
     def _lose(self, slot: int, number: int, cause: int) -> bool:
         """Whether the report could be taken: its number is known, or the next one."""
@@ -114,7 +164,7 @@ class Losses:
         if number < accounts.base_at[slot]:
             return True  # from before we joined
         if number <= highest - window.width:
-            self._lose_unsettled(slot, cause)
+            accounts.explain_unsettled(slot, cause)
             return True
         if number > highest:
             accounts.unsettled_at[slot] += window.advance(slot, highest, number, 0, 0)
@@ -127,29 +177,11 @@ class Losses:
         if old < LOST:
             accounts.lost_at[slot] += 1
         else:
-            self.forget_cause(slot, old)
+            accounts.forget_cause(slot, old)
         window.put(slot, number, LOST | cause)
         accounts.by_cause_at[cause][slot] += 1
         self._reported.append((slot, number, cause))
         return True
-
-    def forget_cause(self, slot: int, state: int) -> None:
-        """A number in a lost state has another cause, or is not lost after all."""
-        cause = cause_of(state)
-        self._accounts.by_cause_at[cause][slot] -= 1
-        if cause == _RECEIVER:
-            self._drops_used_at[slot] -= 1
-
-    def _lose_unsettled(self, slot: int, cause: int) -> None:
-        """A number that has left the window: either it waits to be declared, or it was declared unexplained."""
-        accounts = self._accounts
-        if accounts.unsettled_at[slot] > 0:
-            accounts.unsettled_at[slot] -= 1
-            accounts.lost_at[slot] += 1
-            accounts.by_cause_at[cause][slot] += 1
-        elif accounts.by_cause_at[_UNEXPLAINED][slot] > 0:
-            accounts.by_cause_at[_UNEXPLAINED][slot] -= 1
-            accounts.by_cause_at[cause][slot] += 1
 
     def _damage(self, slot: int, number: int) -> bool:
         """Whether to ask again later."""
@@ -186,8 +218,10 @@ class Losses:
         if not waiting:
             del self._pending[slot]
 
-    def _forget_pending(self, slot: int) -> None:
-        self._pending_count -= len(self._pending.pop(slot, ()))
+    def _take_pending(self, slot: int) -> dict[int, int]:
+        pending = self._pending.pop(slot, {})
+        self._pending_count -= len(pending)
+        return pending
 
     # -- what is overdue
 
@@ -199,7 +233,9 @@ class Losses:
         hole that may be held back counts under LINK until it comes (then it is late) or can come no more.
         """
         self._age(now_ns, hold_ns)
-        self._open_tails(now_ns)
+        if self._open_tails(now_ns) and len(self._damaged.slot):
+            self._ask_damaged(self._damaged)  # of a damaged datagram nothing may come that could be recognised
+        self.past.expire(now_ns, receiver_drops, hold_ns)
         # Only now: what is reported of a tail must not take the kernel's drops for its own.
         for slot in list(self._pending):
             self._apply_pending(slot)
@@ -219,11 +255,12 @@ class Losses:
         busy = np.flatnonzero(window.holes[used] + window.held[used] + accounts.unsettled[used])
         if not len(busy):
             return NOTHING_DECLARED
-        unsettled = busy[accounts.unsettled[busy] > 0]
+        unsettled = busy[accounts.unsettled[busy] > accounts.open_past[busy]]
         overdue = window.overdue(busy, accounts.highest[busy], accounts.received_of(busy), now_ns)
         if not len(overdue.slot) and not len(unsettled):
             return NOTHING_DECLARED
-        self._ask_for_drops(np.union1d(overdue.slot, unsettled), receiver_drops)
+        losing = np.union1d(overdue.slot, unsettled)
+        self._room[losing] = accounts.unused_drops(losing, receiver_drops)
         self._settle(unsettled, hold_ns)
         if not len(overdue.slot):
             return NOTHING_DECLARED
@@ -238,34 +275,29 @@ class Losses:
         self._ageing[used] = self._accounts.issued[used]
         self._aged_ns = now_ns + self._loss_after_ns + hold_ns
 
-    def _open_tails(self, now_ns: int) -> None:
-        """Make overdue holes of numbers that can come no more and after which nothing came."""
+    def _open_tails(self, now_ns: int) -> bool:
+        """Make overdue holes of numbers that can come no more and after which nothing came; whether there were any."""
         accounts = self._accounts
         used = slice(0, accounts.high)
-        for slot in np.flatnonzero(self._aged[used] > accounts.highest[used] + 1).tolist():
+        slots = np.flatnonzero(self._aged[used] > accounts.highest[used] + 1).tolist()
+        for slot in slots:
             highest, last = accounts.highest_at[slot], int(self._aged[slot]) - 1
             accounts.unsettled_at[slot] += self._window.advance_missing(slot, highest, last, now_ns - NS_PER_S)
             accounts.highest_at[slot] = last
-
-    def _ask_for_drops(self, slots: I64Column, receiver_drops: Callable[[I32Column], I64Column]) -> None:
-        drops = receiver_drops(slots.astype(np.int32))
-        used = self._drops_used[slots]
-        used = np.where((used < 0) | (used > drops), 0, used)  # a new socket counts from 0
-        self._drops_used[slots] = used
-        self._room[slots] = drops - used
+        return bool(slots)
 
     def _settle(self, slots: I64Column, hold_ns: int) -> None:
         """Declare what left the window undeclared: only how many these are is known, not which."""
         accounts = self._accounts
-        count = accounts.unsettled[slots]
+        count = accounts.unsettled[slots] - accounts.open_past[slots]
         dropped = np.minimum(count, self._room[slots])
         self._room[slots] -= dropped
-        self._drops_used[slots] += dropped
+        accounts.drops_used[slots] += dropped
         accounts.lost_by_cause[_RECEIVER, slots] += dropped
         rest = np.where(accounts.in_process[slots], _LINK if hold_ns else _UNEXPLAINED, _UNKNOWN)
         accounts.lost_by_cause[rest, slots] += count - dropped
         accounts.lost[slots] += count
-        accounts.unsettled[slots] = 0
+        accounts.unsettled[slots] -= count
 
     def _declare(self, overdue: Overdue, now_ns: int, hold_ns: int) -> Declared:
         """Give overdue numbers their causes.
@@ -290,5 +322,5 @@ class Losses:
         np.add.at(accounts.lost, slot[was_open], 1)
         np.subtract.at(accounts.lost_by_cause[_LINK], slot[~was_open], 1)
         np.add.at(accounts.lost_by_cause, (cause, slot), 1)
-        np.add.at(self._drops_used, slot[dropped], 1)
+        np.add.at(accounts.drops_used, slot[dropped], 1)
         return Declared(slot.astype(np.int32), overdue.number, cause.astype(np.uint8))

@@ -181,6 +181,17 @@ class Window:
             self._holes_at[slot] = self._held_at[slot] = self._exceptions_at[slot] = 0
         return holes
 
+    def take(self, slot: int, highest: int) -> dict[int, int]:
+        """Forget one client's numbers; returns the states of those that are not RECEIVED."""
+        if not self._exceptions_at[slot]:
+            return {}
+        row = self._state[slot * self.width : (slot + 1) * self.width]
+        places = np.flatnonzero(row)
+        numbers = highest - ((highest - places) & self._mask)
+        states = dict(zip(numbers.tolist(), row[places].tolist(), strict=True))
+        self.clear(slot)
+        return states
+
     def received_above(self, slot: int, number: int, highest: int) -> bool:
         """Whether a number higher than this one has been received."""
         return any(self.state(slot, higher) == RECEIVED for higher in range(number + 1, highest + 1))

@@ -75,7 +75,6 @@ class Snapshot:
     rows: I32Column
     row_stats: npt.NDArray[np.void]
     cells: U8Column
-    received_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,6 @@ class View:
             rows=rows,
             row_stats=self._row_stats(rows, now_ns),
             cells=self._history.cells(rows),
-            received_total=int(self._ledger.received[:high].sum()),
         )
 
     def _flags(self, high: int) -> U8Column:
@@ -256,13 +254,11 @@ class View:
         return {"relayed": relayed, "conflated": int(self._latest.conflated[slot])}
 
     def ledger(self) -> dict[str, Any]:
-        """The whole ledger."""
-        high = self._table.high
-        relayed = {
-            "relayed": int(self._latest.relayed[:high].sum()),
-            "conflated": int(self._latest.conflated[:high].sum()),
-        }
-        return self._ledger.totals(high) | relayed
+        """The whole ledger, and that of the clients that are gone."""
+        latest = self._latest
+        totals = self._ledger.totals()
+        totals["departed"] |= {"relayed": latest.departed_relayed, "conflated": latest.departed_conflated}
+        return totals | {"relayed": int(latest.relayed.sum()), "conflated": int(latest.conflated.sum())}
 
     def status(self) -> dict[str, Any]:
         """What the header line needs: counts by state, rates, the ledger, the worst clients."""

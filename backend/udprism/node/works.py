@@ -339,23 +339,24 @@ class Works:
     def counters(self) -> dict[str, Any]:
         """Figures for /metrics: `…_total` grows, the rest are gauges."""
         server, pool = self.server, self.pool
-        high = pool.table.high
-        ledger = pool.ledger
-        states = np.bincount(pool.table.state[:high], minlength=len(STATE_WORDS))
+        totals = pool.totals
+        states = np.bincount(pool.table.state[: pool.table.high], minlength=len(STATE_WORDS))
         return {
             "datagrams_sent_total": server.outlet.sent + (server.engine.sent if server.engine else 0),
             "datagrams_refused_by_kernel_total": server.outlet.refused,
             "datagrams_dropped_by_kernel_total": sum(dropped_by_kernel(sock) or 0 for sock in server.sockets),
-            "datagrams_received_total": pool.removed_received + int(ledger.received[:high].sum()),
-            "datagrams_lost_total": pool.removed_lost + int(ledger.lost[:high].sum()),
+            "datagrams_received_total": totals["received"],
+            "datagrams_lost_total": totals["declared_lost"],
+            "datagrams_late_total": totals["late"],
+            "departed_datagrams_total": {fate: totals[f"departed_{fate}"] for fate in ("sent", "received", "lost")},
             "server_drops_total": dict(server.drops),
             "pool_drops_total": dict(pool.drops),
             "pool_batches_total": pool.batches,
             "pool_datagrams_total": pool.intake.datagrams,
             "taps_dropped_total": pool.taps.dropped,
-            "loss_reports_forgotten_total": ledger.reports_forgotten,
+            "loss_reports_forgotten_total": pool.ledger.reports_forgotten,
             "sessions_without_thread_total": server.engine.refused if server.engine else 0,
-            "datagram_delay_seconds": ledger.delays.histogram(),
+            "datagram_delay_seconds": pool.ledger.delays.histogram(),
             "commands_total": server.commands,
             "sessions": len(server.table),
             "clients": {word: int(states[value]) for value, word in STATE_WORDS.items() if value},

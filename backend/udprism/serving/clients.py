@@ -74,8 +74,6 @@ class ClientTable:
         self.state = np.zeros(max_clients, np.uint8)
         self.stream = np.zeros(max_clients, np.uint8)
         self.session_id = np.zeros(max_clients, np.uint32)
-        self.server_slot = np.zeros(max_clients, np.int32)
-        self.witnessed = np.zeros(max_clients, np.bool_)
         self.timer_ns = np.full(max_clients, NEVER_NS, np.int64)
         self.last_arrival_ns = np.zeros(max_clients, np.int64)
         self.silent_after_ns = np.zeros(max_clients, np.int64)
@@ -133,7 +131,6 @@ class ClientTable:
         self.state[slot] = State.FREE
         self.timer_ns[slot] = NEVER_NS
         self.session_id[slot] = 0
-        self.witnessed[slot] = False
         self.has_socket[slot] = False
         self.roster_version += 1
         self.removals.append((self.roster_version, slot))
@@ -152,7 +149,6 @@ class ClientTable:
     def forget_session(self, slot: int) -> None:
         """Whatever comes next, plain or measured, is a new stream."""
         self.session_id[slot] = 0
-        self.witnessed[slot] = False
 
     def touch(self, slots: Iterable[int]) -> None:
         """What the roster says of these slots has changed."""

@@ -13,22 +13,19 @@ from udprism.columns.types import (
     I32Column,
     I64Column,
     U8Column,
-    U32Column,
 )
 from udprism.errors import WireError
-from udprism.ledger.fates import NEW
+from udprism.ledger.fates import LATE, NEW
 from udprism.ledger.taps import Taps
-from udprism.ledger.witness import CORRUPT, FateReport, Witness
+from udprism.ledger.witness import Witness
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
+from udprism.serving.own_server import OwnServer
 from udprism.serving.rules import round_trip_ns
 from udprism.udp.asking import Asking
 from udprism.wire import measured as wire
 from udprism.wire.colours import decode_plain
-
-_MOST_CORRUPT_WAITING = 65_536
-"""Reports of damaged datagrams that wait for these to arrive; the oldest are forgotten."""
 
 
 class Intake:
@@ -52,39 +49,51 @@ class Intake:
         self._rules = asking.rules
         self._clock = clock
         self._rng = rng
-        self._witness = witness
-        self._corrupt_slot: I32Column = np.zeros(0, np.int32)
-        self._corrupt_sequence: I64Column = np.zeros(0, np.int64)
-        self._client_of_server_slot = np.full(0 if witness is None else len(witness.session_id), -1, np.int32)
-        self.ledger.ask_sender = self._issued_to
+        self._own_server = None if witness is None else OwnServer(columns, witness)
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
-        """Account for one batch."""
-        table = self.table
+        """Account for one batch. A BYE among its rows counts after the colours: they were sent before it."""
         slot = arrivals.slot
         decoded = wire.decode_colours(arrivals.rows, arrivals.length)
-        if decoded.all_valid:
-            mine = decoded.session_id == table.session_id[slot]
-            if not mine.all():
-                mine = self._adopt(slot, decoded.session_id, mine, now_ns)
-        else:
-            mine = decoded.valid & (decoded.session_id == table.session_id[slot])
-            mine = self._adopt(slot, decoded.session_id, mine | ~decoded.valid, now_ns) & decoded.valid
-            self._take_others(arrivals, decoded, now_ns)
+        mine = decoded.session_id == self.table.session_id[slot]
+        if not decoded.all_valid:
+            mine &= decoded.valid
+        if not mine.all():
+            mine = self._adopt(slot, decoded, mine, now_ns)
         if mine.all():
             self._account(slot, arrivals, decoded, now_ns)
         else:
-            self._account_some(np.flatnonzero(mine), arrivals, decoded, now_ns)
+            self._account_some(np.flatnonzero(mine), arrivals, now_ns)
+            self._take_strays(np.flatnonzero(decoded.valid & ~mine), arrivals, decoded, now_ns)
+        if not decoded.all_valid:
+            self._take_others(arrivals, decoded, now_ns)
 
-    def _account_some(self, kept: I64Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
+    def _account_some(self, kept: I64Column, arrivals: Arrivals, now_ns: int, *, live: bool = True) -> None:
         if len(kept):
             part = Arrivals(
                 arrivals.slot[kept], arrivals.received_unix_ns[kept], arrivals.length[kept], arrivals.rows[kept]
             )
-            self._account(part.slot, part, wire.decode_colours(part.rows, part.length), now_ns)
+            self._account(part.slot, part, wire.decode_colours(part.rows, part.length), now_ns, live=live)
 
-    def _account(self, slot: I32Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
-        """Rows of measured streams, each of its client's own session."""
+    def _take_strays(self, rows: I64Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
+        """Colours of sessions that are not their clients': of earlier ones they still count, others are dropped."""
+        slot, session_id = arrivals.slot[rows], decoded.session_id[rows]
+        left = (self.ledger.session[slot] == session_id) & (session_id != 0)
+        self._account_some(rows[left], arrivals, now_ns, live=False)
+        for row in rows[~left].tolist():
+            some = slice(row, row + 1)
+            one, sequence = int(arrivals.slot[row]), int(decoded.sequence[row])
+            flags = self.ledger.past.take(one, int(decoded.session_id[row]), sequence)
+            if flags is None:
+                self.drops["other-session"] += 1
+            else:
+                late: U8Column = np.array([flags | LATE if flags & NEW else flags], np.uint8)
+                self.latest.update(arrivals.slot[some], decoded.rgb[some], arrivals.received_unix_ns[some], late)
+
+    def _account(
+        self, slot: I32Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int, *, live: bool = True
+    ) -> None:
+        """Rows of measured streams, each of its ledger's session. live: it is its client's session as well."""
         outcome = self.ledger.update(slot, decoded.sequence, decoded.sent_at_unix_ns, arrivals.received_unix_ns, now_ns)
         self.history.record(
             slot,
@@ -95,13 +104,17 @@ class Intake:
             decoded.rgb,
             outcome.flags,
         )
-        self._show(slot, arrivals, decoded.rgb, outcome.flags, now_ns)
+        self._show(slot, arrivals, decoded.rgb, outcome.flags, now_ns, live=live)
         if self.taps.any:
             self.taps.feed(slot, outcome.extended, outcome.flags, decoded, arrivals, self.ledger.shared_clock)
 
-    def _show(self, slot: I32Column, arrivals: Arrivals, rgb: U8Column, flags: U8Column, now_ns: int) -> None:
+    def _show(
+        self, slot: I32Column, arrivals: Arrivals, rgb: U8Column, flags: U8Column, now_ns: int, *, live: bool = True
+    ) -> None:
         self.latest.update(slot, rgb, arrivals.received_unix_ns, flags)
         self.datagrams += len(slot)
+        if not live:
+            return
         table = self.table
         table.last_arrival_ns[slot] = now_ns
         if (table.state[slot] != State.LIVE).any():
@@ -119,29 +132,23 @@ class Intake:
         for one, its_part in zip(slots.tolist(), part, strict=True):
             self.table.timer_ns[one] = self._asking.report_at_ns(self.table.clients[one], now_ns, its_part)
 
-    def _adopt(self, slot: I32Column, session_id: U32Column, mine: BoolColumn, now_ns: int) -> BoolColumn:
-        """Rows of a session that is not the client's: a new stream's first ones, or strays.
+    def _adopt(self, slot: I32Column, decoded: wire.ColourBatch, mine: BoolColumn, now_ns: int) -> BoolColumn:
+        """Colours of a session that is not the client's: a new stream's first ones, or strays.
 
-        A client changes its session at most once a second; what arrives of other sessions meanwhile is dropped and
-        counted. Answers which rows are the client's own now.
+        A client takes another server's word for a new session at most once a second. Answers which rows are the
+        client's own now.
         """
         table = self.table
-        begun: list[int] = []
-        for row in np.flatnonzero(~mine).tolist():
+        begun: set[int] = set()
+        for row in np.flatnonzero(decoded.valid & ~mine).tolist():
             one = int(slot[row])
-            new = int(session_id[row])
-            if new == table.session_id[one]:
-                mine[row] = True
-            elif not self._may_adopt(one, new, now_ns):
-                self.drops["other-session"] += 1
-            else:
-                # The batch's rows of an earlier session are not told apart from now on: they are dropped as strays.
+            new = int(decoded.session_id[row])
+            if new != table.session_id[one] and one not in begun and self._may_adopt(one, new, now_ns):
                 table.session_id[one] = new
-                begun.append(one)
-                mine[row] = True
+                begun.add(one)
         if begun:
-            self._begin_sessions(np.array(begun, np.int32), now_ns)
-            mine &= session_id == table.session_id[slot]
+            self._begin_sessions(np.array(sorted(begun), np.int32), now_ns)
+            mine = decoded.valid & (decoded.session_id == table.session_id[slot])
         return mine
 
     def _may_adopt(self, slot: int, session_id: int, now_ns: int) -> bool:
@@ -151,25 +158,26 @@ class Intake:
         """
         if self.table.state[slot] in (State.PAUSED, State.FREE):
             return False
-        if self._witness is not None and session_id in self._witness.slot_of_id:
+        if self._own_server is not None and self._own_server.serves(slot, session_id):
             return True
         return self.table.clients[slot].falls_back and self._rules.may_adopt(slot, now_ns)
 
-    def _begin_sessions(self, slot: I32Column, now_ns: int) -> None:
-        """These clients have a new session each."""
+    def _begin_sessions(self, slots: I32Column, now_ns: int) -> None:
+        """These clients, each at most once, have another session than before; it may be the one they have left."""
         table = self.table
-        had_another = slot[(table.state[slot] == State.LIVE) & (table.stream[slot] != Mode.MEASURED)]
-        self._rules.begin_sessions(slot, now_ns)
+        had_another = slots[(table.state[slots] == State.LIVE) & (table.stream[slots] != Mode.MEASURED)]
+        self._rules.begin_sessions(slots, now_ns)
         self._set_report_timers(had_another, now_ns)
-        if self._witness is not None:
-            at_server = np.array([self._witness.slot_of_id.get(one, -1) for one in table.session_id[slot].tolist()])
-            table.witnessed[slot] = at_server >= 0
-            table.server_slot[slot] = np.maximum(at_server, 0)
-            self._client_of_server_slot[at_server[at_server >= 0]] = slot[at_server >= 0]
-        loopback = np.array([table.clients[one].loopback for one in slot.tolist()])
-        self.ledger.begin_session(slot, in_process=table.witnessed[slot], shared_clock=loopback)
-        self.history.begin_session(slot)
-        table.touch(slot.tolist())
+        table.touch(slots.tolist())
+        slots = slots[self.ledger.session[slots] != table.session_id[slots]]
+        session_id = table.session_id[slots]
+        own = self._own_server
+        server_slot = np.full(len(slots), -1, np.int32) if own is None else own.find(slots, session_id)
+        loopback = np.array([table.clients[one].loopback for one in slots.tolist()], np.bool_)
+        self.ledger.begin_session(slots, server_slot >= 0, loopback, session_id)
+        self.history.begin_session(slots)
+        if own is not None:
+            own.begun(slots, server_slot)
 
     def _take_others(self, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
         """Rows that are no colours of a measured stream: plain ones as a batch, the rest one by one."""
@@ -191,7 +199,8 @@ class Intake:
         if isinstance(datagram, wire.ReportAck):
             self.table.rtt_ns[slot] = round_trip_ns(received_unix_ns, datagram.report)
         elif isinstance(datagram, wire.Bye):
-            self._rules.ended(slot, now_ns)
+            if self.table.state[slot] != State.PAUSED:
+                self._rules.ended(slot, now_ns)
         else:
             raise WireError("client-binary")
 
@@ -236,90 +245,37 @@ class Intake:
 
     # -- what the witness says, and what is overdue
 
+    @property
+    def hold_ns(self) -> int:
+        """For how long a link of our own server may hold a datagram back."""
+        return 0 if self._own_server is None else self._own_server.hold_ns
+
     def settle(self, read_ns: int | None) -> None:
         """Bring the ledger up to date with what the witness says and with what is overdue.
 
         read_ns: until when all that arrived has been read; None where something may still lie in a socket.
         """
-        if self._witness is not None:
-            self._hear_witness(self._witness)
+        own = self._own_server
+        if own is not None:
+            # A server that is behind still has what it should have let go: time stands still until it has.
+            left_until_ns = own.left_until_ns
+            reports = own.take_reports()
+            own.hear_issued()
+            slots, session_id = own.unheard()
+            if len(slots):
+                self.table.session_id[slots] = session_id
+                self._begin_sessions(slots, self._clock.now_ns())
+            own.hear_fates(reports)
+            read_ns = None if read_ns is None else min(read_ns, left_until_ns)
         if read_ns is None:
             return
-        hold_ns = 0
-        if self._witness is not None:
-            hold_ns = self._witness.hold_ns
-            # A server that is behind still has what it should have let go: time stands still until it has.
-            read_ns = min(read_ns, self._witness.next_release_ns)
-        declared = self.ledger.expire(read_ns, self._asking.sockets.dropped, hold_ns)
+        declared = self.ledger.expire(read_ns, self._asking.sockets.dropped, self.hold_ns)
         if len(declared.slot):
             self.history.mark_lost(declared.slot, declared.extended, declared.cause)
 
-    def _hear_witness(self, witness: Witness) -> None:
-        table = self.table
-        reports = witness.take()  # before the sessions are looked up: a session is there before its first report
-        self._foresee_sessions(witness)
-        slots = np.flatnonzero(table.witnessed[: table.high]).astype(np.int32)
-        if len(slots):
-            server_slot = table.server_slot[slots]
-            issued = witness.next_sequence[server_slot]
-            still = witness.session_id[server_slot] == table.session_id[slots]
-            self.ledger.set_sent(slots[still], issued[still])
-            for slot in slots[~still].tolist():
-                self._hear_end(slot, witness)
-        if reports:
-            report = FateReport(*(np.concatenate(column) for column in zip(*reports, strict=True)))
-            slot = self._client_of_server_slot[report.session_slot]
-            known = (slot >= 0) & (table.session_id[slot] == report.session_id)
-            slot, sequence, cause = slot[known], report.sequence[known], report.cause[known]
-            damaged = cause == CORRUPT
-            self._corrupt_slot = np.concatenate((self._corrupt_slot, slot[damaged]))
-            self._corrupt_sequence = np.concatenate((self._corrupt_sequence, sequence[damaged]))
-            lost = self.ledger.report_unsent(slot[~damaged], sequence[~damaged], cause[~damaged])
-            self.history.mark_lost(*lost)
-        self._mark_corrupt()
-
-    def _issued_to(self, slot: int) -> int:
-        """How many numbers our own server has used for this client's session by now."""
-        table, witness = self.table, self._witness
-        at = table.server_slot[slot]
-        if witness is None:
-            return int(self.ledger.issued[slot])
-        issued = int(witness.next_sequence[at])
-        if witness.session_id[at] == table.session_id[slot]:
-            return issued
-        return witness.ended.get(int(table.session_id[slot]), int(self.ledger.issued[slot]))
-
-    def _hear_end(self, slot: int, witness: Witness) -> None:
-        """This client's session is over: no more numbers will be issued to it."""
-        issued = witness.ended.get(int(self.table.session_id[slot]))
-        if issued is not None:
-            self.ledger.set_sent(np.array([slot], np.int32), np.array([issued]))
-        self.table.witnessed[slot] = False
-
-    def _foresee_sessions(self, witness: Witness) -> None:
-        """Take up sessions that our own server has opened for clients that have heard nothing yet.
-
-        What the link drops before the first arrival then has an account to go to.
-        """
-        table, high = self.table, self.table.high
-        waiting = np.flatnonzero((table.session_id[:high] == 0) & (table.state[:high] == State.CONNECTING)).tolist()
-        found: list[int] = []
-        for slot in waiting:
-            client = table.clients[slot]
-            if client.falls_back or client.mode == Mode.PLAIN:
-                continue  # not our own server's, or one that answers from elsewhere; or nothing that could be accounted
-            server_slot = witness.slot_of_address.get(client.local)
-            session_id = 0 if server_slot is None else int(witness.session_id[server_slot])
-            if session_id:
-                table.session_id[slot] = session_id
-                found.append(slot)
-        if found:
-            self._begin_sessions(np.array(found, np.int32), self._clock.now_ns())
-
-    def _mark_corrupt(self) -> None:
-        slot, sequence = self._corrupt_slot, self._corrupt_sequence
-        if len(slot):
-            later = self.ledger.report_corrupt(slot, sequence)
-            self.history.mark_corrupt(slot[~later], sequence[~later])
-            self._corrupt_slot = slot[later][-_MOST_CORRUPT_WAITING:]
-            self._corrupt_sequence = sequence[later][-_MOST_CORRUPT_WAITING:]
+    def forget(self, slots: I32Column) -> None:
+        """These clients are removed: what became of their datagrams stays in the sums."""
+        self.ledger.depart(slots, self._asking.sockets.dropped, self.hold_ns)
+        self.latest.depart(slots)
+        if self._own_server is not None:
+            self._own_server.forget(slots)

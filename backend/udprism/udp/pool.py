@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -14,7 +14,6 @@ import numpy as np
 
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock
 from udprism.errors import RequestError
-from udprism.ledger.fates import Cause
 from udprism.ledger.taps import Tap, Taps
 from udprism.ledger.witness import Witness
 from udprism.serving import commands
@@ -67,9 +66,8 @@ class ClientPool:
         self.receiver = receiver
         self.drops: Counter[str] = Counter()
         self.batches = 0
-        self.removed_received = self.removed_lost = 0
-        self.removed_by_cause = np.zeros(len(Cause) - 1, np.int64)
-        """Figures of clients that are gone: a counter for /metrics must not fall."""
+        self.totals: Mapping[str, int] = self.ledger.ever()
+        """`Accounts.ever` as of the last sweep: for other threads, replaced whole, so that no figure ever falls."""
         self.inbox = Inbox(receiver.wake)
         self.thread = SupervisedThread("udprism-pool", self._run, given_up)
         self._clock = clock
@@ -118,16 +116,13 @@ class ClientPool:
         return slots
 
     def remove(self, slots: list[int]) -> None:
-        """Disconnect and forget clients, and their ledgers with them."""
+        """Disconnect and forget clients; their ledgers go on in the account of those who are gone."""
+        self.intake.forget(np.array(slots, np.int32))  # while their sockets can be asked what the kernel dropped
         for slot in slots:
             self.asking.release(slot)
             self.table.remove(slot)
             self.taps.end(slot)
-        column = np.array(slots, np.int32)
-        self.removed_received += int(self.ledger.received_of(column).sum())
-        self.removed_lost += int(self.ledger.lost[column].sum())
-        self.removed_by_cause += self.ledger.lost_by_cause[1:, column].sum(axis=1)
-        self.ledger.reset(column)
+        self.totals = self.ledger.ever()
 
     def pause(self, slot: int, paused: bool) -> None:
         """Disconnect, or connect again (at once, if it has no stream); what is in flight is settled in its time."""
@@ -225,10 +220,11 @@ class ClientPool:
         silent = self.table.fell_silent(now_ns)
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
+        self.totals = self.ledger.ever()
         self.rates.sample(now_ns, self.ledger, self.table.high, self.table.asked_hz)
-        received = self.removed_received + int(self.ledger.received.sum())
-        lost = self.removed_by_cause + self.ledger.lost_by_cause[1:].sum(axis=1)
-        self.timeline.sample(now_ns, self.ledger, self.table.high, received, lost)
+        self.timeline.sample(
+            now_ns, self.ledger, self.table.high, self.totals["received"], self.ledger.lost_by_cause[1:].sum(axis=1)
+        )
         for _ in range(_REFRESHES):
             if not self.ledger.delays.refresh(self.table.high):
                 break

@@ -70,6 +70,12 @@ DEFINITIONS: Final = (
         "On a plain stream, which has no sequence numbers, every datagram counts.",
     ),
     Definition(
+        "departed",
+        "Departed",
+        "datagrams",
+        "The ledger of clients that were removed. What was on its way when their sockets closed is lost.",
+    ),
+    Definition(
         "received_plain",
         "Received on plain streams",
         "datagrams",
@@ -137,7 +143,7 @@ DEFINITIONS: Final = (
         "lost_by_cause.receiver_kernel",
         "Lost: receiver's kernel",
         "datagrams",
-        "Dropped by the receiving kernel, because the client's socket buffer was full.",
+        "Dropped by the receiving kernel, because the client's socket buffer was full, or its socket closed already.",
         "socket(7): SO_RXQ_OVFL, and the drops column of /proc/net/udp",
         "The kernel counts them, but does not say which: as many holes are put down to it as it counted.",
     ),

@@ -68,7 +68,19 @@ METRICS: Final = (
         "datagrams",
         "Sequence numbers that did not reach their hosted client in time, whatever the cause; also those of removed "
         "clients.",
-        "A datagram that arrives after all is taken back from the client's ledger.",
+        "A datagram that arrives after all stays in it, and counts in datagrams_late_total as well; from the client's "
+        "ledger it is taken back.",
+    ),
+    _metric(
+        "datagrams_late_total",
+        "datagrams",
+        "Those among datagrams_lost_total that arrived after all; also those of removed clients.",
+    ),
+    _metric(
+        "departed_datagrams_total",
+        "datagrams",
+        "Datagrams of hosted clients that were removed, by fate: sent, received, lost. "
+        "The others are still on their way.",
     ),
     _metric(
         "datagram_delay_seconds",
@@ -127,7 +139,8 @@ METRICS: Final = (
     _metric(
         "loss_reports_forgotten_total",
         "reports",
-        "Reports on datagrams that had not been missed yet and that the ledger had no room to remember.",
+        "Reports on datagrams that had not been missed yet, and datagrams of sessions that are over, that the ledger "
+        "had no room to remember.",
         "What was lost by the datagrams of such a report counts as unexplained.",
     ),
     _metric("thread_restarts_total", "restarts", "How often a thread died and was started again."),

@@ -28,6 +28,7 @@ LABELS: Final = {
     "thread_restarts_total": "thread",
     "relay_datagrams_total": "direction",
     "relay_datagrams_lost_total": "cause",
+    "departed_datagrams_total": "fate",
 }
 """Label of families whose label is not `reason`."""
 _DEFINITIONS: Final = {one.id.removeprefix(METRIC_PREFIX): one for one in METRICS}
