@@ -113,6 +113,9 @@ METRICS: Final = (
     _metric("clients", "clients", "Hosted clients by state."),
     _metric("clients_kept", "clients", "Hosted clients that are defined, those included that are held back."),
     _metric(
+        "store_rows_left_out", "rows", "Rows of the store that were not taken at the start because they are damaged."
+    ),
+    _metric(
         "clients_held_back",
         "clients",
         "Hosted clients that are defined and not running, because a limit of this process or machine is reached.",
