@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import udprism
-from udprism.cli import bench, client, dissector, doctor, relay, scenario, serve
+from udprism.cli import bench, client, dissector, doctor, inspect, relay, scenario, serve
 
 app = typer.Typer(
     name="udprism",
@@ -44,5 +44,6 @@ for _command in (
     bench.bench,
     doctor.doctor,
     dissector.dissector,
+    inspect.inspect,
 ):
     app.command()(_command)
