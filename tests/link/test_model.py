@@ -50,7 +50,8 @@ def test_a_blackout_drops_everything_of_those_it_holds_for() -> None:
     assert judge(model, [0, 1, 2, 3], [0, 0, 0, 0]).dropped.tolist() == [False, True, False, True]
 
 
-def test_a_link_holds_for_its_slots_alone() -> None:
+@pytest.mark.parametrize("had_one_before", [False, True])
+def test_a_link_holds_for_its_slots_alone(had_one_before: bool) -> None:
     everything = {
         "loss_ratio": 1, "burst": {"enter_ratio": 1, "leave_ratio": 0.1}, "delay_ms": 5, "jitter_ms": 5,
         "duplicate_ratio": 1, "corrupt_ratio": 1, "reorder_ratio": 0.5, "rate_kbit_s": 1,
@@ -58,6 +59,8 @@ def test_a_link_holds_for_its_slots_alone() -> None:
     model = LinkModel(2)
     keys = np.array([1], np.uint64)
     model.assign(np.array([0], np.int32), Link.from_body(everything), keys)
+    if had_one_before:
+        model.assign(np.array([1], np.int32), Link.from_body(everything), keys)
     model.assign(np.array([1], np.int32), None, keys)
     for sequence in range(20):
         verdict = judge(model, [0, 1], [sequence, sequence], now_ns=77)

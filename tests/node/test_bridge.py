@@ -8,7 +8,7 @@ import os
 import socket
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -294,6 +294,46 @@ def test_one_raw_client_is_somebodys_own_session() -> None:
                 assert (await bridge.links())["sessions"] == 0
 
     asyncio.run(main())
+
+
+class CountingStore(Store):
+    """Counts its commits to links."""
+
+    commits = 0
+
+    def put_links(self, links: Mapping[str, Mapping[str, object] | None]) -> None:
+        self.commits += 1
+        super().put_links(links)
+
+    def clear_links(self) -> None:
+        self.commits += 1
+        super().clear_links()
+
+
+def test_links_of_many_are_set_and_cleared_in_one_transaction_whoever_goes_meanwhile(tmp_path: Path) -> None:
+    async def main() -> None:
+        store = CountingStore.open(tmp_path)
+        assert isinstance(store, CountingStore)
+        async with running(store, clients=0) as bridge:
+            ids = [body["id"] for body in await bridge.add_clients(count=1000, rate_hz=0.1)]
+            await bridge.put_links(ids, {"loss_ratio": 0.5})
+            await bridge.put_default_link({"delay_ms": 1})
+            assert (await bridge.links())["clients"] == 1000
+            assert store.commits == 2
+            await asyncio.gather(bridge.delete_links(), bridge.delete_client(ids[0]), bridge.delete_client(ids[500]))
+            assert store.commits == 3
+            bodies, total = await bridge.list_clients(limit=1000)
+            assert total == 998
+            assert {body["link"] for body in bodies} == {None}
+            assert await bridge.links() == {"default": False, "clients": 0, "sessions": 0, "since_unix_ms": None}
+            with pytest.raises(RequestError):
+                await bridge.put_links([ids[1], ids[0]], {"loss_ratio": 0.5})
+            assert (await bridge.links())["clients"] == 0
+
+    asyncio.run(main())
+    store = Store.open(tmp_path)
+    assert (store.load().links, store.load().default_link) == ({}, None)
+    store.close()
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,8 @@ def test_what_was_added_comes_back_whole_and_in_order(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     clients = [client(3), client(1), replace(client(2), paused=True, mode="plain", rate_hz=0.01, colours=480)]
     store.add_clients(clients)
-    store.put_link("c-1", {"loss_ratio": 0.25, "burst": None, "seed": 7})
-    store.put_link("default", {"blackout": True})
+    store.put_links({"c-1": {"loss_ratio": 0.25, "burst": None, "seed": 7}})
+    store.put_links({"default": {"blackout": True}})
     store.close()
     assert reloaded(tmp_path) == Kept(
         clients, {"c-1": {"loss_ratio": 0.25, "burst": None, "seed": 7}}, {"blackout": True}, first_start=False
@@ -82,8 +82,8 @@ def test_a_change_replaces_only_its_own_client(tmp_path: Path) -> None:
 def test_removing_a_client_removes_its_link(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
     store.add_clients([client(1), client(2)])
-    store.put_link("c-1", {"blackout": True})
-    store.put_link("c-2", {"blackout": False})
+    store.put_links({"c-1": {"blackout": True}})
+    store.put_links({"c-2": {"blackout": False}})
     store.remove_clients(["c-1"])
     store.close()
     assert reloaded(tmp_path).links == {"c-2": {"blackout": False}}
@@ -91,9 +91,9 @@ def test_removing_a_client_removes_its_link(tmp_path: Path) -> None:
 
 def test_a_deleted_link_is_gone_and_deleting_it_twice_is_no_error(tmp_path: Path) -> None:
     store = Store.open(tmp_path)
-    store.put_link("default", {"blackout": True})
-    store.delete_link("default")
-    store.delete_link("default")
+    store.put_links({"default": {"blackout": True}})
+    store.put_links({"default": None})
+    store.put_links({"default": None})
     store.close()
     assert reloaded(tmp_path).default_link is None
 
@@ -189,8 +189,8 @@ def filled(directory: Path, clients: int = 40) -> bytearray:
     """The bytes of a file with clients and links."""
     store = Store.open(directory)
     store.add_clients(client(number) for number in range(clients))
-    store.put_link("c-3", {"loss_ratio": 0.5})
-    store.put_link("default", {"delay_ms": 5})
+    store.put_links({"c-3": {"loss_ratio": 0.5}})
+    store.put_links({"default": {"delay_ms": 5}})
     store.close()
     return bytearray((directory / FILE_NAME).read_bytes())
 

@@ -10,6 +10,9 @@ from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
 from udprism.ledger.timeline import Timeline
+from udprism.link.book import LinkBook
+from udprism.link.link import Link
+from udprism.link.model import LinkModel
 from udprism.node.view import FLAG_BEHIND, View
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import ClientTable, HostedClient, Mode, State
@@ -28,7 +31,7 @@ def live_clients(*asked_hz: float) -> tuple[ClientColumns, View]:
         slot = table.add(client, 2 * NS_PER_S, 0)
         table.state[slot] = State.LIVE
     columns.reset(np.arange(capacity, dtype=np.int32), 0)
-    return columns, View(columns, np.zeros(capacity, np.bool_))
+    return columns, View(columns, LinkBook(LinkModel(capacity), capacity))
 
 
 def test_a_sender_that_falls_behind_is_marked_counted_and_needs_attention() -> None:
@@ -67,7 +70,9 @@ def test_a_loss_that_everybody_has_is_one_line_and_outliers_are_named() -> None:
 def test_a_common_loss_under_a_link_says_so() -> None:
     columns, _ = live_clients(*[100] * 6)
     lose(columns, *[0.05] * 6)
-    (told,) = View(columns, np.ones(6, np.bool_)).status()["attention"]
+    links = LinkBook(LinkModel(6), 6)
+    links.put_default(Link(loss_ratio=0.05))
+    (told,) = View(columns, links).status()["attention"]
     assert told["why"] == "everybody-link"
 
 

@@ -63,8 +63,8 @@ class WayOut(Generic[C]):
 
     def impair(self, link: Link) -> None:
         """The same link for everybody."""
-        for slot in EVERYBODY.tolist():
-            self.outlet.assign(slot, link, slot, wire.HEADER_BYTES)
+        self.outlet.link.assign(EVERYBODY, link, EVERYBODY.astype(np.uint64), payload_at=wire.HEADER_BYTES)
+        self.outlet.release(self.clock.now_ns())
 
     def send(self, apart_ns: int = 0) -> None:
         """A tick of everybody, who were due so far apart, the last one now."""

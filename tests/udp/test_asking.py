@@ -53,7 +53,7 @@ class Rig:
         self.table = ClientTable(2 * CLIENTS)
         ledger = Ledger(2 * CLIENTS, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
         rng = np.random.default_rng(7)
-        self.sockets = ClientSockets(self.table, DeafReceiver(), 4096, None, lambda client, old, new: None)
+        self.sockets = ClientSockets(self.table, DeafReceiver(), 4096, None, {})
         self.looked_up: list[str] = []
         self.asking = Asking(self.table, ledger, self.sockets, Counter(), clock, rng, self.looked_up.append)
         self.target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

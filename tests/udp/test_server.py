@@ -336,14 +336,14 @@ def test_everything_leaves_from_the_address_that_was_asked(elsewhere: Elsewhere,
             client.send(report)
             while (answer := client.recv(100)) != wire.acknowledge(report):
                 assert isinstance(wire.decode_datagram(answer), wire.Colour)
-            rig.ask(lambda: rig.server.put_default_link(Link(delay_ms=80)))
+            rig.ask(lambda: rig.server.links.put_default(Link(delay_ms=80)))
             if with_releaser:
                 until(lambda: rig.server.outlet.releaser_state[0])
             changed_unix_ns = time.time_ns()
             while (held := colour(client)).sent_at_unix_ns < changed_unix_ns:
                 pass
             assert time.time_ns() - held.sent_at_unix_ns >= 80 * NS_PER_MS
-            rig.ask(lambda: rig.server.put_default_link(None))
+            rig.ask(lambda: rig.server.links.put_default(None))
             rig.server.stop()
             assert wire.Bye in {type(wire.decode_datagram(data)) for data in all_that_waits(client)}
     finally:
@@ -394,9 +394,10 @@ def test_what_the_link_drops_is_told_to_the_witness_by_sequence_number(rig: Rig)
         session_id = colour(client).session_id
         link = Link.from_body({"loss_ratio": 0.3, "seed": 5})
         address = client.getsockname()
-        rig.ask(lambda: rig.server.put_link(address, link))
+        slot = rig.server.table.slot_of_address[address]
+        rig.ask(lambda: rig.server.links.put_slot(slot, link))
         heard = {colour(client).sequence for _ in range(200)}
-        rig.ask(lambda: rig.server.put_link(address, None))
+        rig.ask(lambda: rig.server.links.put_slot(slot, None))
         dropped = {
             int(sequence)
             for report in rig.server.witness.take()
@@ -416,7 +417,7 @@ def test_a_delay_holds_each_datagram_back_and_loses_none(rig: Rig) -> None:
     with rig.client() as client:
         client.send(b"connect v=1 rate_hz=100")
         client.recv(100)
-        rig.ask(lambda: rig.server.put_link(client.getsockname(), Link.from_body({"delay_ms": 100})))
+        rig.ask(lambda: rig.server.links.put_default(Link.from_body({"delay_ms": 100})))
         seen: list[int] = []
         delays: list[float] = []
         while len(seen) < 60:
@@ -431,9 +432,9 @@ def test_what_a_link_holds_of_a_stream_that_was_changed_for_the_other_never_leav
     with rig.client() as client:
         client.send(b"connect v=1")
         colour(client)
-        rig.ask(lambda: rig.server.put_link(client.getsockname(), Link(delay_ms=200)))
+        rig.ask(lambda: rig.server.links.put_default(Link(delay_ms=200)))
         until(lambda: len(rig.server.outlet.line) > 2)
-        rig.ask(lambda: rig.server.put_link(client.getsockname(), None))
+        rig.ask(lambda: rig.server.links.put_default(None))
         client.send(b"connect")
         while client.recv(2000)[:1] == wire.MAGIC_BYTE:
             pass
@@ -480,8 +481,8 @@ def test_a_server_that_is_behind_with_what_its_link_holds_skips_ticks_and_holds_
     with rig.client() as client:
         client.send(b"connect v=1")
         until(lambda: server._read(0) or server.table.sessions)
-        server.put_default_link(Link(delay_ms=20))
-        server._tick(SystemClock().now_ns())
+        server.links.put_default(Link(delay_ms=20))
+        server._tick(max(SystemClock().now_ns(), int(server.table.due_ns[0])))
         assert len(server.outlet.line) == 1
         late_ns = SystemClock().now_ns() + 40 * NS_PER_MS  # 20 of them behind
         server.outlet.release = lambda now_ns: None  # type: ignore[method-assign]  # a kernel that takes no more

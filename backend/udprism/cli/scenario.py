@@ -188,8 +188,8 @@ async def _apply(bridge: Bridge, step: Step, ids: dict[str, str], progress: Prog
     progress.step(step)
     if not step.clients:
         await bridge.put_default_link(step.link.to_body())
-    for name in step.clients:
-        await bridge.put_link(ids[name], step.link.to_body())
+    else:
+        await bridge.put_links([ids[name] for name in step.clients], step.link.to_body())
 
 
 async def measure(bridge: Bridge) -> dict[str, dict[str, float | None]]:

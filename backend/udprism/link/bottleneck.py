@@ -22,7 +22,9 @@ class Bottleneck:
         self._header_bytes = np.zeros(capacity, np.int64)
         self._free_at_ns = np.zeros(capacity, np.int64)
 
-    def restart(self, slots: I32Column, rate_kbit_s: float | None, most_waiting: int, header_bytes: int) -> None:
+    def restart(
+        self, slots: I32Column, rate_kbit_s: float | None, most_waiting: int, header_bytes: int | I64Column
+    ) -> None:
         """These slots have this rate (None: no limit) and an empty queue."""
         self._ns_per_byte[slots] = 8e6 / rate_kbit_s if rate_kbit_s else 0.0
         self._most_waiting[slots] = most_waiting

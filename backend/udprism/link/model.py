@@ -95,24 +95,24 @@ class LinkModel:
         link: Link | None,
         client_key: U64Column,
         *,
-        payload_at: int = 0,
-        header_bytes: int = IPV4_AND_UDP_BYTES,
+        payload_at: int | I64Column = 0,
+        header_bytes: int | I64Column = IPV4_AND_UDP_BYTES,
     ) -> None:
         """Give these slots a link (None: none) and a client's key each; acts on the next datagram.
 
         client_key: uint64[n], see `link.client_key`. payload_at: the first byte that corruption may hit, unless the
-        link corrupts headers too. header_bytes: of IP and UDP, for the rate. State (burst, queue, order) begins afresh.
+        link corrupts headers too. header_bytes: of IP and UDP, for the rate. Both one for all, or int64[n]. State
+        (burst, queue, order) begins afresh.
         """
         if link is None or link.is_off:
-            self._need[slots] = 0
-        else:
-            self._need[slots] = _need_of(link)
-            self._client_key[slots] = client_key
-            self._payload_at[slots] = 0 if link.corrupt_header else payload_at
-            self._set_columns(slots, link)
-            self._bursts.restart(slots)
-            self._bottleneck.restart(slots, link.rate_kbit_s, link.queue_datagrams, header_bytes)
-            self._last_release_ns[slots] = 0
+            link = Link()  # not only no need: what another slot of a batch needs is read for all of the batch
+        self._need[slots] = _need_of(link)
+        self._client_key[slots] = client_key
+        self._payload_at[slots] = 0 if link.corrupt_header else payload_at
+        self._set_columns(slots, link)
+        self._bursts.restart(slots)
+        self._bottleneck.restart(slots, link.rate_kbit_s, link.queue_datagrams, header_bytes)
+        self._last_release_ns[slots] = 0
         self.active = bool(self._need.any())
 
     def _set_columns(self, slots: I32Column, link: Link) -> None:

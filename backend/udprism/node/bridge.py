@@ -14,7 +14,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -24,10 +23,11 @@ from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node.history import HistoryBody, history_body
-from udprism.node.kept import DEFAULT_LINK, OWN_SERVER, KeptClient
+from udprism.node.kept import OWN_SERVER, KeptClient
 from udprism.node.links import Links
 from udprism.node.relays import Relays
 from udprism.node.store import Store
+from udprism.node.threads import Threads
 from udprism.node.view import Roster, Snapshot
 from udprism.node.works import Works
 from udprism.serving.clients import HostedClient, Mode, ModeName
@@ -80,14 +80,13 @@ class Bridge:
         self._id_of_name: dict[str, str] = {}
         self._held_back: list[KeptClient] = []
         """Kept clients beyond `settings.max_clients`."""
-        self._links = Links()
-        self._works = Works(settings, given_up=given_up, moved=self._links.moved)
-        self._links.attach(self._works)
+        self._works = Works(settings, given_up=given_up)
+        self._threads = Threads(self._works, store)
+        self._pool, self._server, self._keep = self._threads.pool, self._threads.server, self._threads.keep
+        self._links = Links(self._works, self._threads, delays_over_all_links=delays_over_all_links)
         self.relays = Relays(store, self._works.targets, self._note)
         self._changing = asyncio.Lock()
-        self._delays_over_all_links = delays_over_all_links
         self._taps = 0
-        self._store_error: str | None = None
         self._rows_left_out = 0
 
     # -- life
@@ -140,7 +139,6 @@ class Bridge:
         routes = {target: self._known_route(target) for target in {definition.target for definition in definitions}}
         for piece in _pieces(definitions):
             self._bring_back(piece, routes)
-            self._ask_server(lambda: None).result()  # its inbox is bounded, and these clients' links went there
         self._tell_who_cannot_start()
         self._works.start_pool()
         self.relays.restore()
@@ -347,8 +345,7 @@ class Bridge:
                 del self._id_of_name[self._kept.pop(client_id).name]
             for piece in _pieces(chosen):
                 await self._pool(partial(self._remove, piece))
-            for client_id in chosen:
-                self._links.of_client.pop(client_id, None)  # last: `moved` looks here while sockets close
+            await self._links.forget_clients(chosen)
             return len(chosen)
 
     async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
@@ -375,11 +372,11 @@ class Bridge:
 
     async def sessions(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
         """The colour server's sessions, raw ones first and newest first, and how many match."""
-        client_of = self._links.client_of_address
         names: dict[Address, str] = {}
         if query:
-            names = {address: self._kept[one].name for address, one in list(client_of.items()) if one in self._kept}
-        bodies, total = await self._server(lambda: self._works.session_bodies(limit, query or "", client_of, names))
+            client_of = list(self._works.client_of_address.items())
+            names = {address: self._kept[one].name for address, one in client_of if one in self._kept}
+        bodies, total = await self._server(lambda: self._works.session_bodies(limit, query or "", names))
         return [self._complete_session(body) for body in bodies], total
 
     async def end_session(self, session_id: str) -> None:
@@ -392,8 +389,19 @@ class Bridge:
     async def get_link(self, owner_id: str) -> dict[str, Any] | None:
         """The link of a client or session, if it has its own. Raises: RequestError (404) for an unknown owner."""
         known = owner_id in self._kept
-        link = self._links.of_client.get(owner_id) if known else await self._links.of_session(owner_id)
+        link = self._links.of_client(owner_id) if known else await self._links.of_session(owner_id)
         return _link_body(link)
+
+    async def put_links(self, client_ids: list[str], body: dict[str, Any]) -> None:
+        """Give these clients the same link, all or none. Raises: RequestError (404, 422, 507)."""
+        link = Link.from_body(body)
+        async with self._changing:
+            for client_id in client_ids:
+                if client_id not in self._kept:
+                    raise _no_client(client_id)
+            await self._links.put_clients(client_ids, link)
+            for client_id in client_ids:
+                self._note("link", f"link of {self._kept[client_id].name}: {link}", client_id)
 
     async def put_link(self, owner_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """Give a client or session its own link. Raises: RequestError (404, 409, 422, 507)."""
@@ -421,36 +429,27 @@ class Bridge:
 
     async def links(self) -> dict[str, Any]:
         """What is impaired, and since when."""
-        return await self._links.summary()
+        return self._links.summary()
 
     async def delete_links(self) -> None:
-        """Clear every impairment: the default, all clients', all sessions'. Raises: RequestError (507)."""
-        for client_id in list(self._links.of_client):
-            await self._set_link(client_id, None)
-        await self._set_default_link(None)
-        await self._links.clear_sessions()
+        """Clear every impairment: the default, all clients', all sessions'. All or none. Raises: RequestError (507)."""
+        async with self._changing:
+            await self._links.clear()
+            self._note("link", "all links were cleared")
 
     async def _set_link(self, owner_id: str, link: Link | None) -> None:
         async with self._changing:
             if owner_id in self._kept:
-                await self._keep(lambda store: _keep_link(store, owner_id, link))
-                await self._links.put_for_client(owner_id, link)
+                await self._links.put_clients([owner_id], link)
                 self._note("link", f"link of {self._kept[owner_id].name}: {_words(link)}", owner_id)
-                await self._restart_delays([owner_id])
             else:
-                await self._links.put_for_session(owner_id, link)
+                await self._links.put_session(owner_id, link)
                 self._note("link", f"link of session {owner_id}: {_words(link)}", owner_id)
 
     async def _set_default_link(self, link: Link | None) -> None:
         async with self._changing:
-            await self._keep(lambda store: _keep_link(store, DEFAULT_LINK, link))
             await self._links.put_default(link)
             self._note("link", f"link of everybody: {link or Link()}")
-            await self._restart_delays([one for one in self._kept if one not in self._links.of_client])
-
-    async def _restart_delays(self, client_ids: list[str]) -> None:
-        if not self._delays_over_all_links:
-            await self._pool(lambda: self._works.restart_delays(client_ids))
 
     # -- the whole
 
@@ -488,7 +487,7 @@ class Bridge:
     async def status(self) -> dict[str, Any]:
         """What the page's header line shows."""
         status = await self._pool(self._works.status)
-        status["sessions"] = await self._server(lambda: self._works.session_counts(self._links.client_of_address))
+        status["sessions"] = self._works.session_counts()
         status["links"] = await self.links()
         return status
 
@@ -496,9 +495,14 @@ class Bridge:
         """What must be true for this program to do its work. From any thread."""
         checks = self._works.checks()
         if self._store is not None:
-            kept = self._store_error is None
+            kept = self._threads.store_error is None
             checks.append(
-                {"name": "store", "ok": kept, "detail": self._store_error or "the last change was kept", "fatal": False}
+                {
+                    "name": "store",
+                    "ok": kept,
+                    "detail": self._threads.store_error or "the last change was kept",
+                    "fatal": False,
+                }
             )
         return checks
 
@@ -513,29 +517,6 @@ class Bridge:
         }
 
     # -- asking the threads, and keeping
-
-    def _ask_pool(self, work: Callable[[], T]) -> Future[T]:
-        return self._works.pool.inbox.submit(work)
-
-    def _ask_server(self, work: Callable[[], T]) -> Future[T]:
-        return self._works.server.inbox.submit(work)
-
-    async def _pool(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._ask_pool(work))
-
-    async def _server(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._ask_server(work))
-
-    async def _keep(self, write: Callable[[Store], None]) -> None:
-        """Write to the store, if there is one; answers after the commit. Raises: RequestError (507)."""
-        if self._store is None:
-            return
-        try:
-            await asyncio.to_thread(write, self._store)
-        except StoreError as error:
-            self._store_error = str(error)
-            raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
-        self._store_error = None
 
     def _slot(self, client_id: str) -> int:
         slot = self._works.pool.table.slot_of_id.get(client_id)
@@ -587,16 +568,13 @@ class Bridge:
         ]
 
     def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        body["link"] = _link_body(self._links.of_client.get(body["id"]))
+        body["link"] = _link_body(self._links.of_client(body["id"]))
         return body
 
     def _complete_session(self, body: dict[str, Any]) -> dict[str, Any]:
         client_id = body["client_id"] or ""
         if client_id in self._kept:
             body["name"] = self._kept[client_id].name  # a bare connect has not told it
-        link = self._links.of_client.get(client_id)
-        if link is not None:
-            body["link"] = link.to_body()
         return body
 
 
@@ -606,13 +584,6 @@ def _pieces(items: list[T]) -> list[list[T]]:
 
 def _link_body(link: Link | None) -> dict[str, Any] | None:
     return None if link is None else link.to_body()
-
-
-def _keep_link(store: Store, owner: str, link: Link | None) -> None:
-    if link is None:
-        store.delete_link(owner)
-    else:
-        store.put_link(owner, link.to_body())
 
 
 def _no_client(client_id: str) -> RequestError:

@@ -1,75 +1,79 @@
-"""Who has which link: the default, hosted clients' own, sessions' own; and where each client can be found."""
+"""Links: set, cleared and summed up. Who has which is in the server's `link.book`, the only copy."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from udprism.columns.types import NS_PER_MS, Address
+from udprism.columns.types import NS_PER_MS
 from udprism.errors import RequestError
 from udprism.link.link import Link
+from udprism.node.kept import DEFAULT_LINK
+from udprism.node.threads import Threads
 from udprism.node.works import Works
-from udprism.serving.clients import HostedClient
-
-T = TypeVar("T")
 
 
 class Links:
-    """The links of one bridge. Coroutines on its event loop; `moved` on the pool's thread."""
+    """The links of one bridge. Coroutines on its event loop; one change at a time."""
 
-    def __init__(self) -> None:
-        self.default: Link | None = None
-        self.of_client: dict[str, Link] = {}
-        self.client_of_address: dict[Address, str] = {}
-        """Hosted clients by the address from which they speak; bounded as they are."""
-        self._since_unix_ns: int | None = None
-        self._works: Works
-
-    def attach(self, works: Works) -> None:
-        """These are the threads to tell."""
+    def __init__(self, works: Works, threads: Threads, *, delays_over_all_links: bool) -> None:
+        """delays_over_all_links: see `Bridge`."""
         self._works = works
+        self._book = works.server.links
+        self._threads = threads
+        self._delays_over_all_links = delays_over_all_links
+        self._since_unix_ns: int | None = None
+
+    @property
+    def default(self) -> Link | None:
+        """Of all who have none of their own."""
+        return self._book.default
+
+    def of_client(self, client_id: str) -> Link | None:
+        """A client's own."""
+        return self._book.of_owner.get(client_id)
 
     def restore(self, of_client: Mapping[str, Link], default: Link | None) -> None:
         """What was kept; before the first client speaks. May block."""
-        self.of_client = dict(of_client)
-        self.default = default
-        self._works.server.inbox.submit(lambda: self._works.server.put_default_link(default)).result()
-        self._mark()
-        if default is not None or of_client:
-            self._since_unix_ns = time.time_ns()
 
-    async def put_for_client(self, client_id: str, link: Link | None) -> None:
-        """Give a client its own link, or take it away (None)."""
-        if link is None:
-            self.of_client.pop(client_id, None)
-        else:
-            self.of_client[client_id] = link
-        for address, found in list(self.client_of_address.items()):
-            if found == client_id:
-                await self._server(partial(self._works.server.put_link, address, link))
-        self._mark()
-        await self.summary()
+        def put() -> None:
+            self._book.put_owners(of_client)
+            self._book.put_default(default)
+
+        self._works.server.inbox.submit(put).result()
+        self._note_since()
+
+    async def put_clients(self, client_ids: Collection[str], link: Link | None) -> None:
+        """Give these clients a link of their own, or take it away (None). All or none. Raises: RequestError (507)."""
+        body = None if link is None else link.to_body()
+        await self._threads.keep(lambda store: store.put_links(dict.fromkeys(client_ids, body)))
+        await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids, link)))
+        await self._changed(client_ids)
 
     async def put_default(self, link: Link | None) -> None:
-        """The link of all who have none of their own."""
-        self.default = link
-        await self._server(lambda: self._works.server.put_default_link(link))
-        self._mark()
-        await self.summary()
+        """The link of all who have none of their own. Raises: RequestError (507)."""
+        body = None if link is None else link.to_body()
+        await self._threads.keep(lambda store: store.put_links({DEFAULT_LINK: body}))
+        await self._threads.server(lambda: self._book.put_default(link))
+        await self._changed(None, but=self._book.of_owner)
 
-    async def put_for_session(self, session_id: str, link: Link | None) -> None:
+    async def clear(self) -> None:
+        """No link for anybody: the default, clients' own, sessions' own. All or none. Raises: RequestError (507)."""
+        await self._threads.keep(lambda store: store.clear_links())
+        await self._threads.server(self._book.clear)
+        await self._changed(None)
+
+    async def put_session(self, session_id: str, link: Link | None) -> None:
         """Give a raw client's session its own link, which goes with it. Raises: RequestError (404, 409)."""
-        await self._server(lambda: self._put_for_session(session_id, link))
-        await self.summary()
+        await self._threads.server(lambda: self._put_session(session_id, link))
+        self._note_since()
 
-    def _put_for_session(self, session_id: str, link: Link | None) -> None:
+    def _put_session(self, session_id: str, link: Link | None) -> None:
         """Server thread only."""
         server = self._works.server
         slot = server.slot_of(session_id)
-        client_id = self.client_of_address.get(server.table.sessions[slot].address)
+        client_id = self._works.client_of_address.get(server.table.sessions[slot].address)
         if client_id is not None:
             raise RequestError(
                 f"this session is the hosted client {client_id}'s: set its link under that id",
@@ -77,51 +81,42 @@ class Links:
                 status=409,
                 kind="hosted-session",
             )
-        server.put_session_link(slot, link)
+        self._book.put_slot(slot, link)
 
     async def of_session(self, session_id: str) -> Link | None:
         """A session's own link. Raises: RequestError (404)."""
         server = self._works.server
-        return await self._server(lambda: server.table.sessions[server.slot_of(session_id)].link)
+        return await self._threads.server(lambda: self._book.of_slot.get(server.slot_of(session_id)))
 
-    async def clear_sessions(self) -> None:
-        """Take away every session's own link."""
-        await self._server(self._works.server.clear_session_links)
+    async def forget_clients(self, client_ids: Collection[str]) -> None:
+        """These clients are gone, from the store as well."""
+        if any(client_id in self._book.of_owner for client_id in client_ids):
+            await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids)))
+            self._note_since()
 
-    async def summary(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What is impaired, and since when."""
-        links = {
-            "default": _is_on(self.default),
-            "clients": sum(_is_on(link) for link in self.of_client.values()),
-            "sessions": await self._server(self._works.server.linked_sessions),
+        since = self._since_unix_ns
+        return self._counts() | {"since_unix_ms": None if since is None else since // NS_PER_MS}
+
+    def _counts(self) -> dict[str, Any]:
+        return {
+            "default": _is_on(self._book.default),
+            "clients": sum(_is_on(link) for link in self._book.of_owner.values()),
+            "sessions": sum(_is_on(link) for link in self._book.of_slot.values()),
         }
-        if not any(links.values()):
+
+    async def _changed(self, client_ids: Collection[str] | None, but: Collection[str] = ()) -> None:
+        """The links of these clients (None: of all but some) are others now: their delays begin anew."""
+        self._note_since()
+        if not self._delays_over_all_links:
+            await self._threads.pool(lambda: self._works.restart_delays(client_ids, but))
+
+    def _note_since(self) -> None:
+        if not any(self._counts().values()):
             self._since_unix_ns = None
         elif self._since_unix_ns is None:
             self._since_unix_ns = time.time_ns()
-        since = self._since_unix_ns
-        return links | {"since_unix_ms": None if since is None else since // NS_PER_MS}
-
-    def moved(self, client: HostedClient, old: Address | None, new: Address | None) -> None:
-        """A client's socket has another address now. Pool thread only; runs before the client speaks from there."""
-        link = self.of_client.get(client.id)
-        if old is not None:
-            self.client_of_address.pop(old, None)
-            if link is not None:
-                self._works.server.inbox.submit(lambda: self._works.server.put_link(old, None))
-        if new is not None:
-            self.client_of_address[new] = client.id
-            if link is not None:
-                self._works.server.inbox.submit(lambda: self._works.server.put_link(new, link))
-
-    def _mark(self) -> None:
-        """Tell the pool's view who has a link."""
-        default_on = _is_on(self.default)
-        own = {client_id: _is_on(link) for client_id, link in self.of_client.items()}
-        self._works.pool.inbox.submit(lambda: self._works.mark_linked(default_on, own))
-
-    async def _server(self, work: Callable[[], T]) -> T:
-        return await asyncio.wrap_future(self._works.server.inbox.submit(work))
 
 
 def _is_on(link: Link | None) -> bool:

@@ -171,16 +171,21 @@ class Store:
             self._require(connection.executemany("DELETE FROM clients WHERE id = ?", keys), len(keys))
             connection.executemany("DELETE FROM links WHERE owner = ?", keys)
 
-    def put_link(self, owner: str, body: Mapping[str, object]) -> None:
-        """Keep a link; `owner` is a client's id or DEFAULT_LINK. Raises: StoreError; then nothing was changed."""
-        with self._transaction() as connection:
-            done = connection.execute("INSERT OR REPLACE INTO links VALUES (?, ?)", (owner, json.dumps(dict(body))))
-            self._require(done, 1)
+    def put_links(self, links: Mapping[str, Mapping[str, object] | None]) -> None:
+        """Keep links by owner, a client's id or DEFAULT_LINK; forget those that are None. All or none.
 
-    def delete_link(self, owner: str) -> None:
-        """Forget a link, where there is one. Raises: StoreError; then nothing was changed."""
+        Raises: StoreError; then nothing was changed.
+        """
+        kept = [(owner, json.dumps(dict(body))) for owner, body in links.items() if body is not None]
+        gone = [(owner,) for owner, body in links.items() if body is None]
         with self._transaction() as connection:
-            connection.execute("DELETE FROM links WHERE owner = ?", (owner,))
+            self._require(connection.executemany("INSERT OR REPLACE INTO links VALUES (?, ?)", kept), len(kept))
+            connection.executemany("DELETE FROM links WHERE owner = ?", gone)
+
+    def clear_links(self) -> None:
+        """Forget all links. Raises: StoreError; then nothing was changed."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM links")
 
     def endpoints(self, kind: str) -> list[KeptEndpoint]:
         """All of one kind, in the order in which they were first kept. Raises: StoreError."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, U8Column, U16Column, U32Column, format_address
+from udprism.link.book import LinkBook
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 from udprism.wire.colours import hex_of, nearest_name
@@ -93,10 +94,12 @@ class Roster:
 class View:
     """Reads the pool's tables. Pool thread only; what it answers is for anybody."""
 
-    def __init__(self, columns: ClientColumns, linked: npt.NDArray[np.bool_]) -> None:
-        """linked: bool[max_clients], who has a link of their own or by default."""
+    def __init__(self, columns: ClientColumns, links: LinkBook) -> None:
         self._table, self._ledger, self._history, self._rates, self._latest, _ = columns
-        self._linked = linked
+        self._links = links
+        self._linked = np.zeros(self._table.max_clients, np.bool_)
+        """Whose link is on, worked out anew when links or clients have changed."""
+        self._linked_of = (-1, -1)
         self._frame = 0
 
     def snapshot(self, watch: list[int], now_ns: int, unix_ns: int) -> Snapshot:
@@ -129,7 +132,7 @@ class View:
         table = self._table
         flags = self._rates.flags[:high].copy()
         flags |= (table.stream[:high] == Mode.PLAIN) * np.uint8(FLAG_PLAIN)
-        flags |= self._linked[:high] * np.uint8(FLAG_LINK)
+        flags |= self._whose_link_is_on()[:high] * np.uint8(FLAG_LINK)
         flags |= (~self._ledger.shared_clock[:high]) * np.uint8(FLAG_RELATIVE_DELAY)
         flags |= self._behind(high) * np.uint8(FLAG_BEHIND)
         return flags
@@ -140,6 +143,18 @@ class View:
         told = (table.state[:high] == State.LIVE) & (asked_hz >= _BEHIND_LEAST_HZ)
         behind: BoolColumn = told & (self._rates.sent_recent_hz[:high] < _BEHIND * asked_hz)  # NaN, unknown, is not
         return behind
+
+    def _whose_link_is_on(self) -> BoolColumn:
+        table, links = self._table, self._links
+        of = links.version, table.roster_version
+        if of != self._linked_of:
+            self._linked_of = of
+            self._linked[:] = links.default is not None and not links.default.is_off
+            for client_id, link in links.of_owner.items():
+                slot = table.slot_of_id.get(client_id)
+                if slot is not None:
+                    self._linked[slot] = not link.is_off
+        return self._linked
 
     def _age_ms(self, high: int, now_ns: int) -> U16Column:
         last_ns = self._table.last_arrival_ns[:high]
@@ -313,7 +328,7 @@ class View:
         sent = np.maximum(np.nan_to_num(self._rates.sent_recent_hz[:high]) * _RECENT_S, 1)
         usual_most = usual + 4 * np.sqrt(usual * (1 - usual) / sent)
         badness[losing & (badness <= usual_most)] = 0
-        by_link = bool(self._linked[:high][losing].all())
+        by_link = bool(self._whose_link_is_on()[:high][losing].all())
         return [
             {
                 "slot": None,

@@ -6,7 +6,7 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from udprism.node.events import Events
 from udprism.node.view import STATE_WORDS, Snapshot, View
 from udprism.serving.admission import Admission
 from udprism.serving.book import ClientColumns
-from udprism.serving.clients import ClientTable, HostedClient
+from udprism.serving.clients import ClientTable
 from udprism.serving.encoder import Encoder
 from udprism.serving.sessions import SessionTable
 from udprism.settings import Settings, reachable_host
@@ -69,7 +69,6 @@ class Works:
         settings: Settings,
         *,
         given_up: Callable[[BaseException | None], None],
-        moved: Callable[[HostedClient, Address | None, Address | None], None],
     ) -> None:
         """Raises: BindError, with nothing left open."""
         self.settings = settings
@@ -81,8 +80,10 @@ class Works:
         self.events = Events()
         self.targets = Targets(settings.allow_target, [settings.http_address[1]])
         self.lookups = Lookups(self.targets.resolve)
+        self.client_of_address: dict[Address, str] = {}
+        """Hosted clients by the address from which they speak. The pool's thread writes, any thread may look up."""
         self.server = self._make_server(sockets, given_up)
-        self.pool, self.view = self._make_pool(moved, given_up)
+        self.pool, self.view = self._make_pool(given_up)
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="udprism-watch", daemon=True)
 
@@ -124,14 +125,19 @@ class Works:
         encoder = Encoder(table, np.random.default_rng(), MAX_BATCH)
         engine = ThreadsEngine(table, secrets.randbits(32)) if settings.engine == "threads" else None
         return ColourServer(
-            sockets, table, admission, encoder, outlet, witness, self._clock, engine=engine, given_up=given_up
+            sockets,
+            table,
+            admission,
+            encoder,
+            outlet,
+            witness,
+            self._clock,
+            owner_of=self.client_of_address,
+            engine=engine,
+            given_up=given_up,
         )
 
-    def _make_pool(
-        self,
-        moved: Callable[[HostedClient, Address | None, Address | None], None],
-        given_up: Callable[[BaseException | None], None],
-    ) -> tuple[ClientPool, View]:
+    def _make_pool(self, given_up: Callable[[BaseException | None], None]) -> tuple[ClientPool, View]:
         settings = self.settings
         ledger = Ledger(
             settings.max_clients,
@@ -148,8 +154,7 @@ class Works:
             Latest(settings.max_clients),
             Timeline(settings.max_clients, self._clock.now_ns(), keep_flows=settings.history_over_time),
         )
-        self._linked = np.zeros(settings.max_clients, np.bool_)
-        view = View(columns, self._linked)
+        view = View(columns, self.server.links)
         pool = ClientPool(
             columns,
             Taps(),
@@ -163,7 +168,7 @@ class Works:
             is_ours=self.is_ours,
             witness=self.server.witness,
             swept=self._swept,
-            moved=moved,
+            client_of_address=self.client_of_address,
             given_up=given_up,
         )
         return pool, view
@@ -279,30 +284,23 @@ class Works:
         }
         return status
 
-    def mark_linked(self, default_on: bool, own: Mapping[str, bool]) -> None:
-        """Note whose datagrams pass a link that is on."""
-        self._linked[:] = default_on
-        for client_id, on in own.items():
-            slot = self.pool.table.slot_of_id.get(client_id)
-            if slot is not None:
-                self._linked[slot] = on
-
-    def restart_delays(self, client_ids: list[str]) -> None:
-        """These clients' links have changed: their delays and jitter begin anew."""
+    def restart_delays(self, client_ids: Collection[str] | None, but: Collection[str] = ()) -> None:
+        """The links of these clients (None: of all but some) have changed: their delays and jitter begin anew."""
         slot_of_id = self.pool.table.slot_of_id
-        slots = [slot_of_id[client_id] for client_id in client_ids if client_id in slot_of_id]
+        if client_ids is None:
+            slots = [slot for client_id, slot in slot_of_id.items() if client_id not in but]
+        else:
+            slots = [slot_of_id[client_id] for client_id in client_ids if client_id in slot_of_id]
         self.pool.ledger.delays.restart(np.array(slots, np.int32))
 
     # -- the server's thread
 
-    def session_bodies(
-        self, limit: int, query: str, client_of: Mapping[Address, str], names: Mapping[Address, str]
-    ) -> tuple[list[dict[str, Any]], int]:
+    def session_bodies(self, limit: int, query: str, names: Mapping[Address, str]) -> tuple[list[dict[str, Any]], int]:
         """Raw sessions first, newest first: those that match, and how many these are.
 
-        client_of, names: ids and names of hosted clients; the names are needed for a query only.
+        names: of hosted clients; needed for a query only.
         """
-        table, now_ns = self.server.table, self._clock.now_ns()
+        table, now_ns, client_of = self.server.table, self._clock.now_ns(), self.client_of_address
         order = sorted(
             table.matching(query, names),
             key=lambda slot: (table.sessions[slot].address in client_of, -table.sessions[slot].started_ns),
@@ -312,13 +310,15 @@ class Works:
             body = table.body(slot, now_ns)
             body["client_id"] = client_of.get(table.sessions[slot].address)
             body["kind"] = "raw" if body["client_id"] is None else "hosted"
+            link = self.server.links.own_of(slot)
+            body["link"] = None if link is None else link.to_body()
             bodies.append(body)
         return bodies, len(order)
 
-    def session_counts(self, client_of: Mapping[Address, str]) -> dict[str, int]:
-        """All sessions, and those of raw clients."""
-        addresses = self.server.table.slot_of_address
-        return {"total": len(addresses), "raw": sum(address not in client_of for address in addresses)}
+    def session_counts(self) -> dict[str, int]:
+        """All sessions, and those of raw clients. Any thread."""
+        total = len(self.server.table)
+        return {"total": total, "raw": max(0, total - self.server.links.owned)}
 
     # -- any thread
 

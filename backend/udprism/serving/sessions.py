@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, I32Column, I64Column, format_address
-from udprism.link.link import Link
 from udprism.serving.commands import Connect
 from udprism.wire.colours import PaletteName, nearest_name
 from udprism.wire.measured import Report
@@ -68,8 +67,6 @@ class Session:
     port_unreachable: int = 0
     server_only_in_a_row: int = 0
     """Datagrams that only a server sends, since the last one that a client may send."""
-    link: Link | None = None
-    """Its own link, set under its session id; gone with the session."""
 
 
 class SessionTable:
@@ -363,7 +360,7 @@ class SessionTable:
                 for response in session.responses
             ],
             "reported": _reported(session, now_ns),
-            "link": None if session.link is None else session.link.to_body(),
+            "link": None,
             "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors, s
 class ClientSockets:
     """By slot. Pool thread only, but for `open_all`.
 
-    max_sockets: as many as leave descriptors for all else; None: nothing limits them. moved: is told of a client's old
-    and new local address before the client speaks from there.
+    max_sockets: as many as leave descriptors for all else; None: nothing limits them. client_of_address: clients' ids
+    by the address from which they speak, written here before they do; for others to read.
     """
 
     def __init__(
@@ -28,13 +28,13 @@ class ClientSockets:
         receiver: Receiver,
         receive_buffer_bytes: int,
         max_sockets: int | None,
-        moved: Callable[[HostedClient, Address | None, Address | None], None],
+        client_of_address: dict[Address, str],
     ) -> None:
         self._table = table
         self._receiver = receiver
         self._receive_buffer_bytes = receive_buffer_bytes
         self._max_sockets = max_sockets
-        self._moved = moved
+        self._client_of_address = client_of_address
         self._of: dict[int, socket.socket] = {}
 
     def __contains__(self, slot: int) -> bool:
@@ -86,7 +86,7 @@ class ClientSockets:
         self._of[slot] = sock
         self._table.has_socket[slot] = True
         self._receiver.add(sock, slot, None if client.connected else client.address[0])
-        self._moved(client, None, client.local)
+        self._client_of_address[client.local] = client.id
 
     def point(self, slot: int, address: Address, *, connected: bool) -> None:
         """Give the client a new socket to `address`, in place of the one that it may have.
@@ -110,7 +110,8 @@ class ClientSockets:
             self.adopt(slot, new)
             return
         self._receiver.remove(old, slot)
-        self._moved(client, before, client.local)
+        self._client_of_address.pop(before, None)
+        self._client_of_address[client.local] = client.id
         old.close()
         self._of[slot] = new
         self._receiver.add(new, slot, None if connected else address[0])
@@ -122,7 +123,7 @@ class ClientSockets:
         if sock is not None:
             client = self._table.clients[slot]
             self._receiver.remove(sock, slot)
-            self._moved(client, client.local, None)
+            self._client_of_address.pop(client.local, None)
             sock.close()
 
     def close_all(self) -> None:

@@ -26,10 +26,9 @@ from udprism.columns.types import (
 from udprism.ledger.fates import Cause
 from udprism.ledger.witness import CORRUPT, FateReport, Witness
 from udprism.link.delay_line import DelayLine
-from udprism.link.link import Link
 from udprism.link.model import LinkModel
 from udprism.udp.releaser import Held, Releaser
-from udprism.udp.sockets import BatchSender, drain_error_queue, header_bytes
+from udprism.udp.sockets import BatchSender, drain_error_queue
 
 MAX_BATCH = 1024
 STAMP_CHUNK = 32
@@ -151,6 +150,7 @@ class Outlet:
         """
         releaser = self.releaser
         if releaser is not None:
+            releaser.want(self.link.active)
             for held in releaser.settle(now_ns):
                 self._take_back(held)
         if releaser is not None and releaser.ready:
@@ -215,28 +215,13 @@ class Outlet:
             self.wake_ns = min(self.wake_ns, self._untold[0][0])
         self.wake_ns = max(self.wake_ns, now_ns + _LOOK_EVERY_NS)
 
-    def assign(self, slot: int, link: Link | None, key: int, payload_at: int) -> None:
-        """The link for a flow's next datagrams; None for none. payload_at: the first byte that corruption may hit."""
-        if link is None and not self.link.active:
-            return
-        self.link.assign(
-            np.array([slot], np.int32),
-            link,
-            np.array([key], np.uint64),
-            payload_at=payload_at,
-            header_bytes=header_bytes(self._senders[self._flows.socket_index[slot]].sock.family),
-        )
-        if self.releaser is not None:
-            self.releaser.want(self.link.active)
-
     def forget(self, slot: int) -> None:
-        """The session has ended: what waits for it never leaves, but for what the releaser has; and its link is off."""
+        """The flow has ended: what waits for it never leaves, but for what the releaser has."""
         if len(self.line):
             gone = self.line.take_slot(slot)
             self._report(gone.slot, gone.sequence, Cause.LINK)
             self.line.give_back(gone)
             self._foresee(self._clock.now_ns())
-        self.assign(slot, None, 0, 0)
 
     def enter(self, due_ns: I64Column, now_ns: int) -> I64Column:
         """When a tick's datagrams, which were due then, enter the link, int64[n]: as far apart, 3 µs at least.

@@ -57,9 +57,10 @@ class ClientPool:
         is_ours: Callable[[Address], bool] = lambda address: False,
         witness: Witness | None = None,
         swept: Callable[[int], None] = lambda now_ns: None,
-        moved: Callable[[HostedClient, Address | None, Address | None], None] = lambda client, old, new: None,
+        client_of_address: dict[Address, str] | None = None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
+        """client_of_address: hosted clients by the address from which they speak; written here, for others to read."""
         self.columns = columns
         self.table, self.ledger, _, self.rates, _, self.timeline = columns
         self.taps = taps
@@ -76,7 +77,8 @@ class ClientPool:
         self._polled_ns = 0
         self._lookups = lookups
         self._looked_up: set[str] = set()
-        self.sockets = ClientSockets(self.table, receiver, client_buffer_bytes, max_sockets, moved)
+        addresses = {} if client_of_address is None else client_of_address
+        self.sockets = ClientSockets(self.table, receiver, client_buffer_bytes, max_sockets, addresses)
         self.asking = Asking(self.table, self.ledger, self.sockets, self.drops, clock, rng, self._look_up, is_ours)
         self._witness = witness
         self._swept = swept

@@ -6,14 +6,16 @@ import contextlib
 import selectors
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column
 from udprism.errors import RequestError, WireError
 from udprism.ledger.witness import Witness
-from udprism.link.link import Link, client_key
+from udprism.link.book import LinkBook
+from udprism.link.link import client_key
 from udprism.serving import commands
 from udprism.serving.admission import Admission, Refuse, Retry
 from udprism.serving.encoder import Encoder
@@ -21,7 +23,7 @@ from udprism.serving.sessions import Grant, SessionTable
 from udprism.udp.askers import Asker, Askers
 from udprism.udp.inbox import Inbox
 from udprism.udp.outlet import Outlet
-from udprism.udp.sockets import sockaddr_row
+from udprism.udp.sockets import header_bytes, sockaddr_row
 from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 from udprism.udp.threads_engine import ThreadsEngine
 from udprism.wire import measured as wire
@@ -60,15 +62,16 @@ class ColourServer:
         witness: Witness,
         clock: Clock,
         *,
+        owner_of: Mapping[Address, str] = MappingProxyType({}),
         engine: ThreadsEngine | None = None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
+        """owner_of: whose links hold for an address; written on other threads."""
         self.sockets = list(sockets)
         self.table = table
         self.outlet = outlet
         self._encoder = encoder
-        self._default_link: Link | None = None
-        self._link_of_address: dict[Address, Link] = {}
+        self.links = LinkBook(outlet.link, table.max_sessions)
         self.witness = witness
         self.drops: Counter[str] = Counter()
         self.skipped_ticks = 0
@@ -79,6 +82,7 @@ class ColourServer:
         self._askers = Askers(self.sockets, self._strike)
         self._clock = clock
         self.engine = engine
+        self._owner_of = owner_of
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -130,46 +134,6 @@ class ColourServer:
         """Say BYE where the stream is measured, and forget the session."""
         self._say_bye(np.array([slot], np.int32), reason)
         self._forget(slot)
-
-    def put_link(self, address: Address, link: Link | None) -> None:
-        """Give an address its own link (None: the default holds again); acts on its next datagram."""
-        if link is None:
-            self._link_of_address.pop(address, None)
-        else:
-            self._link_of_address[address] = link
-        slot = self.table.slot_of_address.get(address)
-        if slot is not None:
-            self._apply_link(slot)
-
-    def put_default_link(self, link: Link | None) -> None:
-        """Set the link that holds for all who have none of their own."""
-        self._default_link = link
-        for slot in self.table.sessions:
-            self._apply_link(slot)
-
-    def put_session_link(self, slot: int, link: Link | None) -> None:
-        """Give one session its own link, which goes with it."""
-        self.table.sessions[slot].link = link
-        self._apply_link(slot)
-
-    def linked_sessions(self) -> int:
-        """How many sessions have a link of their own that is on."""
-        return sum(one.link is not None and not one.link.is_off for one in self.table.sessions.values())
-
-    def clear_session_links(self) -> None:
-        """Take away every session's own link."""
-        for slot, session in self.table.sessions.items():
-            if session.link is not None:
-                self.put_session_link(slot, None)
-
-    def _apply_link(self, slot: int) -> None:
-        session = self.table.sessions[slot]
-        link = (
-            session.link if session.link is not None else self._link_of_address.get(session.address, self._default_link)
-        )
-        key = client_key(session.name or f"{session.address[0]}:{session.address[1]}")
-        payload_at = wire.HEADER_BYTES if session.shape.measured else 0
-        self.outlet.assign(slot, None if link is None or link.is_off else link, key, payload_at)
 
     def slot_of(self, session_id: str) -> int:
         """The slot of `s-XXXXXXXX`. Raises: RequestError (404)."""
@@ -290,9 +254,18 @@ class ColourServer:
         if asker.source:
             table.source[slot, : len(asker.source)] = np.frombuffer(asker.source, np.uint8)
         if started:
-            self._apply_link(slot)
+            self._begin_link(slot, index)
+        else:
+            self.links.owner_is(slot, self._owner_of.get(address))
         if self.engine is not None:
             self.engine.serve(slot, address, asker.source)
+
+    def _begin_link(self, slot: int, index: int) -> None:
+        session = self.table.sessions[slot]
+        key = client_key(session.name or f"{session.address[0]}:{session.address[1]}")
+        payload_at = wire.HEADER_BYTES if session.shape.measured else 0
+        owner = self._owner_of.get(session.address)
+        self.links.begin(slot, owner, key, payload_at, header_bytes(self.sockets[index].family))
 
     def _grant(self, command: commands.Connect, length: int, asker: Asker, now_ns: int, unix_ns: int) -> Grant | None:
         """On what conditions a new address is served; None where it was asked for a token first."""
@@ -356,4 +329,5 @@ class ColourServer:
         if self.engine is not None:
             self.engine.end(slot)
         self.outlet.forget(slot)
+        self.links.end(slot)
         self.table.end(slot)

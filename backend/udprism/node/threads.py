@@ -1,0 +1,42 @@
+"""Asks the two UDP threads and the store, from an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from udprism.errors import RequestError, StoreError
+from udprism.node.store import Store
+from udprism.node.works import Works
+
+T = TypeVar("T")
+
+
+class Threads:
+    """Whoever has work for another thread waits for it here, without holding up the event loop."""
+
+    def __init__(self, works: Works, store: Store | None) -> None:
+        self.store_error: str | None = None
+        """Why the last change could not be kept; None if it was."""
+        self._works = works
+        self._store = store
+
+    async def pool(self, work: Callable[[], T]) -> T:
+        """What `work` returns on the pool's thread."""
+        return await asyncio.wrap_future(self._works.pool.inbox.submit(work))
+
+    async def server(self, work: Callable[[], T]) -> T:
+        """What `work` returns on the server's thread."""
+        return await asyncio.wrap_future(self._works.server.inbox.submit(work))
+
+    async def keep(self, write: Callable[[Store], None]) -> None:
+        """Write to the store, if there is one; returns after the commit. Raises: RequestError (507)."""
+        if self._store is None:
+            return
+        try:
+            await asyncio.to_thread(write, self._store)
+        except StoreError as error:
+            self.store_error = str(error)
+            raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
+        self.store_error = None
