@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 
 from udprism.columns.types import NS_PER_S, Address
 from udprism.node.bridge import Bridge
+from udprism.serving.commands import Connect, parse_command
 from udprism.settings import Settings
 from udprism.udp.pool import ClientPool
 from udprism.udp.server import ColourServer
@@ -148,3 +150,58 @@ def test_what_a_thread_owns_that_does_not_end_is_left_to_it() -> None:
     for one in (works.pool, works.server):  # now they end, and leave nothing open
         del one.thread.stop
         one.stop()
+
+
+def test_change_whose_connect_was_lost_is_said_again_until_what_comes_agrees(
+    bridge: Bridge, server: socket.socket
+) -> None:
+    client_id, address = hosted(bridge, server)
+    asyncio.run(bridge.patch_client(client_id, {"rate_hz": 50, "colours": 2}))
+    server.settimeout(0.005)
+    period_s, pixels, asked, sequence = 0.1, 1, 0, 0
+    next_s = agreed_s = time.monotonic()
+    while time.monotonic() < agreed_s + 3:
+        with contextlib.suppress(TimeoutError):
+            data = server.recv(2048)
+            if data.startswith(b"connect"):
+                asked += 1
+                assert parse_command(data) == Connect(True, 50, 2, name="client-001")
+                if asked == 3:  # the ones before were lost on their way
+                    period_s, pixels, agreed_s = 0.02, 2, time.monotonic()
+        if time.monotonic() >= next_s:
+            sequence += 1
+            next_s += period_s
+            server.sendto(wire.encode_colour(wire.Colour(SESSION, sequence, 0, b"\xff\0\0" * pixels)), address)
+        assert time.monotonic() < agreed_s + DEADLINE_S
+        if asked < 3:
+            agreed_s = max(agreed_s, time.monotonic() - 1)
+    assert asked == 3, "what comes agrees: it is not said a fourth time"
+
+
+def test_disconnect_that_was_lost_is_said_again_while_colours_come(bridge: Bridge, server: socket.socket) -> None:
+    client_id, address = hosted(bridge, server)
+    asyncio.run(bridge.patch_client(client_id, {"paused": True}))
+    server.settimeout(0.02)
+    said_s: list[float] = []
+    sequence, end_s = 0, time.monotonic() + DEADLINE_S
+    while len(said_s) < 3:
+        assert time.monotonic() < end_s
+        with contextlib.suppress(TimeoutError):
+            if server.recv(2048) == b"disconnect":
+                said_s.append(time.monotonic())
+        sequence += 1
+        server.sendto(wire.encode_colour(wire.Colour(SESSION, sequence, 0, b"\xff\0\0")), address)
+    assert said_s[1] - said_s[0] > 0.8
+    assert said_s[2] - said_s[1] > 1.6
+    assert asyncio.run(bridge.get_client(client_id))["state"] == "paused"
+
+
+def test_bye_does_not_wake_a_client_that_is_paused(bridge: Bridge, server: socket.socket) -> None:
+    client_id, address = hosted(bridge, server)
+    asyncio.run(bridge.patch_client(client_id, {"paused": True}))
+    server.sendto(wire.encode_bye(wire.Bye(SESSION, 0, 0, wire.ByeReason.OPERATOR)), address)
+    server.sendto(wire.encode_colour(wire.Colour(SESSION, 1, 0, b"\xff\0\0")), address)
+    until_s = time.monotonic() + DEADLINE_S
+    while not heard(bridge, client_id, 1):
+        assert time.monotonic() < until_s
+    assert asyncio.run(bridge.get_client(client_id))["state"] == "paused"

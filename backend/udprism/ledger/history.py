@@ -176,6 +176,13 @@ class History:
         cells[(number < 0) | ~begun] = 0
         return cells
 
+    def newest_size_bytes(self, slot: int) -> int | None:
+        """Length of the client's newest datagram; None if there is none, or if it was lost."""
+        top = int(self._top[slot])
+        row = self._rows[slot * self.depth + (top & self._mask)]
+        came = top >= 0 and int(row["number"]) == top & 0xFFFFFFFF and bool(row["cell"][3] & 1)
+        return int(row["size_bytes"]) if came else None
+
     def rows(self, slot: int, limit: int, next_sequence: int, *, shared_clock: bool = False) -> list[dict[str, Any]]:
         """One client's last datagrams as bodies, newest last; what was sent but has not come is in flight.
 

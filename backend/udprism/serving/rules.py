@@ -41,10 +41,6 @@ LONGEST_RTT_NS: Final = 60 * NS_PER_S
 """An echo of a report older than that tells nothing; and a forged one can be as old as 2**64 ns."""
 PROOFS_A_TRY: Final = 2
 """Tokens sent back after one try of our own: a server asks for one, and again if the first has just expired."""
-_FIRST_REPEAT_NS: Final = NS_PER_S
-_LONGEST_REPEAT_NS: Final = 60 * NS_PER_S
-_AGREES_RATIO: Final = 0.25
-_ENOUGH_DATAGRAMS: Final = 4
 
 
 class Attempt(NamedTuple):
@@ -341,7 +337,9 @@ class Rules:
         self._table.timer_ns[slot] = now_ns + int((0.2 + 0.8 * self._draw()) * NS_PER_S)
 
     def ended(self, slot: int, now_ns: int) -> None:
-        """The server said BYE: it may be back in a moment."""
+        """The server said BYE: it may be back in a moment. A client that is paused stays so."""
+        if self._table.state[slot] in (State.PAUSED, State.FREE):
+            return
         self._table.restart(slot, now_ns)
         self._ask_soon(slot, now_ns)
         self._table.touch([slot])

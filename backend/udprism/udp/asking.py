@@ -18,6 +18,7 @@ from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect
 from udprism.serving.routes import Route
 from udprism.serving.rules import Rules, attempt, connect_of
+from udprism.serving.wishes import Wishes
 from udprism.udp.client_sockets import ClientSockets
 from udprism.udp.sockets import source_address
 from udprism.wire import measured as wire
@@ -69,6 +70,7 @@ class Asking:
     ) -> None:
         self.table = table
         self.rules = Rules(table, rng.random)
+        self.wishes = Wishes(table)
         self.ledger = ledger
         self.sockets = sockets
         self.drops = drops
@@ -87,6 +89,7 @@ class Asking:
         """A new client, with its open socket if it has one. route: its target's, if no other client has that target."""
         client = self.table.clients[slot]
         self.rules.begin(slot)
+        self.wishes.begin(slot)
         self.routes.setdefault(client.target, route).clients += 1
         if sock is not None:
             self.sockets.adopt(slot, sock)
@@ -185,7 +188,10 @@ class Asking:
         """The timers of these clients have run out."""
         held, measured = self.table.held_back(slots, now_ns), self.table.speak_measured(slots)
         for slot, is_held, is_measured in zip(slots.tolist(), held.tolist(), measured.tolist(), strict=True):
-            if self.table.state[slot] != State.LIVE:
+            if self.table.state[slot] == State.PAUSED:
+                self.wishes.disconnect_again(slot, now_ns)
+                self.send(slot, commands.encode_disconnect())
+            elif self.table.state[slot] != State.LIVE:
                 self._try(slot, is_held, is_measured, now_ns)
             elif self.table.stream[slot] == Mode.MEASURED:
                 self.send_report(slot, now_ns)
@@ -253,6 +259,12 @@ class Asking:
             return False
         self.table.touch([slot])
         return True
+
+    def wish_again(self, now_ns: int, colours_of: Callable[[int], int | None]) -> None:
+        """For all whose streams are not what they asked for."""
+        for slot in self.wishes.unmet(now_ns, self.ledger.next_sequence, colours_of):
+            if self.table.clients[slot].loopback or self._may_connect(now_ns):
+                self.send_connect(slot, measured=True)
 
     def send_connect(self, slot: int, *, measured: bool) -> None:
         client = self.table.clients[slot]

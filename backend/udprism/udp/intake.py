@@ -123,6 +123,7 @@ class Intake:
     def _came_alive(self, slot: I32Column, now_ns: int) -> None:
         table = self.table
         woken = self._rules.came_alive(np.unique(slot[table.state[slot] != State.LIVE]), now_ns)
+        self._asking.wishes.hear_unwanted(slot, now_ns)
         measured = woken[table.stream[woken] == Mode.MEASURED]
         self._set_report_timers(measured, now_ns)
         self._asking.answered(woken, now_ns)
@@ -157,6 +158,7 @@ class Intake:
         A link that damages headers damages session ids too.
         """
         if self.table.state[slot] in (State.PAUSED, State.FREE):
+            self._asking.wishes.hear_unwanted(np.array([slot], np.int32), now_ns)
             return False
         if self._own_server is not None and self._own_server.serves(slot, session_id):
             return True
@@ -211,6 +213,7 @@ class Intake:
         for row in np.flatnonzero(~known).tolist():
             self._take_retry(int(slot[row]), arrivals.rows[rows[row], : length[row]].tobytes(), now_ns)
         self._rules.hear_plain(slot[known], now_ns)
+        self._asking.wishes.hear_unwanted(slot[(index >= 0) & ~known], now_ns)
         kept = rows[known]
         if len(kept):
             part = Arrivals(

@@ -27,6 +27,7 @@ from udprism.udp.inbox import Inbox
 from udprism.udp.intake import Intake
 from udprism.udp.lookups import Found, Lookups
 from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
+from udprism.wire.measured import HEADER_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +133,7 @@ class ClientPool:
         if paused:
             if slot in self.sockets:
                 self.asking.send(slot, commands.encode_disconnect())
+            self.asking.wishes.paused(slot, now_ns)
             self.table.state[slot] = State.PAUSED
             self.table.timer_ns[slot] = NEVER_NS  # its session stays known: what is on its way still arrives
         elif self.table.state[slot] == State.PAUSED:
@@ -150,6 +152,7 @@ class ClientPool:
         client.colours = colours if colours is not None else client.colours
         self.asking.rules.set_silence(slot, self._silence_ns(client))
         if self.table.state[slot] == State.LIVE and self.table.stream[slot] == Mode.MEASURED:
+            self.asking.wishes.changed(slot, self.ledger.next_sequence(slot), self._clock.now_ns())
             self.asking.send_connect(slot, measured=True)  # a bare one tells nothing, and may begin another stream
         elif self.table.state[slot] not in (State.LIVE, State.PAUSED):
             if self.table.state[slot] == State.ERROR:  # the change may have mended it, and the next try will tell
@@ -223,6 +226,7 @@ class ClientPool:
         if len(silent) and not self.receiver.behind:
             self.asking.fell_silent(silent, now_ns)
         self.totals = self.ledger.ever()
+        self.asking.wish_again(now_ns, self._colours_of)
         self.rates.sample(now_ns, self.ledger, self.table.high, self.table.asked_hz)
         self.timeline.sample(
             now_ns, self.ledger, self.table.high, self.totals["received"], self.ledger.lost_by_cause[1:].sum(axis=1)
@@ -231,6 +235,11 @@ class ClientPool:
             if not self.ledger.delays.refresh(self.table.high):
                 break
         self._swept(now_ns)
+
+    def _colours_of(self, slot: int) -> int | None:
+        """How many colours the client's newest datagram had, if that is known."""
+        size_bytes = self.columns.history.newest_size_bytes(slot)
+        return None if size_bytes is None else (size_bytes - HEADER_BYTES) // 3
 
     def _silence_ns(self, client: HostedClient) -> int:
         return max(self._silent_after_ns, round(3 * NS_PER_S / client.rate_hz))
