@@ -10,9 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address
 from udprism.serving.commands import Connect
-from udprism.serving.sessions import SOCKADDR_BYTES, STRIKES_TO_END, Grant, SessionTable
+from udprism.serving.sessions import STRIKES_TO_END, Grant, SessionTable
 
 LOOPBACK = Grant("loopback", None, None)
 REMOTE = Grant("remote", 60 * NS_PER_S, 20.0)

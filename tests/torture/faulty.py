@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from support.program import Program
 from udprism.__main__ import main
-from udprism.columns.types import NS_PER_S, Arrivals
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NS_PER_S
 from udprism.node import works
 from udprism.node.bridge import Bridge
 from udprism.udp.arrivals import Receiver, best_receiver

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pytest
 
-from udprism.columns.types import NS_PER_S, Arrivals
+from udprism.columns.arrivals import NO_ARRIVALS, Arrivals
+from udprism.columns.types import NS_PER_S
 from udprism.udp.arrivals import PollReceiver, Receiver, best_receiver
-from udprism.udp.sockets import report_errors
+from udprism.udp.sockets import report_errors, sockaddr_row
 from udprism.udp.uring import UringReceiver
 
 WIDTH = 24
@@ -421,11 +421,27 @@ def test_columns_have_the_shapes_and_types_of_a_batch(receiver, open_socket, sen
     sock = open_socket()
     receiver.add(sock, 11)
     sender.sendto(b"\xc7" + bytes(22), sock.getsockname())
-    arrivals = Arrivals(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int32), np.empty((0, 0), np.uint8))
+    arrivals = NO_ARRIVALS
     end = time.monotonic() + 5
     while not len(arrivals) and time.monotonic() < end:
         arrivals = receiver.poll(0.1)
-    columns = (arrivals.slot, arrivals.received_unix_ns, arrivals.length, arrivals.rows)
-    assert [column.dtype.name for column in columns] == ["int32", "int64", "int32", "uint8"]
+    columns = (arrivals.slot, arrivals.received_unix_ns, arrivals.length, arrivals.rows, arrivals.source)
+    assert [column.dtype.name for column in columns] == ["int32", "int64", "int32", "uint8", "uint8"]
     assert arrivals.rows.shape == (1, WIDTH)
     assert abs(int(arrivals.received_unix_ns[0]) - time.time_ns()) < 5 * NS_PER_S
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_each_row_says_who_sent_it_as_the_kernel_does(receiver, open_socket, family, host):
+    sock, senders = open_socket(family, host), [open_socket(family, host) for _ in range(3)]
+    receiver.add(sock, 1)
+    for sender in senders:
+        sender.sendto(b"x", sock.getsockname())
+    told: list[bytes] = []
+    end = time.monotonic() + 5
+    while len(told) < 3 and time.monotonic() < end:
+        arrivals = receiver.poll(0.1)
+        told += [row.tobytes() for row in arrivals.part(arrivals.length == 1).source]
+    used = 28 if family == socket.AF_INET6 else 16
+    expected = [sockaddr_row(sender.getsockname()[:2], family).tobytes() for sender in senders]
+    assert [row[:used] for row in told] == [row[:used] for row in expected]

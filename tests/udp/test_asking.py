@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from support.clock import FakeClock
-from udprism.columns.types import NEVER_NS, NS_PER_S, Address, Arrivals, I32Column
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address, I32Column
 from udprism.ledger.ledger import Ledger
 from udprism.serving.clients import MAX_PROBERS, ClientTable, HostedClient, Mode, State
 from udprism.serving.routes import Route

@@ -7,7 +7,8 @@ import threading
 import time
 from typing import Any
 
-from udprism.columns.types import NS_PER_S, Arrivals
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NS_PER_S
 from udprism.node.bridge import Bridge
 from udprism.serving.clients import State
 from udprism.settings import Settings

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.errors import BindError
 from udprism.udp.sockets import (
-    SOCKADDR_BYTES,
     BatchSender,
     address_of_row,
     bind_server,

@@ -1,4 +1,4 @@
-"""The words that every room shares: columns, units, addresses, and the batch.
+"""The words that every room shares: columns, units and addresses.
 
 Instants are integers in nanoseconds: `now_ns` and `deadline_ns` are monotonic, a name with `unix` is the wall clock.
 A *slot* is a row in a table of columns (int32); a slot is reused, an id (text) never is.
@@ -6,7 +6,6 @@ A *slot* is a row in a table of columns (int32); a slot is reused, an id (text) 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol, TypeAlias
 
@@ -27,23 +26,6 @@ Rows: TypeAlias = npt.NDArray[np.uint8]
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
 NS_PER_US = 1_000
-
-
-@dataclass(slots=True)
-class Arrivals:
-    """One batch of datagrams, in the order in which the kernel handed them over.
-
-    slot: int32[n], the client's slot. received_unix_ns: int64[n], the kernel's stamp. length: int32[n], bytes on the
-    wire (may exceed the row's width: the rest was cut off). rows: uint8[n, width].
-    """
-
-    slot: I32Column
-    received_unix_ns: I64Column
-    length: I32Column
-    rows: Rows
-
-    def __len__(self) -> int:
-        return len(self.slot)
 
 
 class Clock(Protocol):

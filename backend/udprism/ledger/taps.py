@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from udprism.columns.types import NS_PER_MS, Arrivals, BoolColumn, I32Column, I64Column, U8Column
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, I64Column, U8Column
 from udprism.ledger.fates import DUPLICATE, LATE, REORDERED
 from udprism.wire.colours import hex_of, nearest_name
 from udprism.wire.measured import ColourBatch

@@ -8,9 +8,10 @@ import sys
 
 import numpy as np
 
+from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import Address, BoolColumn, I32Column, I64Column, U8Column, U64Column
 from udprism.relay import layout
-from udprism.udp.sockets import IOVEC, MMSGHDR, SOCKADDR_BYTES, address_of_row
+from udprism.udp.sockets import IOVEC, MMSGHDR, address_of_row
 
 MAX_ROWS = 4096
 MAX_SEGMENTS, MAX_SEGMENTED_BYTES = 64, 65_000

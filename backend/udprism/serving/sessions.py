@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, I32Column, I64Column, format_address
 from udprism.serving.commands import Connect
 from udprism.wire.colours import PaletteName, nearest_name
 from udprism.wire.measured import Report
 
-SOCKADDR_BYTES = 28
 SOURCE_BYTES = 40
 STRIKES_TO_END = 2
 """Port-unreachable errors in a row, without a word from the client, that end its session."""

@@ -14,18 +14,21 @@ import socket
 import struct
 import sys
 import time
-from typing import Protocol, TypeAlias
+from functools import lru_cache
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from udprism.columns.types import NS_PER_S, Arrivals
-from udprism.udp.sockets import drain_error_queue
+from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
+from udprism.columns.types import NS_PER_S
+from udprism.udp.sockets import drain_error_queue, sockaddr_row
 from udprism.udp.uring import UringReceiver
 
 _SO_TIMESTAMPNS = 35
 _MSG_TRUNC = 0x20  # asked for, the kernel tells the true length of a datagram that was cut off
 _CONTROL_BYTES = 32
 _STAMP = struct.Struct("qq")
+_KNOWN_SENDERS = 16_384
 _NO_NEWS = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR}
 
 _Watched: TypeAlias = tuple[int, socket.socket, str | None]
@@ -96,6 +99,7 @@ class PollReceiver:
         self.stamps, self._receive = linux, self._receive_stamped if linux else self._receive_plain
         # One byte more than a row shows, so that a datagram that was cut off can be told by its length.
         self._buffer = np.zeros((max_batch, width + 1), np.uint8)
+        self._sources: list[bytes] = []
         self._cells = [memoryview(row.data) for row in self._buffer]
         self._waiting, self._waker = socket.socketpair()
         self._waiting.setblocking(False)
@@ -121,6 +125,7 @@ class PollReceiver:
         slots: list[int] = []
         lengths: list[int] = []
         stamps: list[bytes] = []
+        self._sources.clear()
         if self._busy:
             time.sleep(min(self._coalesce_s, timeout_s))
         ready, tried = self._poller.poll(timeout_s, self._max_batch), 0
@@ -139,6 +144,7 @@ class PollReceiver:
             stamp[:, 0] * NS_PER_S + stamp[:, 1],
             np.array(lengths, np.int32),
             self._buffer[: len(slots), : self._width],
+            np.frombuffer(b"".join(self._sources), np.uint8).reshape(-1, SOCKADDR_BYTES),
         )
 
     def wake(self) -> None:
@@ -167,6 +173,7 @@ class PollReceiver:
                 slots.append(slot)
                 lengths.append(length)
                 stamps.append(control[0][2])
+                self._sources.append(_packed(source))
 
     def _receive_plain(self, ready: _Ready, slots: list[int], lengths: list[int], stamps: list[bytes]) -> None:
         for fd, _ in ready:
@@ -185,6 +192,7 @@ class PollReceiver:
                 slots.append(slot)
                 lengths.append(length)
                 stamps.append(_STAMP.pack(0, time.time_ns()))
+                self._sources.append(_packed(source))
 
     def _failed(self, watched: _Watched, error: OSError) -> None:
         slot, sock, source_ip = watched
@@ -196,6 +204,15 @@ class PollReceiver:
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._waiting.recv(4096)
+
+
+@lru_cache(_KNOWN_SENDERS)
+def _packed(source: tuple[Any, ...]) -> bytes:
+    """What `recvfrom` tells of a sender, as a row of `Arrivals.source`."""
+    if len(source) < 2:  # Windows does not tell it of a datagram that it cut off
+        return bytes(SOCKADDR_BYTES)
+    family = socket.AF_INET6 if ":" in source[0] else socket.AF_INET
+    return sockaddr_row(source[:2], family).tobytes()
 
 
 class _Selector:

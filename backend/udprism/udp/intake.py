@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
+from udprism.columns.arrivals import Arrivals
 from udprism.columns.types import (
-    Arrivals,
     BoolColumn,
     Clock,
     I32Column,
@@ -70,9 +70,7 @@ class Intake:
 
     def _account_some(self, kept: I64Column, arrivals: Arrivals, now_ns: int, *, live: bool = True) -> None:
         if len(kept):
-            part = Arrivals(
-                arrivals.slot[kept], arrivals.received_unix_ns[kept], arrivals.length[kept], arrivals.rows[kept]
-            )
+            part = arrivals.part(kept)
             self._account(part.slot, part, wire.decode_colours(part.rows, part.length), now_ns, live=live)
 
     def _take_strays(self, rows: I64Column, arrivals: Arrivals, decoded: wire.ColourBatch, now_ns: int) -> None:
@@ -216,9 +214,7 @@ class Intake:
         self._asking.wishes.hear_unwanted(slot[(index >= 0) & ~known], now_ns)
         kept = rows[known]
         if len(kept):
-            part = Arrivals(
-                arrivals.slot[kept], arrivals.received_unix_ns[kept], arrivals.length[kept], arrivals.rows[kept]
-            )
+            part = arrivals.part(kept)
             number = self.ledger.update_plain(part.slot, part.received_unix_ns)
             flags = np.full(len(kept), NEW, np.uint8)
             self.history.record(

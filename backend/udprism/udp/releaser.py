@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, I64Column, Rows, U32Column
 from udprism.link.delay_line import Due
 from udprism.udp import release_process as far
-from udprism.udp.sockets import IOVEC, LINUX, MMSGHDR, NAME_BYTES, SOCKADDR_BYTES
+from udprism.udp.sockets import IOVEC, LINUX, MMSGHDR, NAME_BYTES
 from udprism.udp.source import SENT_BYTES, tells_source
 
 log = logging.getLogger(__name__)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import Address, I32Column, I64Column, Rows
 from udprism.errors import BindError
 from udprism.serving.sessions import SOURCE_BYTES
@@ -31,7 +32,6 @@ _ERROR_KINDS = ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RE
 """Level and type of the control message that tells of an error; others come with it."""
 _SO_MEMINFO = 55
 _MEMINFO_DROPS = 8  # linux/sock_diag.h: SK_MEMINFO_DROPS
-SOCKADDR_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
 
 
 def header_bytes(family: int) -> int:

@@ -18,7 +18,8 @@ from ipaddress import ip_address
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import NS_PER_S, Arrivals, I64Column
+from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
+from udprism.columns.types import NS_PER_S, I64Column
 from udprism.udp.ring import Completions, Ring
 from udprism.udp.sockets import drain_error_queue
 
@@ -88,6 +89,7 @@ class UringReceiver:
         self._length = self._batch.view(np.int32)[:, _LENGTH_AT // 4]
         self._stamp_s, self._stamp_ns = self._batch.view(np.int64)[:, _STAMP_AT // 8 : _STAMP_AT // 8 + 2].T
         self._received_unix_ns = np.zeros(max_batch, np.int64)
+        self._source = self._batch[:, _NAME_AT : _NAME_AT + SOCKADDR_BYTES]
         self._none = np.zeros(0, np.int32)
         self._ring = self._open_ring()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -208,14 +210,14 @@ class UringReceiver:
         """Copies datagrams out of the pool and gives their buffers back."""
         n = len(completed)
         if not n:
-            return Arrivals(self._none, self._received_unix_ns[:0], self._length[:0], self._rows[:0])
+            return Arrivals(self._none, self._received_unix_ns[:0], self._length[:0], self._rows[:0], self._source[:0])
         ids = _buffer_ids(completed[:, 3])
         self._ring.pool.take(ids, axis=0, out=self._batch[:n], mode="clip")
         self._ring.give_back(ids)
         received_unix_ns = self._received_unix_ns[:n]
         np.multiply(self._stamp_s[:n], NS_PER_S, out=received_unix_ns)
         received_unix_ns += self._stamp_ns[:n]
-        return Arrivals(completed[:, 0].copy(), received_unix_ns, self._length[:n], self._rows[:n])
+        return Arrivals(completed[:, 0].copy(), received_unix_ns, self._length[:n], self._rows[:n], self._source[:n])
 
     def _from_right_source(self, arrivals: Arrivals) -> Arrivals:
         right = np.ones(len(arrivals), np.bool_)
@@ -223,11 +225,7 @@ class UringReceiver:
             if slot in self._unconnected:
                 ip = self._unconnected[slot][1]
                 right[row] = self._batch[row, _IP_AT[len(ip)]].tobytes() == ip
-        if right.all():
-            return arrivals
-        return Arrivals(
-            arrivals.slot[right], arrivals.received_unix_ns[right], arrivals.length[right], arrivals.rows[right]
-        )
+        return arrivals if right.all() else arrivals.part(right)
 
 
 def _buffer_ids(flags: npt.NDArray[np.int32]) -> I64Column:

@@ -1,0 +1,47 @@
+"""One batch of datagrams, as a receiver hands it over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows
+
+SOCKADDR_BYTES = 28
+"""struct sockaddr_in6, the larger of the two."""
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """In the order in which the kernel handed them over; valid until the receiver's next poll.
+
+    slot: int32[n], the socket's. received_unix_ns: int64[n], the kernel's stamp. length: int32[n], bytes on the wire
+    (may exceed the row's width: the rest was cut off). rows: uint8[n, width]; what lies behind a datagram's length is
+    rubbish. source: uint8[n, SOCKADDR_BYTES], the sender's struct sockaddr_in or sockaddr_in6 of Linux; what lies
+    behind a sockaddr_in's 16 bytes is rubbish; all zero if the sender is unknown.
+    """
+
+    slot: I32Column
+    received_unix_ns: I64Column
+    length: I32Column
+    rows: Rows
+    source: Rows
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def part(self, which: I64Column | BoolColumn) -> Arrivals:
+        """Some of them, copied."""
+        return Arrivals(
+            self.slot[which], self.received_unix_ns[which], self.length[which], self.rows[which], self.source[which]
+        )
+
+
+NO_ARRIVALS = Arrivals(
+    np.zeros(0, np.int32),
+    np.zeros(0, np.int64),
+    np.zeros(0, np.int32),
+    np.zeros((0, 0), np.uint8),
+    np.zeros((0, SOCKADDR_BYTES), np.uint8),
+)
