@@ -20,7 +20,15 @@ from udprism.wire.format import Decoded, Mark
 from udprism.wire.formats import FORMATS
 
 BUSY_S: Final = 1.5
-"""By how much a busy machine may delay a sender."""
+"""By how much a busy machine may delay a sender, and its later ones with it."""
+EARLY: Final = 0.97
+"""A sender's timer may be read some time before the datagram leaves, so the next gap may be shorter by as much."""
+
+
+def _repeats(periods_s: F64Column, period_s: float, longest_s: float | None = None) -> None:
+    """The same comes again after `period_s`, or up to `longest_s`, on average."""
+    assert len(periods_s) >= 2
+    assert EARLY * period_s <= periods_s.mean() <= (longest_s or period_s) + BUSY_S
 
 
 class Seen:
@@ -129,10 +137,9 @@ def _(seen: Seen) -> None:
 def _(seen: Seen) -> None:
     flow = seen.flow()
     ends = (flow.marks & Mark.ENDS) != 0
-    assert ends.tolist() == [False] * 5 + [True] * 3
+    assert ends.tolist() == [False] * (len(flow) - 3) + [True] * 3
     assert flow.steps() == {1}
-    periods = flow.periods_s()[:4]
-    assert 1.0 <= periods.min() <= periods.max() <= 1.0 + BUSY_S
+    _repeats(flow.periods_s()[:-3], 1.0)
     assert flow.at_s[-1] - flow.at_s[-3] < BUSY_S
     assert set(map(tuple, flow.rgb)) == {(1, 2, 3)}  # the goodbye has its levels
 
@@ -201,7 +208,7 @@ def _(seen: Seen) -> None:
 @of("npm-sacn-still")
 def _(seen: Seen) -> None:
     flow = seen.flow()
-    assert 0.45 <= flow.periods_s().mean() <= 0.5 + BUSY_S  # minRefreshRate: 2
+    _repeats(flow.periods_s(), 0.5)  # minRefreshRate: 2
     assert not (flow.marks & Mark.ENDS).any()
 
 
@@ -261,7 +268,7 @@ def _(seen: Seen) -> None:
 @of("pyartnet-still")
 def _(seen: Seen) -> None:
     flow = seen.flow()
-    assert 2.0 <= flow.periods_s().min() <= flow.periods_s().max() <= 4.0 + BUSY_S  # refresh_every=2
+    _repeats(flow.periods_s(), 2.0, 4.0)  # refresh_every=2
     assert flow.steps() == {1}
 
 
@@ -282,8 +289,7 @@ def _(seen: Seen) -> None:
     assert flow.number.min() == 1
     _wraps(flow, 255, 1)
     assert set(flow.length) == {530}
-    still = flow.periods_s()[-2:]
-    assert 1.0 <= still.min() <= still.max() <= 1.1 + BUSY_S
+    _repeats(flow.periods_s()[-2:], 1.0, 1.1)
     assert {operation_of(data) for data in seen.controls()} == {Op.POLL, Op.POLL_REPLY}
 
 
@@ -341,7 +347,7 @@ def _(seen: Seen) -> None:
 @of("dmxnet-still")
 def _(seen: Seen) -> None:
     flow = seen.flow()
-    assert 0.95 <= flow.periods_s().mean() <= 1 + BUSY_S
+    _repeats(flow.periods_s(), 1.0)
     (reply,) = seen.controls()
     assert len(reply) == 213
     fields = {field.name: field.value for field in Artnet().fields(reply)}
@@ -418,7 +424,7 @@ def _(seen: Seen) -> None:
     assert flow.length[0] == 802
     assert set(flow.data[1:]) == {bytes((1, 1))}  # nothing changed: two bytes of header
     assert flow.coloured.tolist() == [True] + [False] * (len(flow) - 1)
-    assert 0.4 <= flow.periods_s().min() <= flow.periods_s().max() <= 0.5 + BUSY_S
+    _repeats(flow.periods_s(), 0.48)
 
 
 @of("ledfx-dnrgb-still")
@@ -426,8 +432,7 @@ def _(seen: Seen) -> None:
     flow = seen.flow()
     assert flow.part[:2].tolist() == [0, 489]
     assert set(flow.part[2:].tolist()) == {0}  # pixels 489 to 599 are never refreshed
-    periods = np.diff(flow.at_s[flow.part == 0])
-    assert 0.4 <= periods.min() <= periods.max() <= 0.5 + BUSY_S
+    _repeats(np.diff(flow.at_s[flow.part == 0]), 0.48)
 
 
 # RTP

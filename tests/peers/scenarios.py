@@ -14,7 +14,24 @@ PIP: Final = (
     "numpy==2.4.6",
     "typing_extensions==4.16.0",
 )
-LEDFX: Final = ("ledfx==2.2.1",)
+LEDFX: Final = (
+    "ledfx==2.2.1",
+    "--no-deps",  # and only what its network devices import: all of it takes minutes, and a compiler
+    "numpy==2.4.6",
+    "sacn==1.11.0",
+    "stupidArtnet==1.6.0",
+    "voluptuous==0.16.0",
+    "requests==2.34.2",
+    "certifi==2026.10.19.post1",
+    "charset-normalizer==3.5.3",
+    "idna==3.20",
+    "urllib3==2.8.0",
+    "netifaces2==0.0.22",
+    "packaging==26.4",
+    "pillow==13.0.0",
+    "pyserial==3.5",
+    "python-dotenv==1.2.4",
+)
 HOME_ASSISTANT: Final = ("wled==1.1.1",)
 NPM: Final = ("sacn@4.6.2", "artnet@1.4.0", "dmxnet@0.9.0", "e131@1.1.3")
 
