@@ -10,11 +10,15 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
 
+DEFAULT_CLIENTS: Final = 10
+MAX_CLIENTS: Final = 100_000
+MAX_SESSIONS: Final = 200_000
+MAX_LEASE_S: Final = 365 * 86_400.0
 _NAME: Final = re.compile("[a-z0-9._-]+")
 _ORIGIN: Final = re.compile(r"(https?)://(\[[^\]]*\]|[^:/?#@\[\]]+)(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE)
 _PATH: Final = re.compile("(/[A-Za-z0-9._~-]+)+")
@@ -45,7 +49,17 @@ def split_host_port(text: str) -> tuple[str, int]:
         raise ValueError(f"for all addresses write 0.0.0.0:{port} or, IPv6 included, [::]:{port}")
     if ":" in host:
         ip_address(host)
+    elif not _is_host(host):
+        raise ValueError(f"{host!r} is no name that a machine can have")
     return host, int(port)
+
+
+def _is_host(name: str) -> bool:
+    """Whether the system can be asked for it at all."""
+    try:
+        return name.isprintable() and bool(name.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def reachable_host(host: str) -> str:
@@ -126,6 +140,13 @@ def _host_port(text: str) -> str:
     return text
 
 
+def _power_of_two(number: int) -> int:
+    if number & (number - 1):
+        below = 1 << number.bit_length() - 1
+        raise ValueError(f"expected a power of two, such as {below} or {2 * below}")
+    return number
+
+
 def _network(text: str) -> str:
     ip_network(text)
     return text
@@ -149,7 +170,6 @@ class Settings(BaseSettings):
 
     udp: HostPort = Field("127.0.0.1:12345", description="Where the colour server listens.")
     http: HostPort = Field("127.0.0.1:8000", description="Where the page and the REST API are served.")
-    clients: int = Field(10, ge=0, le=100_000, description="Hosted clients made on a first start.")
     rate_hz: float = Field(
         10.0, ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Datagrams a second for sessions that ask for no rate."
     )
@@ -176,35 +196,67 @@ class Settings(BaseSettings):
     udp_trust: Annotated[list[Network], NoDecode, BeforeValidator(_commas)] = Field(
         default=[], description="Networks served without a token when bound beyond loopback."
     )
-    udp_lan_lease_s: float = Field(3600, gt=0, description="Lease of an on-link client after its last datagram.")
-    udp_lease_s: float = Field(60, gt=0, description="Lease of any other client after its last datagram.")
+    udp_lan_lease_s: float = Field(
+        3600, ge=0.01, le=MAX_LEASE_S, description="Lease of an on-link client after its last datagram."
+    )
+    udp_lease_s: float = Field(
+        60, ge=0.01, le=MAX_LEASE_S, description="Lease of any other client after its last datagram."
+    )
     log_json: bool = Field(False, description="Log as JSON lines.")
 
-    max_clients: int = Field(10_000, ge=1, le=100_000, description="Hosted clients.")
-    max_sessions: int = Field(
-        24_000, ge=1, le=200_000, description="Sessions of the colour server, hosted ones included."
+    max_clients: int = Field(10_000, ge=1, le=MAX_CLIENTS, description="Hosted clients.")
+    clients: int = Field(
+        default_factory=lambda data: min(DEFAULT_CLIENTS, data.get("max_clients", DEFAULT_CLIENTS)),
+        ge=0,
+        le=MAX_CLIENTS,
+        description="Hosted clients made on a first start.",
     )
-    max_remote_sessions: int = Field(10_000, ge=0, description="Sessions from beyond loopback.")
-    max_responses: int = Field(16, ge=1, description="Responses kept for each session.")
-    max_viewers: int = Field(200, ge=1, description="Browser tabs on the live feed.")
-    max_taps: int = Field(64, ge=1, description="Websockets on single clients' streams.")
-    tap_queue_datagrams: int = Field(1024, ge=1, description="Datagrams that wait for one such websocket.")
-    link_queue_datagrams: int = Field(65_536, ge=1, description="Datagrams that the link model may hold back at once.")
-    max_fate_reports: int = Field(65_536, ge=1, description="Batches of fates waiting for the in-process ledger.")
+    max_sessions: int = Field(
+        24_000, ge=1, le=MAX_SESSIONS, description="Sessions of the colour server, hosted ones included."
+    )
+    max_remote_sessions: int = Field(10_000, ge=0, le=MAX_SESSIONS, description="Sessions from beyond loopback.")
+    max_responses: int = Field(16, ge=1, le=1000, description="Responses kept for each session.")
+    max_viewers: int = Field(200, ge=1, le=10_000, description="Browser tabs on the live feed.")
+    max_taps: int = Field(64, ge=1, le=10_000, description="Websockets on single clients' streams.")
+    tap_queue_datagrams: int = Field(1024, ge=1, le=1 << 20, description="Datagrams that wait for one such websocket.")
+    link_queue_datagrams: int = Field(
+        65_536, ge=1, le=1 << 20, description="Datagrams that the link model may hold back at once."
+    )
+    max_fate_reports: int = Field(
+        65_536, ge=1, le=1 << 20, description="Batches of fates waiting for the in-process ledger."
+    )
 
-    history_datagrams: int = Field(256, ge=64, le=4096, description="Datagrams kept for each client; a power of two.")
+    history_datagrams: Annotated[int, AfterValidator(_power_of_two)] = Field(
+        256, ge=64, le=4096, description="Datagrams kept for each client; a power of two."
+    )
     history_payload_bytes: int = Field(24, ge=24, le=1472, description="Bytes of each kept datagram.")
     history_over_time: bool = Field(
         True, description="Keep rate, loss and delay of each client over hours (about 6 KiB per client)."
     )
-    loss_after_s: float = Field(1.0, gt=0, description="Age at which a hole in the sequence counts as lost.")
+    loss_after_s: float = Field(
+        1.0, ge=0.001, le=3600, description="Age at which a hole in the sequence counts as lost."
+    )
     loss_after_arrivals: int = Field(64, ge=1, le=1024, description="Later arrivals after which a hole counts as lost.")
-    silent_after_s: float = Field(2.0, gt=0, description="Shortest silence called so; never less than three periods.")
+    silent_after_s: float = Field(
+        2.0, ge=0.001, le=86_400, description="Shortest silence called so; never less than three periods."
+    )
 
-    receive_buffer_bytes: int = Field(4 << 20, ge=4096, description="SO_RCVBUF asked for by the server's socket.")
-    client_buffer_bytes: int = Field(256 << 10, ge=2048, description="SO_RCVBUF asked for by each hosted client.")
+    receive_buffer_bytes: int = Field(
+        4 << 20, ge=4096, le=1 << 30, description="SO_RCVBUF asked for by the server's socket."
+    )
+    client_buffer_bytes: int = Field(
+        256 << 10, ge=2048, le=1 << 30, description="SO_RCVBUF asked for by each hosted client."
+    )
     coalesce_ms: float = Field(6.0, ge=0, le=100, description="Wait of the pool between two polls of its sockets.")
-    frame_hz: float = Field(25.0, gt=0, le=120, description="Live frames made a second, at most.")
+    frame_hz: float = Field(25.0, ge=0.01, le=120, description="Live frames made a second, at most.")
+
+    @field_validator("clients")
+    @classmethod
+    def _fits(cls, clients: int, info: ValidationInfo) -> int:
+        most = info.data.get("max_clients", clients)  # missing if it is wrong itself
+        if clients > most:
+            raise ValueError(f"more than max_clients (UDPRISM_MAX_CLIENTS), which is {most}")
+        return clients
 
     @property
     def udp_address(self) -> tuple[str, int]:

@@ -66,7 +66,7 @@ def test_too_few_descriptors_fail_with_the_number_of_clients_that_fit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > 90_000:
         pytest.skip("this machine allows more descriptors than there may be clients")
-    finding = doctor.check_descriptors(Settings(clients=100_000))
+    finding = doctor.check_descriptors(Settings(clients=100_000, max_clients=100_000))
     assert finding.verdict is Verdict.FAIL
     assert "hosted clients fit" in finding.means
     assert finding.mend.startswith("ulimit -n")

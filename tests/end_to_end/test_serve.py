@@ -215,6 +215,29 @@ def test_a_taken_port_ends_it_with_3_and_one_line_that_names_it_and_nothing_half
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("UDPRISM_HISTORY_DATAGRAMS", "1000", "power of two"),
+        ("UDPRISM_CLIENTS", "20000", "max_clients"),
+        ("UDPRISM_UDP_LEASE_S", "inf", "less than or equal to"),
+        ("UDPRISM_RECEIVE_BUFFER_BYTES", "9" * 30, "less than or equal to"),
+        ("UDPRISM_UDP", "a..b:5000", "no name"),
+        ("UDPRISM_HTTP", "a" * 64 + ":5000", "no name"),
+    ],
+)
+def test_a_setting_that_cannot_be_ends_it_with_2_and_its_name_and_starts_nothing(
+    variable: str, value: str, says: str
+) -> None:
+    done = program.run(
+        "serve", "--ephemeral", **{"UDPRISM_UDP": "127.0.0.1:0", "UDPRISM_HTTP": "127.0.0.1:0", variable: value}
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    flat = " ".join(done.stderr.replace("│", " ").split())
+    assert variable in flat
+    assert says in flat
+
+
 def test_a_data_directory_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
     with program.serving(tmp_path):
         done = program.run("serve", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data", str(tmp_path))

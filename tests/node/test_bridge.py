@@ -500,6 +500,19 @@ def test_damaged_rows_are_left_out_and_said_and_all_others_come_alive(
     assert "left out: 3. client 'c-1': its rate_hz is 1e+300; link of 'c-3': loss_ratio" in caplog.text
 
 
+@pytest.mark.parametrize(("kept_bytes", "colours"), [(24, 480), (100, 480), (1472, 480), (1472, 1)])
+def test_the_history_keeps_as_much_of_each_datagram_as_it_was_asked_to(kept_bytes: int, colours: int) -> None:
+    async def main() -> None:
+        async with running(history_payload_bytes=kept_bytes, max_clients=10) as bridge:
+            (body,) = await bridge.add_clients(colours=colours)
+            await until(lambda: all_live(bridge, 1))
+            row = next(row for row in await bridge.datagrams(body["id"], 10) if row["fate"] == "received")
+            assert row["size_bytes"] == 20 + 3 * colours
+            assert len(bytes.fromhex(row["payload_hex"])) == min(kept_bytes, row["size_bytes"])
+
+    asyncio.run(main())
+
+
 def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None:
     async def main() -> None:
         async with running(rate_hz=1) as bridge:

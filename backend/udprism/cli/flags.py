@@ -16,7 +16,8 @@ from udprism.settings import Settings
 def flag(setting: str) -> OptionInfo:
     """The option for one field of Settings: its words, its default and its variable come from there."""
     field = Settings.model_fields[setting]
-    default = "" if field.default in (None, False, []) else f" [default: {field.default}]"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    default = "" if value in (None, False, []) else f" [default: {value}]"
     name = "--" + setting.replace("_", "-")
     option: OptionInfo = typer.Option(name, help=f"{field.description}{default} [env: {variable(setting)}]")
     return option
@@ -37,6 +38,8 @@ def read_settings(**given: object) -> Settings:
     except ValidationError as error:
         wrong = []
         for one in error.errors():
+            if one["type"] == "default_factory_not_called":  # a default that depends on what is wrong already
+                continue
             setting = str(one["loc"][0])
             reason = one["msg"].removeprefix("Value error, ")
             wrong.append(f"--{setting.replace('_', '-')} ({variable(setting)}) {one['input']!r}: {reason}")

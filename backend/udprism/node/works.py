@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, is_loopback
+from udprism.errors import UdprismError
 from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
@@ -48,7 +49,15 @@ log = logging.getLogger(__name__)
 
 _WATCH_S = 0.5
 _ROW_BYTES = 64
-"""Bytes read of each datagram: enough for the history and for a report; its true length is known all the same."""
+"""Bytes read of each datagram, if the history does not want more: enough for a report; its true length is known all
+the same."""
+_SIZES = (
+    "UDPRISM_MAX_CLIENTS",
+    "UDPRISM_HISTORY_DATAGRAMS",
+    "UDPRISM_HISTORY_PAYLOAD_BYTES",
+    "UDPRISM_LINK_QUEUE_DATAGRAMS",
+)
+"""What makes the large tables large."""
 _MOST_ARRIVALS = 2048
 
 
@@ -70,7 +79,7 @@ class Works:
         *,
         given_up: Callable[[BaseException | None], None],
     ) -> None:
-        """Raises: BindError, with nothing left open."""
+        """Raises: BindError, or UdprismError for tables that no memory holds, with nothing left open."""
         self.settings = settings
         self._clock = SystemClock()
         host, port = settings.udp_address
@@ -82,8 +91,17 @@ class Works:
         self.lookups = Lookups(self.targets.resolve)
         self.client_of_address: dict[Address, str] = {}
         """Hosted clients by the address from which they speak. The pool's thread writes, any thread may look up."""
-        self.server = self._make_server(sockets, given_up)
-        self.pool, self.view = self._make_pool(given_up)
+        try:
+            self.server = self._make_server(sockets, given_up)
+        except MemoryError:
+            for sock in sockets:
+                sock.close()
+            raise _too_large() from None
+        try:
+            self.pool, self.view = self._make_pool(given_up)
+        except MemoryError:
+            self.server.stop()
+            raise _too_large() from None
         self._stopped = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="udprism-watch", daemon=True)
 
@@ -154,11 +172,12 @@ class Works:
             Latest(settings.max_clients),
             Timeline(settings.max_clients, self._clock.now_ns(), keep_flows=settings.history_over_time),
         )
+        row_bytes = max(_ROW_BYTES, settings.history_payload_bytes)
         view = View(columns, self.server.links)
         pool = ClientPool(
             columns,
             Taps(),
-            best_receiver(settings.max_clients, _ROW_BYTES, _MOST_ARRIVALS, settings.coalesce_ms / 1000),
+            best_receiver(settings.max_clients, row_bytes, _MOST_ARRIVALS, settings.coalesce_ms / 1000),
             self._clock,
             np.random.default_rng(),
             client_buffer_bytes=settings.client_buffer_bytes,
@@ -380,3 +399,7 @@ def _random_words() -> Iterator[int]:
 def _address(sock: socket.socket) -> Address:
     name = sock.getsockname()
     return name[0], name[1]
+
+
+def _too_large() -> UdprismError:
+    return UdprismError(f"not enough memory for such tables: lower one of {', '.join(_SIZES)}")
