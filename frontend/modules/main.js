@@ -80,6 +80,11 @@ const close = () => address.go({ open: "", session: "", tab: "overview" });
 const lanes = new Lanes(world, {
   open,
   remove: (id) => void removeWithUndo(id),
+  openDatagram: (id, number) => {
+    address.go({ open: id, session: "", tab: "datagrams" });
+    drawer.look(number);
+  },
+  sort: (column) => address.adjust({ order: column }),
   motion,
   sighted: (slots) => { sighted = slots; },
 });
@@ -355,6 +360,7 @@ address.follow((place) => {
   moment.show(place.open, place.session);
   drawer.follow(place);
   lanes.markOpen(place.open);
+  lanes.markOrder(place.order);
   document.title = `${place.view === "lanes" ? "" : `${place.view} · `}udprism`;
   chosenFor = "";
   clock.tickNow();

@@ -1,7 +1,7 @@
 /** The address bar holds what is looked at: a link shows a colleague the same thing. */
 
 /** @typedef {"lanes" | "wall" | "server"} View */
-/** @typedef {"name" | "joined" | "trouble" | "loss" | "delay" | "rate"} Order */
+/** @typedef {"name" | "joined" | "trouble" | "loss" | "jitter" | "delay" | "rate"} Order */
 /** @typedef {"colour" | "loss" | "jitter" | "delay" | "rate"} Lens */
 /** @typedef {"overview" | "flight" | "datagrams" | "link" | "code"} Tab */
 /** `open` is a hosted client's id, `session` a session's; at most one of them is set.
@@ -9,7 +9,7 @@
  * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. */
 
 /** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server"];
-/** @type {readonly Order[]} */ export const ORDERS = ["name", "joined", "trouble", "loss", "delay", "rate"];
+/** @type {readonly Order[]} */ export const ORDERS = ["name", "joined", "trouble", "loss", "jitter", "delay", "rate"];
 /** @type {readonly Lens[]} */ export const LENSES = ["colour", "loss", "jitter", "delay", "rate"];
 /** @type {readonly Tab[]} */ export const TABS = ["overview", "flight", "datagrams", "link", "code"];
 

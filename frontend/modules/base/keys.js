@@ -1,4 +1,4 @@
-/** Single keys, for who wants them: they can be switched off (WCAG 2.1.4) and never act inside a field or with a modifier held. */
+/** Optional single-key shortcuts: they can be switched off (WCAG 2.1.4) and never act inside a field or with a modifier held. */
 import { isField } from "./dom.js";
 
 /** @typedef {{enabled: () => boolean, find: () => void, pause: () => void, lens: () => void, help: () => void, escape: () => boolean,
@@ -21,7 +21,7 @@ export const KEYS = [
 /** @param {KeyActions} actions */
 export function followKeys(actions) {
   addEventListener("keydown", (event) => {
-    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog:modal")) return;
     if (event.key === "Escape") {
       if (actions.escape()) event.preventDefault();
       return;

@@ -1,26 +1,60 @@
-/** The link of everybody, and one press that clears every link there is. */
-import { api } from "../base/api.js";
+/** The link of everybody, beside the lanes; links with names at one press; and one press that clears every link there is. */
+import { api, Problem } from "../base/api.js";
 import { need, setText, within } from "../base/dom.js";
 import { plural } from "../base/format.js";
 import { LinkEditor } from "./link.js";
 import { notify, saidBy } from "./notices.js";
 
+const PERFECT = "perfect";
+
 export class LinkDialog {
   #dialog = need("link-dialog", HTMLDialogElement);
   #others = need("link-others", HTMLElement);
   #editor = new LinkEditor();
+  /** @type {HTMLElement | null} what had the focus */ #before = null;
   #world;
 
   /** @param {import("../feed/state.js").World} world */
   constructor(world) {
     this.#world = world;
     need("link-default", HTMLElement).append(this.#editor.element);
-    within(this.#dialog, ".close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
+    within(this.#dialog, ".close", HTMLButtonElement).addEventListener("click", () => this.close());
+    this.#dialog.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.close();
+    });
+    for (const button of document.querySelectorAll("[data-profile]")) {
+      button.addEventListener("click", () => void this.#choose(button.getAttribute("data-profile") ?? ""));
+    }
     within(this.#others, "button", HTMLButtonElement).addEventListener("click", () => void this.#clearAll());
   }
 
+  /** One press on the first screen: a link with a name for everybody. @param {string} id of a profile */
+  async #choose(id) {
+    try {
+      const profiles = /** @type {{id: string, name: string, models: string, link: object}[]} */ ((await api.profiles()).profiles);
+      const chosen = profiles.find((profile) => profile.id === id);
+      if (!chosen) return;
+      if (id === PERFECT) await api.clearLink("default").catch((error) => { if (!(error instanceof Problem) || error.status !== 404) throw error; });
+      else await api.putLink("default", chosen.link);
+      notify(`${chosen.name}: ${chosen.models}`);
+      if (this.#dialog.open) this.#editor.show("default", id === PERFECT ? null : chosen.link);
+    } catch (error) {
+      notify(saidBy(error));
+    }
+  }
+
+  close() {
+    this.#dialog.close();
+    this.#before?.focus();
+  }
+
+  /** Beside the lanes and not over them: what a slider does is seen while it moves. */
   async open() {
-    this.#dialog.showModal();
+    this.#before = document.activeElement instanceof HTMLElement ? document.activeElement : null;
+    if (!this.#dialog.open) this.#dialog.show();
     this.tick();
     try {
       // Asked for only where there is one: "not found" would be an error on the console.

@@ -57,6 +57,12 @@ export class Ribbon {
     this.#dirty = true;
   }
 
+  /** Which of the CELLS lies there; -1 outside. @param {number} offsetX in CSS pixels */
+  placeAt(offsetX) {
+    const shownAt = Math.floor(offsetX / this.#cellPx);
+    return shownAt < 0 || shownAt >= this.#shown ? -1 : CELLS - this.#shown + shownAt;
+  }
+
   paint() {
     if (!this.#image || !this.#dirty) return;
     this.#dirty = false;
@@ -132,4 +138,21 @@ export function describeCells(cells) {
     if (byte & Cell.DUPLICATE) duplicate += 1;
   }
   return `last ${count(received + lost)} datagrams: ${count(received)} arrived, ${count(lost)} lost, ${count(reordered)} reordered, ${count(duplicate)} duplicated`;
+}
+
+const CAUSES = ["", "by the link", "by the sender’s kernel", "by the receiver’s kernel", "unexplained", "on an unknown path"];
+
+/** One cell in words. @param {Uint8Array} cells @param {number} place @param {number | null} number of the datagram; null on a plain stream */
+export function describeCell(cells, place, number) {
+  const at = place * 4;
+  const byte = cells[at + 3] ?? 0;
+  const fate = byte & Cell.FATE;
+  if (fate === Fate.EMPTY) return cells[at] === 1 ? "sent, not here yet" : "nothing yet";
+  const which = number === null ? "" : `number ${count(number)}: `;
+  if (fate === Fate.LOST) return `${which}lost ${CAUSES[byte >> Cell.CAUSE_SHIFT] ?? ""}`.trim();
+  const marks = [
+    fate === Fate.LATE ? "late" : "", byte & Cell.REORDERED ? "reordered" : "", byte & Cell.DUPLICATE ? "more than one copy" : "",
+    byte & Cell.CORRUPT ? "damaged" : "",
+  ].filter(Boolean);
+  return `${which}arrived${marks.length ? `, ${marks.join(", ")}` : ""}, #${[0, 1, 2].map((part) => (cells[at + part] ?? 0).toString(16).padStart(2, "0")).join("")}`;
 }

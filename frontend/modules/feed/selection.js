@@ -1,5 +1,5 @@
 /** Which clients are shown, and in what order: the roster through the find box and the order menu. Pure. */
-import { delayMs, lossRatio, rateHz, stateOf, trouble } from "./state.js";
+import { delayMs, jitterMs, lossRatio, rateHz, stateOf, trouble } from "./state.js";
 
 /** @typedef {import("./state.js").World} World */
 /** @typedef {import("./state.js").Entry} Entry */
@@ -31,7 +31,7 @@ function matches(world, entry, word) {
 function sorted(world, entries, order) {
   if (order === "joined") return entries;
   if (order === "name") return entries.sort((a, b) => collator.compare(a.name, b.name));
-  const measure = { trouble, loss: lossRatio, delay: delayMs, rate: rateHz }[order];
+  const measure = { trouble, loss: lossRatio, jitter: jitterMs, delay: delayMs, rate: rateHz }[order];
   const keys = new Map(entries.map((entry) => [entry.slot, known(measure(world, entry.slot))]));
   return entries.sort((a, b) => (keys.get(b.slot) ?? 0) - (keys.get(a.slot) ?? 0) || a.slot - b.slot);
 }

@@ -84,6 +84,11 @@ export class Drawer {
     return client ? client.paused ?? client.state === "paused" : stateOf(this.#world, this.slot) === "paused";
   }
 
+  /** Shows the bytes of one of the open client's datagrams. @param {number} number */
+  look(number) {
+    this.#inspector.look(number);
+  }
+
   /** @param {Place} place */
   follow(place) {
     const was = this.#place?.open || this.#place?.session || "";

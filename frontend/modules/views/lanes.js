@@ -1,11 +1,11 @@
 /** Lanes: one row a client. Only the rows in sight exist; the document scrolls. */
 import { copyOf, icon, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
 import { count, milliseconds, percent, perSecond, span } from "../base/format.js";
-import { Flag } from "../feed/messages.js";
+import { CELLS, Flag } from "../feed/messages.js";
 import { hex, pack, soften, unpack } from "../draw/colour.js";
 import { nameOf } from "../draw/names.js";
 import { ageMs, delayMs, jitterMs, lossRatio, rateHz, stateOf } from "../feed/state.js";
-import { describeCells, Ribbon } from "../draw/ribbon.js";
+import { describeCell, describeCells, Ribbon } from "../draw/ribbon.js";
 import { paints } from "../draw/theme.js";
 
 /** @typedef {import("../feed/state.js").World} World */
@@ -46,6 +46,15 @@ class Lane {
     this.name.title = `${entry.name}, ${entry.target}`;
     setAttribute(this.#remove, "aria-label", `Remove ${entry.name}`);
     setAttribute(this.element, "aria-rowindex", String(index + 2));
+  }
+
+  /** The datagram below this place of the ribbon. @param {World} world @param {number} offsetX @returns {{number: number | null, text: string} | null} */
+  cellAt(world, offsetX) {
+    const row = world.rows.get(this.slot);
+    const place = this.ribbon.placeAt(offsetX);
+    if (!row || place < 0) return null;
+    const number = Number.isNaN(row.newest) ? null : row.newest - (CELLS - 1 - place);
+    return { number: number !== null && number >= 0 ? number : null, text: describeCell(row.cells, place, number) };
   }
 
   /** @param {World} world @param {boolean} softened the swatch does not wait for the tick */
@@ -124,7 +133,8 @@ export class Lanes {
 
   /**
    * @param {World} world
-   * @param {{open: (id: string) => void, remove: (id: string) => void, motion: () => Motion, sighted: (slots: number[]) => void}} actions
+   * @param {{open: (id: string) => void, remove: (id: string) => void, openDatagram: (id: string, number: number) => void,
+   *   sort: (order: import("../base/address.js").Order) => void, motion: () => Motion, sighted: (slots: number[]) => void}} actions
    */
   constructor(world, actions) {
     this.#world = world;
@@ -135,9 +145,20 @@ export class Lanes {
       const slot = Number(target.closest("[data-slot]")?.getAttribute("data-slot") ?? -1);
       const entry = world.roster.get(slot);
       if (!entry) return;
+      const cell = target.matches(".ribbon") ? this.#lanes.get(slot)?.cellAt(world, event.offsetX) : null;
       if (target.closest(".lane-remove")) actions.remove(entry.id);
+      else if (cell && cell.number !== null) actions.openDatagram(entry.id, cell.number);
       else actions.open(entry.id);
     });
+    this.#body.addEventListener("pointermove", (event) => {
+      const target = /** @type {Element} */ (event.target);
+      if (!(target instanceof HTMLCanvasElement) || !target.matches(".ribbon")) return;
+      const slot = Number(target.closest("[data-slot]")?.getAttribute("data-slot") ?? -1);
+      target.title = this.#lanes.get(slot)?.cellAt(world, event.offsetX)?.text ?? "";
+    });
+    for (const button of this.#table.querySelectorAll("[data-order]")) {
+      button.addEventListener("click", () => actions.sort(/** @type {import("../base/address.js").Order} */ (button.getAttribute("data-order"))));
+    }
     this.#body.addEventListener("keydown", (event) => this.#keydown(event));
     this.#body.addEventListener("focusin", (event) => {
       const slot = Number(/** @type {Element} */ (event.target).closest("[data-slot]")?.getAttribute("data-slot") ?? -1);
@@ -145,6 +166,14 @@ export class Lanes {
     });
     addEventListener("scroll", () => this.layout(), { passive: true });
     new ResizeObserver(() => this.measure()).observe(this.#body);
+  }
+
+  /** The column by which the rows are sorted. @param {string} order */
+  markOrder(order) {
+    for (const button of this.#table.querySelectorAll("[data-order]")) {
+      const head = button.parentElement;
+      if (head) setAttribute(head, "aria-sort", button.getAttribute("data-order") !== order ? "none" : order === "name" ? "ascending" : "descending");
+    }
   }
 
   /** The row whose drawer is open. @param {string} id */
