@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from udprism.columns.types import BoolColumn, I32Column, Rows, U8Column, U64Column
-from udprism.wire.format import REASONS, Decoded, Field, Format, Mark, Reason
+from udprism.wire.format import Decoded, Field, Format, Mark, Reason
 
 HEX_BYTES: Final = 16
 """So many bytes of a field are shown; a longer one ends in an ellipsis."""
@@ -84,11 +83,6 @@ def alone(form: Format, data: bytes) -> Decoded:
     head = data[: form.row_bytes]
     rows[0, : len(head)] = np.frombuffer(head, np.uint8)
     return form.decode(rows, np.array([len(data)], np.int32))
-
-
-def why_not(decoded: Decoded, reasons: Sequence[str] = REASONS) -> str:
-    """What a batch of one is: its reason's label, `control`, or `none` where it is a row of its flow."""
-    return "control" if decoded.control[0] else reasons[decoded.reason[0]]
 
 
 def in_order(reason: U8Column, *tests: tuple[BoolColumn, Reason]) -> None:

@@ -166,7 +166,7 @@ class RtpEncoder:
         channels_at(out, self._header, 3 * self._first[part], self.width - self._header, rgb)
         out[:, : self._header] = self._head[part]
         out[:, 2:4] = number.astype(">u2")[:, None].view(np.uint8)
-        ticks = sent_unix_ns // 100_000 * 9  # 90,000 a second
+        ticks = sent_unix_ns // 100_000 * (VIDEO_HZ // 10_000)  # in tenths of a millisecond: no product overflows
         out[:, 4:8] = ticks.astype(np.uint32).astype(">u4")[:, None].view(np.uint8)
         return self._header + self._bytes[part]
 
