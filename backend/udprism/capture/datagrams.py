@@ -19,7 +19,7 @@ from udprism.capture.packets import CaptureFile, Packets
 from udprism.capture.pcap import PcapFile
 from udprism.capture.pcapng import PcapngFile
 from udprism.capture.skips import Skip, Skips
-from udprism.columns.types import I32Column, I64Column, Rows, U8Column
+from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows, U8Column
 from udprism.errors import CaptureError
 
 UDP_HEADER_BYTES: Final = 8
@@ -46,6 +46,19 @@ class Datagrams:
 
     def __len__(self) -> int:
         return len(self.record_at)
+
+    def part(self, which: BoolColumn | I64Column) -> Datagrams:
+        """The rows of a mask or of indices."""
+        return Datagrams(
+            record_at=self.record_at[which],
+            interface=self.interface[which],
+            time_ns=self.time_ns[which],
+            addresses=self.addresses[which],
+            length=self.length[which],
+            captured=self.captured[which],
+            payload_at=self.payload_at[which],
+            source=self.source,
+        )
 
     def rows(self, width: int) -> Rows:
         """uint8[n, width]: payloads; behind the bytes captured lies something else."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import udprism
-from udprism.cli import bench, client, dissector, doctor, inspect, relay, scenario, serve
+from udprism.cli import bench, client, dissector, doctor, inspect, relay, replay, scenario, serve
 
 app = typer.Typer(
     name="udprism",
@@ -45,5 +45,6 @@ for _command in (
     doctor.doctor,
     dissector.dissector,
     inspect.inspect,
+    replay.replay,
 ):
     app.command()(_command)

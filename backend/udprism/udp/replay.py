@@ -1,0 +1,228 @@
+"""A capture's datagrams sent again, each in its time, through a link.
+
+One socket sends all of one interface's datagrams to one target. What cannot be sent is counted by reason.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from udprism.capture.datagrams import DatagramReader, Datagrams
+from udprism.capture.packets import UNKNOWN_NS
+from udprism.capture.selection import Selection
+from udprism.columns.arrivals import SOCKADDR_BYTES
+from udprism.columns.outgoing import Outgoing
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column, Rows, U8Column
+from udprism.ledger.witness import Witness
+from udprism.link.delay_line import DelayLine
+from udprism.link.link import Link, client_key
+from udprism.link.model import LinkModel
+from udprism.udp.outlet import Outlet
+from udprism.udp.release_process import SOURCE_BYTES
+from udprism.udp.sockets import header_bytes, sockaddr_row
+
+MAX_PAYLOAD_BYTES: Final = 65_507
+CHUNK: Final = 512
+"""Datagrams whose payloads are in memory at once."""
+_HELD: Final = 4096
+_LONGEST_NAP_NS: Final = 50 * NS_PER_MS
+_SNDBUF_BYTES: Final = 1 << 20
+
+
+class Piece(NamedTuple):
+    """Up to CHUNK datagrams. due_ns: int64[n], ascending, from the replay's beginning."""
+
+    due_ns: I64Column
+    rows: Rows
+    length: I32Column
+
+
+class Playlist:
+    """What is sent, and when. Raises: CaptureError while it is read."""
+
+    def __init__(
+        self, data: U8Column, selection: Selection, interface: int | str | None, speed: float, loops: int | None
+    ) -> None:
+        """interface: its number or name; None for that of the first datagram. loops: None for no end."""
+        self._data = data
+        self._selection = selection
+        self._interface = interface
+        self._speed = speed
+        self._loops = loops
+        self.skipped: Counter[str] = Counter()
+        """By reason, of the first time through the file."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """Piece after piece, once or again and again; none if nothing is chosen."""
+        begin_ns, loop = 0, 0
+        while self._loops is None or loop < self._loops:
+            first_ns, due_ns, count = None, 0, 0
+            for batch in self._chosen(count_skipped=loop == 0):
+                if first_ns is None:
+                    first_ns = int(batch.time_ns[0])
+                due = np.maximum.accumulate(((batch.time_ns - first_ns) / self._speed).astype(np.int64))
+                due = np.maximum(due, due_ns)  # files are not always in order
+                due_ns, count = int(due[-1]), count + len(batch)
+                for begin in range(0, len(batch), CHUNK):
+                    which = slice(begin, begin + CHUNK)
+                    yield Piece(begin_ns + due[which], *_payloads(batch, which))
+            if not count:
+                return
+            # As far apart as two datagrams are on average; one alone comes once a second.
+            begin_ns += due_ns + (due_ns // (count - 1) if count > 1 else int(NS_PER_S / self._speed))
+            loop += 1
+
+    def _chosen(self, *, count_skipped: bool) -> Iterator[Datagrams]:
+        reader = DatagramReader(self._data)
+        skipped: Counter[str] = Counter()
+        number = self._interface if isinstance(self._interface, int) else None
+        for batch in reader.datagrams():
+            meant = self._selection.of(batch)
+            skipped["filter"] += int(np.count_nonzero(~meant))
+            if number is None:
+                names = [one.name for one in reader.file.interfaces]
+                if self._interface is None:
+                    number = int(batch.interface[np.argmax(meant)]) if meant.any() else None
+                else:
+                    number = names.index(self._interface) if self._interface in names else None
+            here = batch.interface == (-1 if number is None else number)
+            skipped["other-interface"] += int(np.count_nonzero(meant & ~here))
+            timed = batch.time_ns != UNKNOWN_NS
+            skipped["no-time"] += int(np.count_nonzero(meant & here & ~timed))
+            whole = (batch.captured == batch.length) & (batch.length <= MAX_PAYLOAD_BYTES)
+            skipped["not-whole"] += int(np.count_nonzero(meant & here & timed & ~whole))
+            which = np.flatnonzero(meant & here & timed & whole)
+            if len(which):
+                yield batch.part(which)
+        if count_skipped:
+            skipped.update({str(reason): count for reason, count in reader.skips.count.items()})
+            self.skipped = Counter({reason: count for reason, count in skipped.items() if count})
+
+
+def _payloads(batch: Datagrams, which: slice) -> tuple[Rows, I32Column]:
+    part = batch.part(np.arange(len(batch))[which])
+    length = part.length.astype(np.int32)
+    return part.rows(max(1, int(length.max()))), length
+
+
+class _Route:
+    """The one flow that the outlet knows here."""
+
+    def __init__(self, target: Address, family: socket.AddressFamily) -> None:
+        self.session_id = np.ones(1, np.uint32)
+        self.sockaddr: Rows = np.zeros((1, SOCKADDR_BYTES), np.uint8)
+        self.sockaddr[0] = sockaddr_row(target, family)
+        self.socket_index = np.zeros(1, np.int32)
+        self.source: Rows = np.zeros((1, SOURCE_BYTES), np.uint8)
+        self.unsent_link = np.zeros(1, np.int64)
+        self.unsent_kernel = np.zeros(1, np.int64)
+
+
+class Replay:
+    """Sends a playlist to a target. One thread; counters may be read from any."""
+
+    def __init__(self, target: Address, link: Link, clock: Clock) -> None:
+        """Raises: OSError, if no socket can be opened."""
+        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+        self._sock = socket.socket(family, socket.SOCK_DGRAM)
+        self._sock.setblocking(False)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF_BYTES)
+        self._clock = clock
+        self._route = _Route(target, family)
+        self._line = DelayLine(_HELD, MAX_PAYLOAD_BYTES)
+        witness = Witness(self._route.session_id, np.zeros(1, np.int64), {}, {}, {}, 1)
+        model = LinkModel(1)
+        if not link.is_off:
+            key = np.array([client_key("replay")], np.uint64)
+            model.assign(np.zeros(1, np.int32), link, key, payload_at=0, header_bytes=header_bytes(family))
+        self._outlet = Outlet([self._sock], self._route, witness, model, self._line, clock)
+        self.offered = 0
+        self._lateness_us = np.zeros(1 << 16, np.int64)
+        """How many left so many microseconds after their time; the last one: or more."""
+
+    def close(self) -> None:
+        """What is held back never leaves."""
+        self._outlet.close()
+        self._sock.close()
+
+    def run(self, playlist: Playlist, ended: threading.Event) -> None:
+        """To the end of the playlist, or until `ended`. Raises: CaptureError."""
+        begin_ns: int | None = None
+        for piece in playlist.pieces():
+            if begin_ns is None:
+                begin_ns = self._clock.now_ns()
+            if not self._send(piece, begin_ns, ended):
+                return
+        while self._outlet.last_release_ns > 0 and not ended.is_set():
+            self._nap(NEVER_NS, ended)
+
+    def _send(self, piece: Piece, begin_ns: int, ended: threading.Event) -> bool:
+        due_ns, start = piece.due_ns + begin_ns, 0
+        while start < len(due_ns):
+            now_ns = self._clock.now_ns()
+            stop = int(np.searchsorted(due_ns, now_ns, "right"))
+            if stop <= start:
+                if not self._nap(int(due_ns[start]), ended):
+                    return False
+                continue
+            which = np.arange(start, stop)
+            numbers = self.offered + np.arange(stop - start)
+            slot = np.zeros(stop - start, np.int32)
+            batch = Outgoing(slot, numbers, piece.length[which], piece.rows[which])
+            self.offered += stop - start
+            late_us = np.minimum((now_ns - due_ns[which]) // 1000, len(self._lateness_us) - 1)
+            np.add.at(self._lateness_us, late_us, 1)
+            self._outlet.send(batch, self._outlet.enter(due_ns[which], now_ns))
+            self._outlet.take_unreachable()
+            if self._outlet.next_release_ns <= now_ns:
+                self._outlet.release(now_ns)
+            start = stop
+        return not ended.is_set()
+
+    def _nap(self, until_ns: int, ended: threading.Event) -> bool:
+        """Sleep until then, or until the link lets something go. False if it is to end."""
+        now_ns = self._clock.now_ns()
+        if self._line.next_release_ns <= now_ns:
+            self._outlet.release(now_ns)
+        nap_ns = min(until_ns, self._line.next_release_ns, now_ns + _LONGEST_NAP_NS) - now_ns
+        return not ended.wait(max(0, nap_ns) / NS_PER_S)
+
+    @property
+    def sent(self) -> int:
+        """Datagrams that left, copies that the link made among them."""
+        return self._outlet.sent
+
+    @property
+    def held(self) -> int:
+        """In the link now, copies among them."""
+        return len(self._line)
+
+    @property
+    def lost_by_cause(self) -> dict[str, int]:
+        """What never left."""
+        return {"link": int(self._route.unsent_link[0]), "sender_kernel": int(self._route.unsent_kernel[0])}
+
+    @property
+    def late_ms(self) -> dict[str, float | None]:
+        """How long after their time datagrams went to the link or, without one, to the kernel."""
+        return {f"p{percent}": self._late_ms(percent / 100) for percent in (50, 99)}
+
+    def body(self) -> dict[str, object]:
+        """offered = sent + lost + held, but for copies that the link made."""
+        return {
+            "offered": self.offered,
+            "sent": self.sent,
+            "held": self.held,
+            "lost_by_cause": self.lost_by_cause,
+            "late_ms": self.late_ms,
+        }
+
+    def _late_ms(self, ratio: float) -> float | None:
+        total = np.cumsum(self._lateness_us)
+        return int(np.searchsorted(total, ratio * total[-1])) / 1000 if total[-1] else None
