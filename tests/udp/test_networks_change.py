@@ -123,6 +123,30 @@ def test_client_that_fell_back_while_the_way_was_lossy_is_measured_in_the_end(
         assert session["stream"] == "measured"
 
 
+@pytest.mark.peer
+@pytest.mark.parametrize("target", ["127.0.0.2", "10.99.0.50", "[fd00:99::9]"])
+def test_client_of_our_own_server_on_all_addresses_accounts_for_what_its_link_drops(
+    target: str, machines: tuple[Namespace, Namespace, Bridge]
+) -> None:
+    here, _, _ = machines
+    here.ip("addr add fd00:99::9/64 dev lo nodad")
+    with here.entered():
+        bridge = Bridge(Settings(udp="0.0.0.0:0", clients=0))
+        bridge.start()
+        try:
+            port = bridge.udp_address[1]
+            asyncio.run(bridge.put_default_link({"blackout": True}))
+            (client,) = asyncio.run(bridge.add_clients(target=f"{target}:{port}", rate_hz=20))
+            ledger: dict[str, Any] = {"sent": 0}
+            until(lambda: (ledger.update(body(bridge, client["id"])["ledger"]) or ledger["sent"] or 0) > 10)
+            assert ledger["lost_by_cause"]["unexplained"] == 0
+            asyncio.run(bridge.delete_default_link())
+            until(lambda: body(bridge, client["id"])["state"] == "live")
+            assert body(bridge, client["id"])["stream"] == "measured"
+        finally:
+            bridge.stop()
+
+
 class OldServer(threading.Thread):
     """The shape that many began with: `connect`, and nothing else, starts a thread with a socket of its own that sends
     a colour each period, for ever."""

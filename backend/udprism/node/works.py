@@ -35,12 +35,13 @@ from udprism.udp.arrivals import best_receiver
 from udprism.udp.clock import SystemClock
 from udprism.udp.descriptors import room
 from udprism.udp.lookups import Lookups
-from udprism.udp.networks import Targets, own_networks
+from udprism.udp.networks import Targets, is_here, own_networks
 from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.pool import ClientPool
 from udprism.udp.releaser import Releaser
 from udprism.udp.server import ColourServer
 from udprism.udp.sockets import bind_server, dropped_by_kernel
+from udprism.udp.source import is_wildcard
 from udprism.udp.thread import ThreadState
 from udprism.udp.threads_engine import ThreadsEngine
 from udprism.wire.measured import MAX_DATAGRAM_BYTES
@@ -202,7 +203,12 @@ class Works:
 
     def is_ours(self, address: Address) -> bool:
         """Whether our own server is at this address and answers from it: whoever asks there need not fall back."""
-        return self.settings.engine == "batch" and address in (self.own_target, *self.udp_addresses)
+        if self.settings.engine != "batch":
+            return False
+        if address in (self.own_target, *self.udp_addresses):
+            return True
+        wildcards = [own for own in self.udp_addresses if is_wildcard(own[0]) and own[1] == address[1]]
+        return any((":" in own[0]) == (":" in address[0]) for own in wildcards) and is_here(address)
 
     def start_server(self) -> None:
         """Start the colour server's thread."""

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 import psutil
 
-from udprism.columns.types import Address
+from udprism.columns.types import Address, is_loopback
 from udprism.errors import RequestError
 from udprism.settings import split_host_port
+from udprism.udp.sockets import source_address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -46,6 +47,14 @@ def has_name(target: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def is_here(address: Address) -> bool:
+    """Whether this is an address of this machine: what is sent to one leaves from it, but for loopback's."""
+    try:
+        return is_loopback(address[0]) or source_address(address) == address[0]
+    except OSError:
+        return False
 
 
 class Targets:
