@@ -27,6 +27,7 @@ from udprism.ledger.delays import Histogram
 from udprism.ledger.fates import Cause, Fate
 from udprism.ledger.timeline import STEP, Steps
 from udprism.node.events import Event
+from udprism.node.flows import flow_of_client
 from udprism.node.history import HistoryBody, history_body
 from udprism.node.relays import Relays
 from udprism.node.view import ROW_STATS, Roster, Snapshot
@@ -119,6 +120,27 @@ def rgb_of(slot: npt.NDArray[Any], sequence: npt.NDArray[Any]) -> npt.NDArray[np
     return palette.RGB[(mixed >> np.uint64(33)) % np.uint64(6)]
 
 
+class FakeFlows:
+    """Those that arrive at the fake's clients."""
+
+    def __init__(self, bridge: FakeBridge) -> None:
+        self._bridge = bridge
+
+    async def page(
+        self, kind: str | None, form: str | None, query: str | None, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        bodies, _ = await self._bridge.list_clients(0, 10_000, None, query)
+        flows = [flow_of_client(body) for body in bodies if kind != "session"]
+        flows = [flow for flow in flows if form in (None, flow["format"])]
+        return flows[offset : offset + limit], len(flows)
+
+    async def get(self, flow_id: str) -> dict[str, Any]:
+        return flow_of_client(await self._bridge.get_client(flow_id))
+
+    async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
+        return await self._bridge.datagrams(flow_id, limit)
+
+
 @dataclass
 class FakeBridge:
     """What `bridge.Bridge` offers to the web; time comes from `unix_ns`, which a test may turn by hand."""
@@ -148,6 +170,7 @@ class FakeBridge:
         self._raw = ["127.0.0.1:40001", "127.0.0.1:40002"]
         self._free: list[int] = []
         self._numbers = itertools.count(1)
+        self.flows = FakeFlows(self)
         # Real ones: whoever begins some ends them.
         self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
         for name in self._names(None, self.first_clients):

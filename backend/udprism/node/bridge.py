@@ -22,6 +22,7 @@ from udprism.columns.types import Address, format_address, is_loopback
 from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
+from udprism.node.flows import Flows
 from udprism.node.history import HistoryBody, history_body
 from udprism.node.kept import OWN_SERVER, KeptClient
 from udprism.node.links import Links
@@ -84,6 +85,7 @@ class Bridge:
         self._threads = Threads(self._works, store)
         self._pool, self._server, self._keep = self._threads.pool, self._threads.server, self._threads.keep
         self._links = Links(self._works, self._threads, delays_over_all_links=delays_over_all_links)
+        self.flows = Flows(self._works, self._threads)
         self.relays = Relays(store, self._works.targets, self._note)
         self._changing = asyncio.Lock()
         self._taps = 0

@@ -193,6 +193,10 @@ class Works:
         )
         return pool, view
 
+    def now_ns(self) -> int:
+        """The time by which both threads go. Any thread."""
+        return self._clock.now_ns()
+
     # -- life
 
     @property

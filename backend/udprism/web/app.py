@@ -21,6 +21,7 @@ from udprism.errors import BindError
 from udprism.settings import Settings
 from udprism.web import definitions, problem
 from udprism.web.api import Api
+from udprism.web.flows import FlowRoutes
 from udprism.web.gate import MAX_BODY_BYTES, Gate
 from udprism.web.guard import MAX_MESSAGE_BYTES, REASONS, Limits
 from udprism.web.guarded_http import GuardedHttp
@@ -89,6 +90,7 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     hub = Hub(bridge)
     problem.install(app)
     router = Api(bridge).router()
+    FlowRoutes(bridge.flows).add_to(router)
     RelayRoutes(bridge.relays).add_to(router)
     app.include_router(router)
     app.include_router(Streams(bridge, hub).router())

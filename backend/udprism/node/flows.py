@@ -1,0 +1,155 @@
+"""Flows: one direction of datagrams from one address to another, in one format, as this program sees it.
+
+A hosted client is a flow that arrives: its ledger is inferred from numbers. A session of the colour server is a flow
+that departs: every datagram was in our hands, so its sums are exact, and what the far end heard is not among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+from udprism.columns.types import format_address
+from udprism.errors import RequestError
+from udprism.node.threads import Threads
+from udprism.node.works import Works
+from udprism.serving.clients import Mode
+from udprism.wire.colours import hex_of
+
+FlowKind = Literal["client", "session"]
+FlowFormat = Literal["measured", "plain"]
+_STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
+_SESSION: Final = "s-"
+"""Ids of sessions begin so; those of clients do not."""
+
+
+def flow_of_client(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The flow that arrives at a hosted client, from the client's body. Its format is null until it has a stream."""
+    return {
+        "id": body["id"],
+        "kind": "client",
+        "name": body["name"],
+        "format": body["stream"],
+        "direction": "in",
+        "from": body["target"],
+        "to": body["local_address"] or None,
+        "state": body["state"],
+        "numbering": "own" if body["stream"] == "measured" else None,
+        "ledger": body["ledger"],
+        "rate_hz": body["measured_rate_hz"],
+        "loss_ratio": body["loss_ratio"],
+        "jitter_ms": body["jitter_ms"],
+        "delay_ms": body["delay_ms"],
+        "age_ms": body["age_ms"],
+        "last_colour": body["last_colour"],
+    }
+
+
+def flow_of_session(body: Mapping[str, Any], server_address: str, rgb: str) -> dict[str, Any]:
+    """The flow that departs to a session, from the session's body. rgb: of its last colour, `#rrggbb`.
+
+    Its ledger: offered = link + sender_kernel + passed_on. What was passed on has left, or is held by the link.
+    """
+    sent, unsent = body["sent"], body["unsent"]
+    colour = body["last_colour"]
+    return {
+        "id": body["id"],
+        "kind": "session",
+        "name": body["name"],
+        "format": body["stream"],
+        "direction": "out",
+        "from": server_address,
+        "to": body["address"],
+        "state": "live",
+        "numbering": "own" if body["stream"] == "measured" else None,
+        "ledger": {
+            "offered": sent,
+            "passed_on": sent - unsent["link"] - unsent["sender_kernel"],
+            "lost": unsent["link"] + unsent["sender_kernel"],
+            "lost_by_cause": dict(unsent),
+        },
+        "rate_hz": body["rate_hz"],
+        "loss_ratio": None,
+        "jitter_ms": None,
+        "delay_ms": None,
+        "age_ms": None,
+        "last_colour": None if colour is None else {"name": colour, "rgb": rgb},
+    }
+
+
+class Flows:
+    """Every flow, read only. Asked from an event loop."""
+
+    def __init__(self, works: Works, threads: Threads) -> None:
+        self._works = works
+        self._threads = threads
+
+    async def page(
+        self, kind: FlowKind | None, form: FlowFormat | None, query: str | None, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        """One page, clients by name and then sessions by age, the newest first; and how many match."""
+        flows: list[dict[str, Any]] = []
+        total = 0
+        if kind != "session":
+            flows, total = await self._threads.pool(lambda: self._clients(form, query, offset, limit))
+        if kind != "client":
+            rest, first = limit - len(flows), max(0, offset - total)
+            more, count = await self._threads.server(lambda: self._sessions(form, query, first, rest))
+            flows, total = flows + more, total + count
+        return flows, total
+
+    async def get(self, flow_id: str) -> dict[str, Any]:
+        """One flow. Raises: RequestError (404)."""
+        if flow_id.startswith(_SESSION):
+            return await self._threads.server(lambda: self._session(self._works.server.slot_of(flow_id)))
+        return await self._threads.pool(lambda: flow_of_client(self._works.client_bodies([self._slot(flow_id)])[0]))
+
+    async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
+        """The last datagrams of a flow that arrives. Raises: RequestError (404)."""
+        if flow_id.startswith(_SESSION):
+            await self._threads.server(lambda: self._works.server.slot_of(flow_id))
+            raise RequestError(
+                "no datagrams are kept of a flow that departs; a hosted client's own flow has those that arrived",
+                field="id",
+                status=404,
+                kind="no-datagrams",
+            )
+        return await self._threads.pool(lambda: self._works.datagrams(self._slot(flow_id), limit))
+
+    # -- the pool's thread
+
+    def _slot(self, flow_id: str) -> int:
+        slot = self._works.pool.table.slot_of_id.get(flow_id)
+        if slot is None:
+            raise RequestError(f"no flow {flow_id!r}", field="id", status=404, kind="not-found")
+        return slot
+
+    def _clients(
+        self, form: FlowFormat | None, query: str | None, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        slots = self._works.matching(None, query)
+        if form is not None:
+            stream = self._works.pool.table.stream
+            slots = [slot for slot in slots if stream[slot] == _STREAM_OF_FORMAT[form]]
+        bodies = self._works.client_bodies(slots[offset : offset + limit])
+        return [flow_of_client(body) for body in bodies], len(slots)
+
+    # -- the server's thread
+
+    def _session(self, slot: int) -> dict[str, Any]:
+        table = self._works.server.table
+        server_address = format_address(self._works.udp_addresses[int(table.socket_index[slot])])
+        red, green, blue = table.last_rgb[slot].tolist()
+        return flow_of_session(table.body(slot, self._works.now_ns()), server_address, hex_of((red, green, blue)))
+
+    def _sessions(
+        self, form: FlowFormat | None, query: str | None, offset: int, limit: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        table = self._works.server.table
+        slots = [
+            slot
+            for slot in table.matching(query or "", {})
+            if form is None or table.is_measured(slot) == (form == "measured")
+        ]
+        slots.sort(key=lambda slot: -table.sessions[slot].started_ns)
+        return [self._session(slot) for slot in slots[offset : offset + limit]], len(slots)

@@ -1,0 +1,54 @@
+"""REST for flows: /api/flows and what is below, read only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from udprism.node.flows import FlowFormat, FlowKind, Flows
+from udprism.web import bodies
+from udprism.web.api import DATAGRAM_FIELDS, answer, datagrams_answer
+
+_ONE: Final = "/flows/{flow_id}"
+
+
+class FlowsQuery(bodies.Query):
+    """`GET /api/flows`."""
+
+    kind: FlowKind | None = None
+    format: FlowFormat | None = None
+    query: bodies.Find | None = None
+    offset: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    limit: Annotated[int, Field(ge=1, le=bodies.MAX_LISTED)] = bodies.MAX_LISTED
+
+
+class FlowRoutes:
+    """The routes of a bridge's flows."""
+
+    def __init__(self, flows: Flows) -> None:
+        self._flows = flows
+
+    def add_to(self, router: APIRouter) -> None:
+        """All of them, under /api."""
+        for path, endpoint in (
+            ("/flows", self.list_flows),
+            (_ONE, self.get_flow),
+            (_ONE + "/datagrams", self.list_flow_datagrams),
+        ):
+            router.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
+
+    async def list_flows(self, query: Annotated[FlowsQuery, Query()]) -> Response:
+        """Every flow: what arrives at hosted clients, by name, then what departs to sessions, the newest first."""
+        flows, total = await self._flows.page(query.kind, query.format, query.query, query.offset, query.limit)
+        return answer({"flows": flows, "total": total})
+
+    async def get_flow(self, flow_id: str) -> Response:
+        """One flow, with its ledger: inferred from numbers if it arrives, exact if it departs."""
+        return answer(await self._flows.get(flow_id))
+
+    async def list_flow_datagrams(self, flow_id: str, query: Annotated[bodies.DatagramsQuery, Query()]) -> Response:
+        """The last datagrams of a flow that arrives, newest last, lost ones included."""
+        return datagrams_answer(await self._flows.datagrams(flow_id, query.limit), DATAGRAM_FIELDS, query.format)

@@ -1,0 +1,118 @@
+"""Every flow of a running program: what arrives at its clients, and what departs to its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from udprism.columns.types import format_address
+from udprism.errors import RequestError
+from udprism.node.bridge import Bridge
+from udprism.settings import Settings
+
+DEADLINE_S = 20.0
+ALL = (None, None, None, 0, 1000)
+
+
+def run(scene: Callable[[Bridge], Coroutine[Any, Any, None]]) -> None:
+    async def whole() -> None:
+        bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, rate_hz=50))
+        bridge.start()
+        try:
+            await scene(bridge)
+        finally:
+            await asyncio.to_thread(bridge.stop)
+
+    asyncio.run(whole())
+
+
+async def until_flows(bridge: Bridge, count: int) -> list[dict[str, Any]]:
+    async with asyncio.timeout(DEADLINE_S):
+        while True:
+            flows, total = await bridge.flows.page(*ALL)
+            if total == count and all(flow["format"] for flow in flows):
+                return flows
+            await asyncio.sleep(0.01)
+
+
+def test_a_hosted_client_of_our_own_server_is_one_flow_in_and_one_out() -> None:
+    async def scene(bridge: Bridge) -> None:
+        (client,) = await bridge.add_clients(name="anna")
+        arrives, departs = await until_flows(bridge, 2)
+        server = format_address(bridge.udp_address)
+        assert (arrives["id"], arrives["kind"], arrives["direction"]) == (client["id"], "client", "in")
+        assert (arrives["from"], arrives["to"]) == (server, client["local_address"])
+        assert (departs["kind"], departs["direction"]) == ("session", "out")
+        assert (departs["from"], departs["to"]) == (server, client["local_address"])
+        assert arrives["numbering"] == departs["numbering"] == "own"
+        assert await bridge.flows.get(departs["id"]) | {"ledger": None, "last_colour": None} == departs | {
+            "ledger": None,
+            "last_colour": None,
+        }
+        async with asyncio.timeout(DEADLINE_S):
+            while not (await bridge.flows.get(arrives["id"]))["ledger"]["received"]:
+                await asyncio.sleep(0.01)
+        rows = await bridge.flows.datagrams(arrives["id"], 10)
+        assert rows[0]["fate"] == "received"
+
+    run(scene)
+
+
+def test_what_departs_is_passed_on_or_lost_by_a_cause() -> None:
+    async def scene(bridge: Bridge) -> None:
+        await bridge.put_default_link({"loss_ratio": 0.5})
+        await bridge.add_clients(rate_hz=500)
+        async with asyncio.timeout(DEADLINE_S):
+            while True:
+                flows, _ = await bridge.flows.page("session", None, None, 0, 10)
+                if flows and flows[0]["ledger"]["lost"] > 20:
+                    break
+                await asyncio.sleep(0.01)
+        ledger = flows[0]["ledger"]
+        assert ledger["offered"] == ledger["passed_on"] + ledger["lost"]
+        assert ledger["lost"] == sum(ledger["lost_by_cause"].values())
+        assert ledger["passed_on"] > 0
+
+    run(scene)
+
+
+def test_flows_are_chosen_by_kind_format_and_words_and_come_in_pages() -> None:
+    async def scene(bridge: Bridge) -> None:
+        for name in ("anna", "bert"):
+            await bridge.add_clients(name=name)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
+            raw.connect(bridge.udp_address)
+            raw.send(b"connect")
+            every = await until_flows(bridge, 5)
+            assert [flow["name"] for flow in every[:2]] == ["anna", "bert"]
+            pages = [(await bridge.flows.page(None, None, None, offset, 2))[0] for offset in (0, 2, 4)]
+            assert [flow["id"] for page in pages for flow in page] == [flow["id"] for flow in every]
+            (plain,), total = await bridge.flows.page(None, "plain", None, 0, 10)
+            assert (total, plain["kind"], plain["numbering"]) == (1, "session", None)
+            assert plain["to"] == format_address(raw.getsockname())
+            assert (await bridge.flows.page("client", "measured", None, 0, 10))[1] == 2
+            assert [flow["kind"] for flow in (await bridge.flows.page(None, None, "anna", 0, 10))[0]] == [
+                "client",
+                "session",
+            ]
+
+    run(scene)
+
+
+def test_a_flow_that_is_not_there_and_datagrams_that_are_not_kept_are_named() -> None:
+    async def scene(bridge: Bridge) -> None:
+        await bridge.add_clients()
+        _, departs = await until_flows(bridge, 2)
+        for asked in (bridge.flows.get("nobody"), bridge.flows.get("s-00000000"), bridge.flows.datagrams("nobody", 1)):
+            with pytest.raises(RequestError) as unknown:
+                await asked
+            assert (unknown.value.status, unknown.value.kind) == (404, "not-found")
+        with pytest.raises(RequestError) as none_kept:
+            await bridge.flows.datagrams(departs["id"], 1)
+        assert none_kept.value.kind == "no-datagrams"
+
+    run(scene)
