@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from support.dialogue import next_line, started
 from support.namespaces import Namespace, two_machines
 from udprism.node.bridge import Bridge
+from udprism.serving.clients import ModeName
 from udprism.settings import Settings
 
 DEADLINE_S = 30.0
@@ -145,6 +148,30 @@ def test_client_of_our_own_server_on_all_addresses_accounts_for_what_its_link_dr
             assert body(bridge, client["id"])["stream"] == "measured"
         finally:
             bridge.stop()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("mode", ["auto", "plain"])
+def test_client_of_a_link_local_address_hears_colours(mode: ModeName) -> None:
+    """Such an address means something together with its interface only."""
+    with two_machines() as (here, there):
+        there.ip("addr add fe80::1/64 dev wire nodad")
+        here.ip("addr add fe80::2/64 dev wire nodad")
+        with there.entered():
+            server = Bridge(Settings(udp="[::]:5000", clients=0))
+            server.start()
+        with here.entered():
+            bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0))
+            bridge.start()
+            try:
+                (client,) = asyncio.run(bridge.add_clients(target="[fe80::1%wire]:5000", mode=mode))
+                until(lambda: body(bridge, client["id"])["state"] == "live")
+                command = here.command("timeout", "-s", "INT", "10", sys.executable, "-m", "udprism", "client")
+                with started(*command, "[fe80::1%wire]:5000") as terminal:
+                    assert next_line(terminal).startswith("Received colour: ")
+            finally:
+                bridge.stop()
+                server.stop()
 
 
 class OldServer(threading.Thread):

@@ -26,6 +26,7 @@ from udprism.serving.commands import MAX_RESPONSE_BYTES, Connect, encode_disconn
 from udprism.serving.conversation import Conversation, Ended, Heard, Send
 from udprism.settings import reachable_host, split_host_port
 from udprism.udp.arrivals import PollReceiver
+from udprism.udp.sockets import address_of_name
 from udprism.wire import colours as palette
 from udprism.wire.measured import MAX_DATAGRAM_BYTES, ByeReason
 
@@ -79,7 +80,7 @@ def _resolve(host: str, port: int) -> list[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise UdprismError(f"cannot find {host}: {error.strerror or error}") from None
-    return list(dict.fromkeys((str(address[0]), int(address[1])) for *_, address in found))
+    return list(dict.fromkeys(address_of_name(name) for *_, name in found))
 
 
 class Terminal:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from udprism.columns.types import Address
 from udprism.serving.routes import Route
 from udprism.udp.arrivals import PollReceiver
-from udprism.udp.sockets import open_client, report_errors, source_address
+from udprism.udp.sockets import address_of_name, name_of_address, open_client, report_errors, source_address
 
 _RECEIVE_BUFFER_BYTES = 256 << 10
 _SLOT = 0
@@ -58,7 +58,7 @@ class Line:
         if self._socket is None or self._any_port:
             return False  # not bound to an address: each datagram takes the way that is there
         with contextlib.suppress(OSError):  # no way there at all: sending finds that out as well
-            return source_address(self.address) != str(self._socket.getsockname()[0])
+            return source_address(self.address) != address_of_name(self._socket.getsockname())[0]
         return False
 
     def open(self, *, any_port: bool) -> None:
@@ -79,7 +79,7 @@ class Line:
         """Say it, if there is a socket. Raises: OSError."""
         with contextlib.suppress(BlockingIOError):  # the next try or report says it again
             if self._socket is not None and self._any_port:
-                self._socket.sendto(data, self.address)
+                self._socket.sendto(data, name_of_address(self.address))
             elif self._socket is not None:
                 self._socket.send(data)
 

@@ -20,7 +20,7 @@ from udprism.serving.routes import Route
 from udprism.serving.rules import Rules, attempt, connect_of
 from udprism.serving.wishes import Wishes
 from udprism.udp.client_sockets import ClientSockets
-from udprism.udp.sockets import source_address
+from udprism.udp.sockets import name_of_address, source_address
 from udprism.wire import measured as wire
 
 _REPORT_NS = NS_PER_S
@@ -221,7 +221,7 @@ class Asking:
         if client.loopback or is_first:
             return False
         try:
-            return source_address(client.address) != client.local[0]
+            return source_address(client.address).partition("%")[0] != client.local[0]
         except OSError:
             return False  # no way there at all: sending finds that out as well
 
@@ -304,7 +304,7 @@ class Asking:
             if client.connected:
                 sock.send(data, _AT_ONCE)
             else:
-                sock.sendto(data, _AT_ONCE, client.address)
+                sock.sendto(data, _AT_ONCE, name_of_address(client.address))
         except BlockingIOError:
             self.drops["command-not-sent"] += 1
         except ConnectionRefusedError:

@@ -12,7 +12,7 @@ import psutil
 from udprism.columns.types import Address, is_loopback
 from udprism.errors import RequestError
 from udprism.settings import split_host_port
-from udprism.udp.sockets import source_address
+from udprism.udp.sockets import address_of_name, source_address
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -91,7 +91,7 @@ class Targets:
             raise RequestError(f"port {port} is not allowed: choose {FIRST_ALLOWED_PORT} to 65535", field="target")
         if port in self._forbidden_ports:
             raise RequestError(f"port {port} is this program's own web port", field="target")
-        addresses = [(str(entry[4][0]), port) for entry in found]
+        addresses = [address_of_name(entry[4]) for entry in found]
         permitted = self._permitted(addresses)
         if not permitted:
             self._own = self._read_own()  # an address may have come since

@@ -13,7 +13,7 @@ import errno
 import socket
 import struct
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +121,26 @@ def drain_error_queue(sock: socket.socket, most: int = 4096) -> list[GonePeer]:
     return gone
 
 
+def address_of_name(name: Any) -> Address:
+    """From the socket module's form of an address; a link-local one needs its scope: fe80::1%eth0."""
+    host, port, *rest = name
+    if len(rest) < 2 or not rest[1]:
+        return str(host), int(port)
+    try:
+        scope = socket.if_indextoname(rest[1])
+    except OSError:
+        scope = str(rest[1])
+    return f"{host}%{scope}", int(port)
+
+
+def name_of_address(address: Address) -> Address | tuple[str, int, int, int]:
+    """The inverse: Python's sockets ignore a scope in the host. Raises: OSError if there is no such interface."""
+    host, _, scope = address[0].partition("%")
+    if not scope:
+        return address
+    return host, address[1], 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+
+
 def open_client(
     target: Address | None, family: socket.AddressFamily, receive_buffer_bytes: int, *, local: str = ""
 ) -> socket.socket:
@@ -132,9 +152,9 @@ def open_client(
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         if target is None:
-            sock.bind((local, 0))
+            sock.bind(name_of_address((local, 0)))
         else:
-            sock.connect(target)
+            sock.connect(name_of_address(target))
     except OSError:
         sock.close()
         raise
@@ -154,8 +174,8 @@ def source_address(target: Address) -> str:
     """The IP address from which this machine would send to `target` now. Raises: OSError if there is no way there."""
     family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect(target)
-        return str(probe.getsockname()[0])
+        probe.connect(name_of_address(target))
+        return address_of_name(probe.getsockname())[0]
 
 
 def dropped_by_kernel(sock: socket.socket) -> int | None:
