@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def make(
         releaser,
     )
     encoder = Encoder(table, np.random.default_rng(1), MAX_BATCH)
-    threads = ThreadsEngine(table, 1) if engine == "threads" else None
+    threads = ThreadsEngine(table, encoder, outlet, SystemClock()) if engine == "threads" else None
     server = ColourServer(sockets, table, admission, encoder, outlet, witness, SystemClock(), engine=threads)
     if start:
         server.start()
@@ -455,6 +456,53 @@ def test_the_threads_engine_answers_from_another_port_and_a_connect_is_idempoten
             until(lambda: len(rig.server.table) == 0)
     finally:
         rig.server.stop()
+
+
+@pytest.fixture
+def threads() -> Iterator[Rig]:
+    made = make("threads")
+    yield made
+    made.server.stop()
+
+
+def test_a_link_holds_for_a_client_with_a_thread_of_its_own_and_the_witness_hears_of_it(threads: Rig) -> None:
+    with threads.client(connected=False) as client:
+        client.sendto(b"connect v=1 rate_hz=100", ("127.0.0.1", threads.port))
+        session_id = colour(client).session_id
+        threads.ask(lambda: threads.server.links.put_default(Link(delay_ms=60)))
+        changed_unix_ns = time.time_ns()
+        while (held := colour(client)).sent_at_unix_ns < changed_unix_ns:
+            pass
+        assert time.time_ns() - held.sent_at_unix_ns >= 60 * NS_PER_MS
+        threads.ask(lambda: threads.server.links.put_default(Link(blackout=True)))
+        reports = threads.server.witness.take()
+        until(lambda: reports.extend(threads.server.witness.take()) or sum(len(one.sequence) for one in reports) >= 20)
+        assert {int(one) for report in reports for one in report.session_id} == {session_id}
+        assert {int(one) for report in reports for one in report.cause} == {Cause.LINK}
+        all_that_waits(client)
+        client.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            client.recv(2000)
+        client.settimeout(5)
+        threads.ask(lambda: threads.server.links.put_default(None))
+        colour(client)
+        assert threads.server.outlet.sent > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the error queue is Linux's")
+def test_a_client_with_a_thread_that_is_gone_is_reaped_and_its_address_served_again(threads: Rig) -> None:
+    with threads.client(connected=False) as client:
+        address = client.getsockname()
+        client.sendto(b"connect rate_hz=200", ("127.0.0.1", threads.port))
+        client.recv(100)
+    until(lambda: len(threads.server.table) == 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+        again.bind(address)
+        again.settimeout(5)
+        again.sendto(b"connect", ("127.0.0.1", threads.port))
+        assert again.recv(100).decode() in NAMES
+        assert threads.server.thread.restarts == 0
+    until(lambda: not any(one.name.startswith("udprism-stream") for one in threading.enumerate()), 10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the error queue is Linux's")

@@ -131,7 +131,9 @@ class Works:
             lease_ns=round(settings.udp_lease_s * NS_PER_S),
             max_remote_sessions=settings.max_remote_sessions,
         )
-        releaser = Releaser.where_possible(sockets, settings.link_queue_datagrams, MAX_DATAGRAM_BYTES)
+        releaser = None  # it knows the server's own sockets, and no stream's
+        if settings.engine == "batch":
+            releaser = Releaser.where_possible(sockets, settings.link_queue_datagrams, MAX_DATAGRAM_BYTES)
         outlet = Outlet(
             sockets,
             table,
@@ -142,7 +144,7 @@ class Works:
             releaser,
         )
         encoder = Encoder(table, np.random.default_rng(), MAX_BATCH)
-        engine = ThreadsEngine(table, secrets.randbits(32)) if settings.engine == "threads" else None
+        engine = ThreadsEngine(table, encoder, outlet, self._clock) if settings.engine == "threads" else None
         return ColourServer(
             sockets,
             table,
@@ -371,7 +373,7 @@ class Works:
         totals = pool.totals
         states = np.bincount(pool.table.state[: pool.table.high], minlength=len(STATE_WORDS))
         return {
-            "datagrams_sent_total": server.outlet.sent + (server.engine.sent if server.engine else 0),
+            "datagrams_sent_total": server.outlet.sent,
             "datagrams_refused_by_kernel_total": server.outlet.refused,
             "datagrams_dropped_by_kernel_total": sum(dropped_by_kernel(sock) or 0 for sock in server.sockets),
             "datagrams_received_total": totals["received"],

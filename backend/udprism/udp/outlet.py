@@ -45,6 +45,7 @@ _ENOUGH_AHEAD_NS = 40 * NS_PER_MS
 """So long before its time at least: a thread that waits for the interpreter lock is late by some milliseconds."""
 _LATE = "late by some milliseconds"
 _LOOK_EVERY_NS = NS_PER_MS // 2
+_ONE_FLOW_BATCH = 16
 _TRIES = 3
 
 
@@ -87,7 +88,8 @@ class Outlet:
         """When the link lets the next datagram go."""
         self.wake_ns = NEVER_NS
         """When `release` is to be called."""
-        self._senders = [BatchSender(sock, MAX_BATCH) for sock in sockets]
+        self._senders = {index: BatchSender(sock, MAX_BATCH) for index, sock in enumerate(sockets)}
+        self._opened = len(sockets)
         self._flows = flows
         self._witness = witness
         self._clock = clock
@@ -119,6 +121,16 @@ class Outlet:
         """What is still held back never leaves."""
         if self.releaser is not None:
             self.releaser.close()
+
+    def open(self, sock: socket.socket) -> int:
+        """Send through this socket as well, for one flow; returns the number that it has here, which no other had."""
+        self._senders[self._opened] = BatchSender(sock, _ONE_FLOW_BATCH)
+        self._opened += 1
+        return self._opened - 1
+
+    def shut(self, socket_index: int) -> None:
+        """Nothing leaves through this socket any more; its flow was forgotten."""
+        del self._senders[socket_index]
 
     def take_unreachable(self) -> list[Address]:
         """Addresses whose port was unreachable since the last call, one entry an error."""
@@ -183,10 +195,12 @@ class Outlet:
         return releaser.hand_over(held, self._flows.sockaddr[slot], self._flows.source[slot] if tells else None)
 
     def _let_go(self, held: Held) -> None:
-        due, sender = held.due, self._senders[held.socket_index]
-        sender.prepare(self.line.rows, due.length, self._flows.sockaddr, due.slot, due.places, self._flows.source)
-        self._send(sender, due.slot, due.sequence)
-        self.line.give_back(due)
+        sender = self._senders[held.socket_index]
+        for start in range(0, len(held.due), sender.max_batch):
+            due = held.due.part(slice(start, start + sender.max_batch))
+            sender.prepare(self.line.rows, due.length, self._flows.sockaddr, due.slot, due.places, self._flows.source)
+            self._send(sender, due.slot, due.sequence)
+        self.line.give_back(held.due)
 
     def _take_back(self, held: Held) -> None:
         """What was handed over has left or was refused; what has not, because the releaser died, is held again."""

@@ -40,6 +40,7 @@ _BEHIND_NS = 8 * NS_PER_MS
 """A server that much late with what its link holds sends nothing new."""
 _LEASE_CHECK_NS = NS_PER_S // 4
 _BEAT_S = 0.5
+_LOOK_EVERY_NS = 2 * NS_PER_MS
 _STOOD_STILL_NS = NS_PER_S
 _GRACE_NS = 10 * NS_PER_S
 """For leases after this thread stood still: the renewals of that time wait in the sockets, behind all the rest."""
@@ -82,6 +83,7 @@ class ColourServer:
         self._askers = Askers(self.sockets, self._strike)
         self._clock = clock
         self.engine = engine
+        self._owning = contextlib.nullcontext() if engine is None else engine.owning
         self._owner_of = owner_of
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -150,27 +152,35 @@ class ColourServer:
             now_ns = self._clock.now_ns()
             wake_ns = self._next_wake_ns(now_ns)
             ready = self._selector.select(max(0, wake_ns - now_ns) / NS_PER_S)
-            for key, _ in ready:
-                if key.data is None:
-                    self._empty_wake_pipe()
-                else:
-                    self._read(key.data)
-            self.inbox.run()
-            now_ns = self._clock.now_ns()
-            self._tick(now_ns)
-            if now_ns >= self._next_lease_check_ns:
-                if now_ns - self._next_lease_check_ns > _STOOD_STILL_NS:
-                    self.table.give_grace(now_ns + _GRACE_NS)
-                self._end_expired(now_ns)
-                self.witness.hold_ns = max(0, self.outlet.last_release_ns - now_ns)
-                self._lag_window_ns //= 2
-                self.lag_ns = self._lag_window_ns
-                self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
-        self._say_bye(np.fromiter(self.table.sessions, np.int32), ByeReason.SHUTDOWN)
+            with self._owning:
+                self._turn([key.data for key, _ in ready])
+        with self._owning:
+            self._say_bye(np.fromiter(self.table.sessions, np.int32), ByeReason.SHUTDOWN)
+
+    def _turn(self, ready: list[int | None]) -> None:
+        """What has come (index of a socket, or None for a wake), what was asked for, and what is due."""
+        for index in ready:
+            if index is None:
+                self._empty_wake_pipe()
+            else:
+                self._read(index)
+        self.inbox.run()
+        now_ns = self._clock.now_ns()
+        self._tick(now_ns)
+        if now_ns >= self._next_lease_check_ns:
+            if now_ns - self._next_lease_check_ns > _STOOD_STILL_NS:
+                self.table.give_grace(now_ns + _GRACE_NS)
+            self._end_expired(now_ns)
+            self.witness.hold_ns = max(0, self.outlet.last_release_ns - now_ns)
+            self._lag_window_ns //= 2
+            self.lag_ns = self._lag_window_ns
+            self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
 
     def _next_wake_ns(self, now_ns: int) -> int:
         """When somebody is due, but not sooner than a tick after the last one: a tick of many is a cheap one."""
         due_ns = max(self.table.next_due_ns(), self._next_tick_ns)
+        if self.engine is not None and self.outlet.link.active:
+            due_ns = min(due_ns, now_ns + _LOOK_EVERY_NS)  # what streams of their own give the link may be due at once
         return min(due_ns, self.outlet.wake_ns, now_ns + int(_BEAT_S * NS_PER_S))
 
     def _empty_wake_pipe(self) -> None:
@@ -179,6 +189,8 @@ class ColourServer:
                 pass
 
     def _tick(self, now_ns: int) -> None:
+        if self.engine is not None:
+            self.skipped_ticks = self.engine.skipped_ticks
         # What was held back goes first, so that a new datagram does not overtake it by accident.
         self.outlet.release(now_ns)
         # On a machine with too much to do ticks are skipped; or the link would hold ever more, and for ever longer.
