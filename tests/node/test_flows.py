@@ -116,3 +116,43 @@ def test_a_flow_that_is_not_there_and_datagrams_that_are_not_kept_are_named() ->
         assert none_kept.value.kind == "no-datagrams"
 
     run(scene)
+
+
+def test_a_relays_conversation_is_two_flows_that_it_carries() -> None:
+    async def scene(bridge: Bridge) -> None:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+        ):
+            target.bind(("127.0.0.1", 0))
+            target.settimeout(DEADLINE_S)
+            client.settimeout(DEADLINE_S)
+            relay = await bridge.relays.add({"target": format_address(target.getsockname()), "name": "way"})
+            host, _, port = relay["listen"].rpartition(":")
+            client.connect((host, int(port)))
+
+            def talk() -> None:
+                client.send(b"there")
+                _, source = target.recvfrom(100)
+                target.sendto(b"and back", source)
+                client.recv(100)
+
+            await asyncio.to_thread(talk)
+            async with asyncio.timeout(DEADLINE_S):
+                while True:
+                    flows, total = await bridge.flows.page("relay", None, None, 0, 10)
+                    if total == 2 and flows[1]["ledger"]["out"]:
+                        break
+                    await asyncio.sleep(0.01)
+            up, down = flows
+            assert (up["from"], down["to"]) == (format_address(client.getsockname()),) * 2
+            assert (up["to"], down["from"]) == (format_address(target.getsockname()),) * 2
+            assert (up["name"], up["format"], up["numbering"]) == ("way", "opaque", None)
+            assert (up["ledger"]["in"], up["ledger"]["out"], up["ledger"]["lost"]) == (1, 1, 0)
+            assert (await bridge.flows.get(up["id"]))["to"] == up["to"]
+            assert [row["fate"] for row in await bridge.flows.datagrams(down["id"], 10)] == ["forwarded"]
+            assert (await bridge.flows.page(None, "opaque", "nothing like it", 0, 10)) == ([], 0)
+            with pytest.raises(RequestError):
+                await bridge.flows.get(f"{relay['id']}-999-up")
+
+    run(scene)

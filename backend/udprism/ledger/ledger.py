@@ -175,7 +175,7 @@ class Ledger(Accounts):
         self.highest[slot[easy]] = extended[easy]
         flags = easy.astype(np.uint8)  # True is NEW
         hard = np.flatnonzero(~easy)
-        if len(hard):
+        if len(hard) and self.ask_sender is not None:
             self._learn_issued(slot[hard])
         if len(hard) > _FEW:
             alone = exceptions[hard] < _SUSPECT
@@ -201,7 +201,9 @@ class Ledger(Accounts):
         """
         ahead = (sequence - highest.astype(np.uint32)).view(np.int32).astype(np.int64)
         moved = np.zeros(len(slot), np.int64)
-        short = np.flatnonzero((ahead > 0) & (ahead <= _FEW) & self._were_sent(slot, highest + ahead))
+        short = np.flatnonzero((ahead > 0) & (ahead <= _FEW))
+        if self.ask_sender is not None:
+            short = short[self._were_sent(slot[short], highest[short] + ahead[short])]
         if len(short):
             clients = slot[short]
             due_tick = tick_of(now_ns + self._loss_after_ns)
@@ -240,8 +242,6 @@ class Ledger(Accounts):
 
     def _were_sent(self, slot: I64Column, extended: I64Column) -> BoolColumn:
         """As `_was_sent`, bool[n]; True as well if the sender is elsewhere."""
-        if self.ask_sender is None:
-            return np.ones(len(slot), np.bool_)
         sent: BoolColumn = (extended < self.issued[slot]) | ~self.in_process[slot]
         return sent
 

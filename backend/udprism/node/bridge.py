@@ -85,8 +85,8 @@ class Bridge:
         self._threads = Threads(self._works, store)
         self._pool, self._server, self._keep = self._threads.pool, self._threads.server, self._threads.keep
         self._links = Links(self._works, self._threads, delays_over_all_links=delays_over_all_links)
-        self.flows = Flows(self._works, self._threads)
         self.relays = Relays(store, self._works.targets, self._note)
+        self.flows = Flows(self._works, self._threads, self.relays)
         self._changing = asyncio.Lock()
         self._taps = 0
         self._rows_left_out = 0

@@ -1,23 +1,28 @@
 """Flows: one direction of datagrams from one address to another, in one format, as this program sees it.
 
 A hosted client is a flow that arrives: its ledger is inferred from numbers. A session of the colour server is a flow
-that departs: every datagram was in our hands, so its sums are exact, and what the far end heard is not among them.
+that departs: every datagram was in our hands, so its sums are exact, and what the far end heard is not among them. A
+relay's conversation is two flows that it carries, one each way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
+from udprism.node.relays import Relays
 from udprism.node.threads import Threads
 from udprism.node.works import Works
+from udprism.relay.memory import DIRECTIONS
+from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
 from udprism.wire.colours import hex_of
 
-FlowKind = Literal["client", "session"]
-FlowFormat = Literal["measured", "plain"]
+FlowKind = Literal["client", "session", "relay"]
+FlowFormat = Literal["measured", "plain", "opaque"]
 _STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
 _SESSION: Final = "s-"
 """Ids of sessions begin so; those of clients do not."""
@@ -77,35 +82,90 @@ def flow_of_session(body: Mapping[str, Any], server_address: str, rgb: str) -> d
     }
 
 
+def flows_of_conversation(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The two flows of a relay's conversation, towards its target and back, from the relay's flow's body.
+
+    Their datagrams are carried unread, so nothing is inferred: the ledger is the relay's, in = out + lost + held.
+    """
+    client, target = body["client_address"], body["target_address"]
+    ends = {"up": (client, target), "down": (target, client)}
+    return [
+        {
+            "id": f"{body['id']}-{way}",
+            "kind": "relay",
+            "name": name,
+            "format": "opaque",
+            "direction": way,
+            "from": ends[way][0],
+            "to": ends[way][1],
+            "state": body["state"],
+            "numbering": None,
+            "ledger": body[way],
+            "rate_hz": None,
+            "loss_ratio": None,
+            "jitter_ms": None,
+            "delay_ms": None,
+            "age_ms": body["heard_ms_ago"][way],
+            "last_colour": None,
+        }
+        for way in DIRECTIONS
+    ]
+
+
 class Flows:
     """Every flow, read only. Asked from an event loop."""
 
-    def __init__(self, works: Works, threads: Threads) -> None:
+    def __init__(self, works: Works, threads: Threads, relays: Relays) -> None:
         self._works = works
         self._threads = threads
+        self._relays = relays
 
     async def page(
         self, kind: FlowKind | None, form: FlowFormat | None, query: str | None, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int]:
-        """One page, clients by name and then sessions by age, the newest first; and how many match."""
+        """One page: clients by name, sessions by age, the newest first, then relays'; and how many match."""
         flows: list[dict[str, Any]] = []
         total = 0
-        if kind != "session":
+        if kind in (None, "client") and form != "opaque":
             flows, total = await self._threads.pool(lambda: self._clients(form, query, offset, limit))
-        if kind != "client":
+        if kind in (None, "session") and form != "opaque":
             rest, first = limit - len(flows), max(0, offset - total)
             more, count = await self._threads.server(lambda: self._sessions(form, query, first, rest))
             flows, total = flows + more, total + count
+        if kind in (None, "relay") and form in (None, "opaque"):
+            carried, first = await self._carried(query), max(0, offset - total)
+            flows += carried[first : first + limit - len(flows)]
+            total += len(carried)
         return flows, total
+
+    async def _carried(self, query: str | None) -> list[dict[str, Any]]:
+        flows: list[dict[str, Any]] = []
+        for relay in await self._relays.every():
+            with suppress(RequestError):  # removed meanwhile, or its process is being started
+                bodies, _ = await self._relays.flows(relay["id"], query, 0, MAX_FLOWS)
+                flows += [flow for body in bodies for flow in flows_of_conversation(body, relay["name"])]
+        return flows
+
+    async def _carried_one(self, flow_id: str) -> tuple[str, str, str] | None:
+        """The relay, the conversation and the way of a relay's flow; None for another kind of id."""
+        conversation, _, way = flow_id.rpartition("-")
+        relay_id = conversation.rpartition("-")[0]
+        known = way in DIRECTIONS and any(relay["id"] == relay_id for relay in await self._relays.every())
+        return (relay_id, conversation, way) if known else None
 
     async def get(self, flow_id: str) -> dict[str, Any]:
         """One flow. Raises: RequestError (404)."""
         if flow_id.startswith(_SESSION):
             return await self._threads.server(lambda: self._session(self._works.server.slot_of(flow_id)))
+        carried = await self._carried_one(flow_id)
+        if carried is not None:
+            relay_id, conversation, way = carried
+            body, relay = await self._relays.flow(relay_id, conversation), await self._relays.get(relay_id)
+            return flows_of_conversation(body, relay["name"])[DIRECTIONS.index(way)]
         return await self._threads.pool(lambda: flow_of_client(self._works.client_bodies([self._slot(flow_id)])[0]))
 
     async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
-        """The last datagrams of a flow that arrives. Raises: RequestError (404)."""
+        """The last datagrams of a flow that arrives or is carried; the keys differ. Raises: RequestError (404)."""
         if flow_id.startswith(_SESSION):
             await self._threads.server(lambda: self._works.server.slot_of(flow_id))
             raise RequestError(
@@ -114,6 +174,9 @@ class Flows:
                 status=404,
                 kind="no-datagrams",
             )
+        carried = await self._carried_one(flow_id)
+        if carried is not None:
+            return await self._relays.datagrams(*carried, limit)
         return await self._threads.pool(lambda: self._works.datagrams(self._slot(flow_id), limit))
 
     # -- the pool's thread

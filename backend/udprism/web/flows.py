@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from udprism.node import relay_bodies
 from udprism.node.flows import FlowFormat, FlowKind, Flows
 from udprism.web import bodies
 from udprism.web.api import DATAGRAM_FIELDS, answer, datagrams_answer
@@ -41,7 +42,7 @@ class FlowRoutes:
             router.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
 
     async def list_flows(self, query: Annotated[FlowsQuery, Query()]) -> Response:
-        """Every flow: what arrives at hosted clients, by name, then what departs to sessions, the newest first."""
+        """Every flow: what arrives at hosted clients, what departs to sessions, and what relays carry."""
         flows, total = await self._flows.page(query.kind, query.format, query.query, query.offset, query.limit)
         return answer({"flows": flows, "total": total})
 
@@ -50,5 +51,12 @@ class FlowRoutes:
         return answer(await self._flows.get(flow_id))
 
     async def list_flow_datagrams(self, flow_id: str, query: Annotated[bodies.DatagramsQuery, Query()]) -> Response:
-        """The last datagrams of a flow that arrives, newest last, lost ones included."""
-        return datagrams_answer(await self._flows.datagrams(flow_id, query.limit), DATAGRAM_FIELDS, query.format)
+        """The last datagrams of a flow that arrives or is carried by a relay, newest last, lost ones included.
+
+        A relay does not read what it carries: its datagrams have the keys of `/api/relays/…/datagrams`.
+        """
+        datagrams = await self._flows.datagrams(flow_id, query.limit)
+        is_carried = any("number" in one for one in datagrams[:1])
+        return datagrams_answer(
+            datagrams, relay_bodies.DATAGRAM_FIELDS if is_carried else DATAGRAM_FIELDS, query.format
+        )
