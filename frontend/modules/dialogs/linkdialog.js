@@ -48,6 +48,7 @@ export class LinkDialog {
 
   close() {
     this.#dialog.close();
+    delete document.documentElement.dataset.link;
     this.#before?.focus();
   }
 
@@ -55,6 +56,7 @@ export class LinkDialog {
   async open() {
     this.#before = document.activeElement instanceof HTMLElement ? document.activeElement : null;
     if (!this.#dialog.open) this.#dialog.show();
+    document.documentElement.dataset.link = "open";
     this.tick();
     try {
       // Asked for only where there is one: "not found" would be an error on the console.

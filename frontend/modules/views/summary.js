@@ -83,6 +83,6 @@ export class Summary {
       links.sessions ? plural(links.sessions, "session") : "",
     ].filter(Boolean).join(", ");
     setText(within(this.#badge, ".who", HTMLElement), `Link impaired: ${who}`);
-    setText(within(this.#badge, ".since", HTMLElement), links.since_unix_ms === null ? "" : ` since ${clockTime(links.since_unix_ms)}`);
+    this.#badge.title = links.since_unix_ms === null ? "" : `Something has been impaired since ${clockTime(links.since_unix_ms)}`;
   }
 }

@@ -6,7 +6,7 @@ import { TimeCharts } from "../draw/timechart.js";
 /** @typedef {import("../feed/overtime.js").OverTime} OverTime */
 
 export class Timeline {
-  #root = need("timeline", HTMLElement);
+  #root = need("timeline", HTMLDetailsElement);
   #charts;
   #live = need("timeline-live", HTMLButtonElement);
   #where = need("timeline-range", HTMLElement);
@@ -15,12 +15,14 @@ export class Timeline {
   /** @param {OverTime} overTime */
   constructor(overTime) {
     this.#overTime = overTime;
+    // A phone's first screen belongs to the lanes.
+    if (matchMedia("(width < 620px)").matches) this.#root.open = false;
     this.#charts = new TimeCharts(need("timeline-charts", HTMLElement), [
       { name: "Received", term: "rate_hz", text: perSecond, heightPx: 72, curves: [{ label: "received", colour: "accent", fill: true }] },
       { name: "Loss", term: "loss_recent", text: percent, heightPx: 72, curves: [{ label: "lost", colour: "bad", fill: true }] },
     ], need("timeline-how", HTMLElement), (range) => overTime.hold(range));
     overTime.add({
-      flow: () => (this.#root.offsetParent === null ? undefined : null),
+      flow: () => (this.#root.open && this.#root.offsetParent !== null ? null : undefined),
       show: (curves, range) => this.#charts.show(curves.times, [[curves.rate], [curves.lossRatio]], curves.events, range),
     });
     this.#live.addEventListener("click", () => overTime.hold(null));
