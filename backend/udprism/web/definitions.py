@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from udprism.web.definition import Definition
 from udprism.web.metric_definitions import METRICS
+from udprism.web.relay_definitions import RELAYS
 
 _LEDGER: Final = "the ledger: sent = received + lost + in flight"
 _ONE_CLOCK: Final = "Sender and receiver must read one clock; else only differences mean anything."
@@ -336,7 +337,7 @@ DEFINITIONS: Final = (
 )
 
 
-ALL: Final = (*DEFINITIONS, *METRICS)
+ALL: Final = (*DEFINITIONS, *RELAYS, *METRICS)
 
 
 def to_body() -> dict[str, Any]:
