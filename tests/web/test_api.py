@@ -419,9 +419,9 @@ def test_unknown_path_is_a_problem() -> None:
 def test_unknown_method_is_a_problem_that_names_the_known_ones(api: httpx.Client) -> None:
     answer = api.put("/api/clients")
     problem(answer, 405, "method-not-allowed", None)
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "POST", "DELETE"}
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST", "DELETE"}
     answer = api.post("/api/clients/c-1")
-    assert set(answer.headers["allow"].split(", ")) == {"GET", "PATCH", "DELETE"}
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "PATCH", "DELETE"}
 
 
 def test_bug_is_a_problem_is_logged_and_says_nothing_of_itself(
