@@ -72,7 +72,8 @@ export class Overview {
     const state = stateOf(this.#world, this.#slot);
     const age = ageMs(this.#world, this.#slot);
     const why = client?.error ?? (state === "refused" && client ? `nobody listens at ${client.target}; it asks again` : "");
-    setText(this.#facts, `${state}${why ? ` (${why})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
+    const stale = document.documentElement.dataset.stale === "true";
+    setText(this.#facts, stale ? `${state} in the last picture; what happened since is not known` : `${state}${why ? ` (${why})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
     this.#plain.hidden = !((this.#world.frame?.flags[this.#slot] ?? 0) & Flag.PLAIN);
     need("delay-relative", HTMLElement).hidden = !client?.delay_is_relative;
     this.#tickLedger(client);
@@ -101,7 +102,7 @@ export class Overview {
     write("loss_ratio", percent(client?.loss_ratio));
     write("jitter_ms", milliseconds(client?.jitter_ms));
     write("rtt_ms", milliseconds(client?.rtt_ms));
-    write("rate_hz", !client ? UNKNOWN : client.rate_hz === null ? "the server’s choice" : perSecond(client.rate_hz));
+    write("rate_hz", !client ? UNKNOWN : client.stream === "plain" ? "the server’s own: a plain stream has no say" : client.rate_hz === null ? "the server’s choice" : perSecond(client.rate_hz));
     write("colours", client ? count(client.colours) : UNKNOWN);
     write("relayed", count(ledger?.relayed));
     write("conflated", count(ledger?.conflated));
