@@ -93,9 +93,14 @@ def routes() -> set[str]:
     """Every path of the web app, parameters without their names."""
     app = create_app(FakeBridge())  # type: ignore[arg-type]  # it has all that the app asks of a bridge
     routers = [included.original_router for included in app.routes if hasattr(included, "original_router")]
-    websockets = {route.path for router in routers for route in router.routes if isinstance(route, WebSocketRoute)}
-    paths = set(app.openapi()["paths"]) | websockets
-    return {re.sub(r"{.*?}", "{}", path) for path in paths}
+    others = {
+        route.path
+        for router in routers
+        for route in router.routes
+        if isinstance(route, WebSocketRoute) or not getattr(route, "include_in_schema", True)
+    }
+    paths = set(app.openapi()["paths"]) | others
+    return {re.sub(r"{.*?}", "{}", path) for path in paths} - {"/api/docs/{}"}  # the files of that page
 
 
 def named_routes(text: str) -> set[str]:

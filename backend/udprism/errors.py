@@ -3,6 +3,27 @@
 A class exists only where some line catches it by name.
 """
 
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal[
+    "invalid",
+    "not-found",
+    "no-link",
+    "no-datagrams",
+    "name-taken",
+    "too-many-clients",
+    "no-socket",
+    "hosted-session",
+    "too-many-relays",
+    "cannot-bind",
+    "relay-down",
+    "target-not-allowed",
+    "busy",
+    "too-many-viewers",
+    "not-kept",
+]
+"""Why a request cannot be fulfilled. What HTTP says for each stands in `web/problem`."""
+
 
 class UdprismError(Exception):
     """Root of every error that udprism raises on purpose."""
@@ -19,14 +40,13 @@ class WireError(UdprismError):
 class RequestError(UdprismError):
     """Somebody asked for what cannot be; names the field and says what would be right.
 
-    `status` is the HTTP status code that fits; `kind` is the stable last part of the problem's `type`.
+    `kind` is stable, for programs: the last part of the problem's `type`.
     """
 
-    def __init__(self, detail: str, *, field: str | None = None, status: int = 422, kind: str = "invalid") -> None:
+    def __init__(self, detail: str, *, field: str | None = None, kind: Kind = "invalid") -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
-        self.status = status
         self.kind = kind
 
 

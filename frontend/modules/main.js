@@ -5,19 +5,20 @@ import { AttentionList } from "./views/attention.js";
 import { Banner, conditionOf } from "./views/banner.js";
 import { Clock } from "./feed/clock.js";
 import { copy, splitAddress } from "./dialogs/code.js";
-import { element, need, setAttribute, setText, within } from "./base/dom.js";
+import { need, setAttribute, setText, within } from "./base/dom.js";
 import { Drawer } from "./views/drawer.js";
 import { followTerms } from "./dialogs/explain.js";
+import { followHelp } from "./dialogs/help.js";
 import { Feed } from "./feed/feed.js";
 import { Moment } from "./feed/moment.js";
 import { OverTime } from "./feed/overtime.js";
 import { limitFields } from "./base/form.js";
 import { count } from "./base/format.js";
 import { showLanesKey, showWallKey } from "./draw/key.js";
-import { followKeys, KEYS } from "./base/keys.js";
+import { followKeys } from "./base/keys.js";
 import { Lanes } from "./views/lanes.js";
 import { LinkDialog } from "./dialogs/linkdialog.js";
-import { followMotion } from "./dialogs/motion.js";
+import { followMotion, followReducedMotion } from "./dialogs/motion.js";
 import { learnNames } from "./draw/names.js";
 import { announce, notify } from "./dialogs/notices.js";
 import { keepPreferences, readPreferences } from "./base/preferences.js";
@@ -26,7 +27,8 @@ import { isMoving, select } from "./feed/selection.js";
 import { ServerView } from "./views/server.js";
 import { applyFrame, applyMessage, emptyWorld, keepRows } from "./feed/state.js";
 import { Summary } from "./views/summary.js";
-import { applyTheme, followSystemTheme, isDark, onThemeChange } from "./draw/theme.js";
+import { followSystemTheme, onThemeChange } from "./draw/theme.js";
+import { followThemeButton } from "./dialogs/theme.js";
 import { Timeline } from "./views/timeline.js";
 import { Wall } from "./views/wall.js";
 
@@ -269,16 +271,7 @@ for (const button of document.querySelectorAll("button.copy")) {
 need("link-open", HTMLButtonElement).addEventListener("click", () => linkDialog.open());
 need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDialog.open(chosen, address.place.find));
 
-const help = need("help", HTMLDialogElement);
-const shortcuts = need("shortcuts", HTMLInputElement);
-need("help-keys", HTMLElement).append(...KEYS.flatMap(([keys, what]) => [element("dt", {}, ...keys.split(" ").flatMap((key) => [element("kbd", {}, key), " "])), element("dd", {}, what)]));
-shortcuts.checked = preferences.shortcuts;
-shortcuts.addEventListener("change", () => {
-  preferences.shortcuts = shortcuts.checked;
-  keepPreferences(preferences);
-});
-need("help-open", HTMLButtonElement).addEventListener("click", () => help.showModal());
-within(help, ".close", HTMLButtonElement).addEventListener("click", () => help.close());
+const help = followHelp(preferences);
 followTerms();
 
 followMotion(preferences, () => {
@@ -288,33 +281,15 @@ followMotion(preferences, () => {
   clock.tickNow();
 });
 
-const theme = need("theme", HTMLButtonElement);
-function showTheme() {
-  applyTheme(preferences.theme);
-  const word = preferences.theme === "system" ? "as the system" : preferences.theme;
-  setAttribute(theme, "aria-label", `Theme: ${word}`);
-  theme.title = `Theme: ${word}`;
-}
-theme.addEventListener("click", () => {
-  // The first press always changes what is seen.
-  const next = { system: isDark() ? "light" : "dark", light: "dark", dark: "light" }[preferences.theme];
-  preferences.theme = next === "dark" ? "dark" : "light";
-  keepPreferences(preferences);
-  showTheme();
-  announce(`${preferences.theme} theme`);
-});
+followThemeButton(preferences);
 onThemeChange(() => {
   showLanesKey(motion());
   showWallKey(address.place.lens, motion());
   clock.tickNow();
 });
 followSystemTheme();
-showTheme();
 
-const lessMotion = matchMedia("(prefers-reduced-motion: reduce)");
-const reduceMotion = () => clock.reduceMotion(lessMotion.matches);
-lessMotion.addEventListener("change", reduceMotion);
-reduceMotion();
+followReducedMotion((less) => clock.reduceMotion(less));
 
 followKeys({
   enabled: () => preferences.shortcuts,

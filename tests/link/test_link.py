@@ -84,7 +84,7 @@ def test_what_cannot_be_is_refused_with_its_field(body: Any, field: str | None) 
     with pytest.raises(RequestError) as refusal:
         Link.from_body(body)
     assert refusal.value.field == field
-    assert refusal.value.status == 422
+    assert refusal.value.kind == "invalid"
 
 
 def test_no_burst_and_null_are_the_same() -> None:

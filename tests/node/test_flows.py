@@ -110,7 +110,7 @@ def test_a_flow_that_is_not_there_and_datagrams_that_are_not_kept_are_named() ->
         for asked in (bridge.flows.get("nobody"), bridge.flows.get("s-00000000"), bridge.flows.datagrams("nobody", 1)):
             with pytest.raises(RequestError) as unknown:
                 await asked
-            assert (unknown.value.status, unknown.value.kind) == (404, "not-found")
+            assert unknown.value.kind == "not-found"
         with pytest.raises(RequestError) as none_kept:
             await bridge.flows.datagrams(departs["id"], 1)
         assert none_kept.value.kind == "no-datagrams"

@@ -57,7 +57,7 @@ def test_a_client_that_is_not_there_has_no_history() -> None:
         async with running() as bridge:
             with pytest.raises(RequestError) as caught:
                 await bridge.history("c-nobody", 0, time.time_ns(), None)
-        assert caught.value.status == 404
+        assert caught.value.kind == "not-found"
 
     asyncio.run(main())
 

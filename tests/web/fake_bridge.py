@@ -189,13 +189,13 @@ class FakeBridge:
     ) -> list[dict[str, Any]]:
         if len(self._clients) + count > self.settings.max_clients:
             room = self.settings.max_clients - len(self._clients)
-            raise RequestError(f"there is room for {room} more clients", field="count", status=409, kind="limit")
+            raise RequestError(f"there is room for {room} more clients", field="count", kind="too-many-clients")
         target = target or self.settings.udp
         self._check_target(target)
         names = self._names(name, count)
         taken = {client.name for client in self._clients.values()} & set(names)
         if taken:
-            raise RequestError(f"{min(taken)} is taken", field="name", status=409, kind="duplicate")
+            raise RequestError(f"{min(taken)} is taken", field="name", kind="name-taken")
         made = [self._add(one, target, rate_hz, colours, mode) for one in names]
         return [self._body(client) for client in made]
 
@@ -204,9 +204,9 @@ class FakeBridge:
             host, port = split_host_port(target)
             address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
         except ValueError:
-            raise RequestError("a target is HOST:PORT and must resolve", field="target", kind="target") from None
+            raise RequestError("a target is HOST:PORT and must resolve", field="target") from None
         if not address.is_loopback or port < 1024:
-            raise RequestError("only loopback and ports from 1024", field="target", kind="target")
+            raise RequestError("only loopback and ports from 1024", field="target", kind="target-not-allowed")
 
     def _names(self, name: str | None, count: int) -> list[str]:
         if name is not None and count == 1:
@@ -243,7 +243,7 @@ class FakeBridge:
 
     def _find(self, client_id: str) -> _Client:
         if client_id not in self._clients:
-            raise RequestError("there is no such client", status=404, kind="not-found")
+            raise RequestError("there is no such client", kind="not-found")
         return self._clients[client_id]
 
     async def get_client(self, client_id: str) -> dict[str, Any]:
@@ -252,7 +252,7 @@ class FakeBridge:
     async def patch_client(self, client_id: str, changes: dict[str, Any]) -> dict[str, Any]:
         client = self._find(client_id)
         if any(other.name == changes.get("name") and other is not client for other in self._clients.values()):
-            raise RequestError("this name is taken", field="name", status=409, kind="duplicate")
+            raise RequestError("this name is taken", field="name", kind="name-taken")
         client.counted, client.made_ns = client.issued(self.unix_ns()), self.unix_ns()
         for key, value in changes.items():
             setattr(client, key, value)
@@ -410,7 +410,7 @@ class FakeBridge:
     async def end_session(self, session_id: str) -> None:
         address = next((one for one in self._raw if "raw-" + one.rpartition(":")[2] == session_id), None)
         if address is None:
-            raise RequestError("there is no such session", status=404, kind="not-found")
+            raise RequestError("there is no such session", kind="not-found")
         self._raw.remove(address)
 
     async def ledger(self) -> dict[str, Any]:
@@ -450,7 +450,7 @@ class FakeBridge:
     def _check_owner(self, owner_id: str) -> None:
         raw = {"raw-" + address.rpartition(":")[2] for address in self._raw}
         if owner_id not in self._clients and owner_id not in raw:
-            raise RequestError("there is no such client or session", status=404, kind="not-found")
+            raise RequestError("there is no such client or session", kind="not-found")
 
     async def get_default_link(self) -> dict[str, Any] | None:
         return self._links.get("default")
@@ -530,7 +530,7 @@ class FakeBridge:
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
         if self.busy:
-            raise RequestError("too busy", status=503, kind="busy")
+            raise RequestError("too busy", kind="busy")
         if self.down:
             await asyncio.Event().wait()
         self.snapshots += 1

@@ -54,7 +54,7 @@ def test_unknown_client_is_refused_before_the_handshake(here: Running) -> None:
 
 def test_bridge_that_takes_no_more_listeners_is_heard(here: Running) -> None:
     def full(client_id: str) -> Tap:
-        raise RequestError("64 streams are open already", status=503, kind="busy")
+        raise RequestError("64 streams are open already", kind="busy")
 
     here.bridge.tap = full  # type: ignore[method-assign]
     with pytest.raises(InvalidStatus) as refused, here.viewer(f"/ws/clients/{ids(here)[0]}"):

@@ -218,7 +218,6 @@ class Bridge:
                 raise RequestError(
                     f"{count} more would be over the limit of {self.settings.max_clients} clients; {most} more fit",
                     field="count",
-                    status=409,
                     kind="too-many-clients",
                 )
             require_room(count)
@@ -269,7 +268,7 @@ class Bridge:
             except OSError as error:
                 reason = error.strerror
         raise RequestError(
-            f"cannot open {len(definitions)} sockets: {reason}; nothing was added", field="count", status=409
+            f"cannot open {len(definitions)} sockets: {reason}; nothing was added", field="count", kind="no-socket"
         )
 
     def _add(self, clients: list[HostedClient], sockets: list[socket.socket], route: Route) -> list[dict[str, Any]]:
@@ -362,9 +361,7 @@ class Bridge:
         if client_id not in self._kept:
             raise _no_client(client_id)
         if self._taps >= self.settings.max_taps:
-            raise RequestError(
-                f"{self._taps} streams are open already, the most that are allowed", status=503, kind="busy"
-            )
+            raise RequestError(f"{self._taps} streams are open already, the most that are allowed", kind="busy")
         return TapStream(self._works.pool, client_id, self.settings.tap_queue_datagrams, self._count_tap)
 
     def _count_tap(self, change: int) -> None:
@@ -589,13 +586,11 @@ def _link_body(link: Link | None) -> dict[str, Any] | None:
 
 
 def _no_client(client_id: str) -> RequestError:
-    return RequestError(f"no client {client_id!r}", field="id", status=404, kind="not-found")
+    return RequestError(f"no client {client_id!r}", field="id", kind="not-found")
 
 
 def _name_taken(name: str) -> RequestError:
-    return RequestError(
-        f"a client is called {name!r} already: choose another name", field="name", status=409, kind="name-taken"
-    )
+    return RequestError(f"a client is called {name!r} already: choose another name", field="name", kind="name-taken")
 
 
 def _words(link: Link | None) -> str:

@@ -171,7 +171,6 @@ class Flows:
             raise RequestError(
                 "no datagrams are kept of a flow that departs; a hosted client's own flow has those that arrived",
                 field="id",
-                status=404,
                 kind="no-datagrams",
             )
         carried = await self._carried_one(flow_id)
@@ -184,7 +183,7 @@ class Flows:
     def _slot(self, flow_id: str) -> int:
         slot = self._works.pool.table.slot_of_id.get(flow_id)
         if slot is None:
-            raise RequestError(f"no flow {flow_id!r}", field="id", status=404, kind="not-found")
+            raise RequestError(f"no flow {flow_id!r}", field="id", kind="not-found")
         return slot
 
     def _clients(

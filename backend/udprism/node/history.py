@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
-
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.columns.types import NS_PER_S
 from udprism.ledger.timeline import CAUSES, RATIOS, Steps

@@ -78,7 +78,6 @@ class Links:
             raise RequestError(
                 f"this session is the hosted client {client_id}'s: set its link under that id",
                 field="id",
-                status=409,
                 kind="hosted-session",
             )
         self._book.put_slot(slot, link)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from udprism.columns.types import NS_PER_MS, format_address
 from udprism.errors import RelayError
+from udprism.node import bodies
 from udprism.relay.fronts import network_of
 from udprism.relay.memory import CAUSE_SHIFT, DIRECTIONS, DOWN, UP, Count, Fate, Flag, Snapshot, State, Sum
 from udprism.relay.plan import Plan
@@ -29,18 +30,7 @@ TURNED_AWAY = (
     Count.HELD_OVERFLOW,
 )
 """What a relay dropped before it was anybody's datagram, or for want of room."""
-DATAGRAM_FIELDS = (
-    "number",
-    "fate",
-    "cause",
-    "received_at_ns",
-    "delay_ms",
-    "size_bytes",
-    "duplicated",
-    "corrupted",
-    "refused",
-    "payload_hex",
-)
+DATAGRAM_FIELDS = tuple(bodies.RelayDatagram.__annotations__)
 
 
 def relay_body(relay_id: str, plan: Plan, relay: Relay | None, error: str | None) -> dict[str, Any]:

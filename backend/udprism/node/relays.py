@@ -158,13 +158,13 @@ class Relays:
         """Begin a relay, and keep it. Raises: RequestError (403, 409, 422, 503, 507), with the field at fault."""
         async with self._changing:
             if len(self._entries) >= MAX_RELAYS:
-                raise RequestError(f"at most {MAX_RELAYS} relays", status=409, kind="too-many-relays")
+                raise RequestError(f"at most {MAX_RELAYS} relays", kind="too-many-relays")
             plan = await asyncio.to_thread(self._plan, asked)
             entry = _Entry(f"r-{secrets.token_hex(6)}", plan)
             try:
                 entry.relay = await asyncio.to_thread(Relay, plan)
             except BindError as error:
-                raise RequestError(str(error), field="listen", status=409, kind="cannot-bind") from error
+                raise RequestError(str(error), field="listen", kind="cannot-bind") from error
             except RelayError as error:
                 raise _down(error) from error
             entry.plan = entry.relay.plan  # the port that was bound is the one that it listens on next time
@@ -320,7 +320,7 @@ class Relays:
     def _running(self, relay_id: str) -> Relay:
         entry = self._entry(relay_id)
         if entry.relay is None:
-            raise RequestError(entry.error or "it does not run", status=503, kind="relay-down")
+            raise RequestError(entry.error or "it does not run", kind="relay-down")
         return entry.relay
 
     def _row(self, relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:
@@ -347,7 +347,7 @@ class Relays:
         try:
             await asyncio.to_thread(write, self._store)
         except StoreError as error:
-            raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
+            raise RequestError(f"{error}; nothing was changed", kind="not-kept") from error
 
 
 def _totals(snapshot: Snapshot) -> npt.NDArray[np.int64]:
@@ -360,13 +360,13 @@ def _totals(snapshot: Snapshot) -> npt.NDArray[np.int64]:
 
 def _direction(name: str) -> int:
     if name not in DIRECTIONS:
-        raise RequestError("expected up or down", field="direction", status=404, kind="not-found")
+        raise RequestError("expected up or down", field="direction", kind="not-found")
     return DIRECTIONS.index(name)
 
 
 def _not_found(what: str, its_id: str) -> RequestError:
-    return RequestError(f"no {what} {its_id!r}", field="id", status=404, kind="not-found")
+    return RequestError(f"no {what} {its_id!r}", field="id", kind="not-found")
 
 
 def _down(error: RelayError) -> RequestError:
-    return RequestError(str(error), status=503, kind="relay-down")
+    return RequestError(str(error), kind="relay-down")

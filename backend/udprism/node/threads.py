@@ -38,5 +38,5 @@ class Threads:
             await asyncio.to_thread(write, self._store)
         except StoreError as error:
             self.store_error = str(error)
-            raise RequestError(f"{error}; nothing was changed", status=507, kind="not-kept") from error
+            raise RequestError(f"{error}; nothing was changed", kind="not-kept") from error
         self.store_error = None

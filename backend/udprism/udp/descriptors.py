@@ -47,6 +47,5 @@ def require_room(count: int) -> None:
             f"{count} more clients need {count} file descriptors; only {fits} more fit. "
             "Raise the limit (ulimit -n) and start again",
             field="count",
-            status=409,
             kind="too-many-clients",
         )

@@ -31,7 +31,7 @@ class Inbox:
         Raises: RequestError (503) where the queue is full or the thread has ended.
         """
         if self._closed or len(self._waiting) >= self._max_waiting:
-            raise RequestError("the program is stopping or too busy: try again", status=503, kind="busy")
+            raise RequestError("the program is stopping or too busy: try again", kind="busy")
         future: Future[T] = Future()
         self._waiting.append((work, future))
         self._wake()

@@ -52,7 +52,7 @@ class Lookups:
             self._under_way.clear()
         for future in left:
             with suppress(InvalidStateError):
-                future.set_exception(RequestError("the program is stopping", status=503, kind="busy"))
+                future.set_exception(RequestError("the program is stopping", kind="busy"))
 
     def _run(self) -> None:
         while (target := self._next()) is not None:

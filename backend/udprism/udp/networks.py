@@ -101,7 +101,6 @@ class Targets:
         raise RequestError(
             f"{target} is neither on this machine nor in a network of its own; --allow-target CIDR permits more",
             field="target",
-            status=403,
             kind="target-not-allowed",
         )
 

@@ -142,7 +142,7 @@ class ColourServer:
         try:
             return self.table.slot_of_id[int(session_id.removeprefix("s-"), 16)]
         except (KeyError, ValueError):
-            raise RequestError(f"no session {session_id!r}", field="id", status=404, kind="not-found") from None
+            raise RequestError(f"no session {session_id!r}", field="id", kind="not-found") from None
 
     # -- the thread
 

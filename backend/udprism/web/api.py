@@ -14,35 +14,16 @@ from starlette.responses import Response
 from udprism.columns.types import NS_PER_S
 from udprism.errors import RequestError
 from udprism.link.profiles import PROFILES
-from udprism.node.history import history_csv
-from udprism.web import bodies, definitions, messages, problem
+from udprism.node import bodies as answers
+from udprism.node.history import HistoryBody, history_csv
+from udprism.web import bodies, definitions, messages, openapi
+from udprism.web.routes import add_routes
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
 
-DATAGRAM_FIELDS: Final = (
-    "sequence",
-    "fate",
-    "cause",
-    "colour",
-    "rgb",
-    "sent_at_ns",
-    "received_at_ns",
-    "delay_ms",
-    "duplicates",
-    "reordered",
-    "corrupt",
-    "size_bytes",
-    "payload_hex",
-)
+DATAGRAM_FIELDS: Final = tuple(answers.Datagram.__annotations__)
 _USUAL_HISTORY_NS: Final = 600 * NS_PER_S
-_PROBLEM: Final = {
-    "content": {problem.MEDIA_TYPE: {"example": {"type": f"{problem.TYPE_PREFIX}invalid", "field": "rate_hz"}}}
-}
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {"description": "What was asked for cannot be; the field and what would be right are named.", **_PROBLEM},
-    "5XX": {"description": "It could have been, but not now: see the detail.", **_PROBLEM},
-}
 
 
 class Api:
@@ -53,35 +34,35 @@ class Api:
 
     def router(self) -> APIRouter:
         """All routes under /api."""
-        router = APIRouter(prefix="/api", responses=_ERRORS)
-        for method, path, endpoint, status in (
-            ("GET", "/clients", self.list_clients, 200),
-            ("POST", "/clients", self.add_clients, 201),
-            ("DELETE", "/clients", self.remove_clients, 200),
-            ("GET", "/clients/{client_id}", self.get_client, 200),
-            ("PATCH", "/clients/{client_id}", self.change_client, 200),
-            ("DELETE", "/clients/{client_id}", self.remove_client, 204),
-            ("GET", "/clients/{client_id}/datagrams", self.list_datagrams, 200),
-            ("GET", "/sessions", self.list_sessions, 200),
-            ("DELETE", "/sessions/{session_id}", self.end_session, 204),
-            ("GET", "/ledger", self.get_ledger, 200),
-            ("GET", "/history", self.get_history, 200),
-            ("GET", "/links", self.sum_up_links, 200),
-            ("DELETE", "/links", self.remove_links, 204),
-            ("GET", "/links/default", self.get_default_link, 200),
-            ("PUT", "/links/default", self.put_default_link, 200),
-            ("DELETE", "/links/default", self.remove_default_link, 204),
-            ("GET", "/links/{owner_id}", self.get_link, 200),
-            ("PUT", "/links/{owner_id}", self.put_link, 200),
-            ("DELETE", "/links/{owner_id}", self.remove_link, 204),
-            ("GET", "/profiles", self.list_profiles, 200),
-            ("GET", "/definitions", self.list_definitions, 200),
-        ):
-            router.add_api_route(path, endpoint, methods=[method], status_code=status, response_class=Response)
+        router = APIRouter(prefix="/api", responses=openapi.ERRORS)
+        routes = (
+            ("GET", "/clients", self.list_clients, answers.ClientList),
+            ("POST", "/clients", self.add_clients, answers.ClientsMade),
+            ("DELETE", "/clients", self.remove_clients, answers.Removed),
+            ("GET", "/clients/{client_id}", self.get_client, answers.Client),
+            ("PATCH", "/clients/{client_id}", self.change_client, answers.Client),
+            ("DELETE", "/clients/{client_id}", self.remove_client, None),
+            ("GET", "/clients/{client_id}/datagrams", self.list_datagrams, answers.Datagrams),
+            ("GET", "/sessions", self.list_sessions, answers.SessionList),
+            ("DELETE", "/sessions/{session_id}", self.end_session, None),
+            ("GET", "/ledger", self.get_ledger, answers.WholeLedger),
+            ("GET", "/history", self.get_history, HistoryBody),
+            ("GET", "/links", self.sum_up_links, answers.Links),
+            ("DELETE", "/links", self.remove_links, None),
+            ("GET", "/links/default", self.get_default_link, answers.Link),
+            ("PUT", "/links/default", self.put_default_link, answers.Link),
+            ("DELETE", "/links/default", self.remove_default_link, None),
+            ("GET", "/links/{owner_id}", self.get_link, answers.Link),
+            ("PUT", "/links/{owner_id}", self.put_link, answers.Link),
+            ("DELETE", "/links/{owner_id}", self.remove_link, None),
+            ("GET", "/profiles", self.list_profiles, answers.Profiles),
+            ("GET", "/definitions", self.list_definitions, answers.Definitions),
+        )
+        add_routes(router, routes, created=("/clients",))
         return router
 
     async def list_clients(self, query: Annotated[bodies.ListQuery, Query()]) -> Response:
-        """Hosted clients, in the order of their making."""
+        """Hosted clients, in the order of their names."""
         clients, total = await self._bridge.list_clients(query.offset, query.limit, query.state, query.query)
         return answer({"clients": clients, "total": total})
 
@@ -208,7 +189,7 @@ def datagrams_answer(
 
 def _link(body: dict[str, Any] | None) -> Response:
     if body is None:
-        raise RequestError("no link is set here; PUT sets one", status=404, kind="no-link")
+        raise RequestError("no link is set here; PUT sets one", kind="no-link")
     return answer(body)
 
 

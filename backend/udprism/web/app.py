@@ -19,8 +19,9 @@ from starlette.types import ASGIApp
 import udprism
 from udprism.errors import BindError
 from udprism.settings import Settings
-from udprism.web import definitions, problem
+from udprism.web import definitions, openapi, problem
 from udprism.web.api import Api
+from udprism.web.docs import Docs
 from udprism.web.flows import FlowRoutes
 from udprism.web.gate import MAX_BODY_BYTES, Gate
 from udprism.web.guard import MAX_MESSAGE_BYTES, REASONS, Limits
@@ -65,6 +66,11 @@ class GatedApp(FastAPI):
         self._settings = settings
         self._identity = identity
 
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.completed(super().openapi())
+        return self.openapi_schema
+
     def build_middleware_stack(self) -> ASGIApp:
         return Gate(super().build_middleware_stack(), self._settings, self._identity)
 
@@ -81,7 +87,8 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
         version=udprism.__version__,
         description=definitions.to_markdown(),
         openapi_url="/api/openapi.json",
-        docs_url=None,  # its page would load scripts from elsewhere
+        servers=openapi.SERVERS,
+        docs_url=None,  # its page would load scripts from elsewhere; ours is web/docs
         redoc_url=None,
         redirect_slashes=False,
         max_body_size=MAX_BODY_BYTES,
@@ -95,6 +102,7 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     app.include_router(router)
     app.include_router(Streams(bridge, hub).router())
     app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts).router())
+    app.include_router(Docs(static_directory()).router())
     app.frontend("/", directory=static_directory(), fallback=None, check_dir=True)
     return app
 

@@ -8,10 +8,12 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
+from udprism.node import bodies as answers
 from udprism.node import relay_bodies
 from udprism.node.flows import FlowFormat, FlowKind, Flows
 from udprism.web import bodies
 from udprism.web.api import DATAGRAM_FIELDS, answer, datagrams_answer
+from udprism.web.routes import add_routes
 
 _ONE: Final = "/flows/{flow_id}"
 
@@ -34,12 +36,12 @@ class FlowRoutes:
 
     def add_to(self, router: APIRouter) -> None:
         """All of them, under /api."""
-        for path, endpoint in (
-            ("/flows", self.list_flows),
-            (_ONE, self.get_flow),
-            (_ONE + "/datagrams", self.list_flow_datagrams),
-        ):
-            router.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
+        routes = (
+            ("GET", "/flows", self.list_flows, answers.FlowList),
+            ("GET", _ONE, self.get_flow, answers.Flow),
+            ("GET", _ONE + "/datagrams", self.list_flow_datagrams, answers.FlowDatagrams),
+        )
+        add_routes(router, routes)
 
     async def list_flows(self, query: Annotated[FlowsQuery, Query()]) -> Response:
         """Every flow: what arrives at hosted clients, what departs to sessions, and what relays carry."""

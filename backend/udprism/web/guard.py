@@ -30,9 +30,10 @@ REASONS: Final = (
 )
 """Why connections are cut, or refused before the app has seen their request."""
 
+CONTENT_POLICY: Final = (
+    "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 _SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; "
-    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -127,6 +128,7 @@ class Deadline:
 def secure(headers: MutableHeaders) -> None:
     """Add what protects the page from others, and others from the page."""
     headers.update(_SECURITY_HEADERS)
+    headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
 
 
 def last_answer(response: Response) -> bytes:

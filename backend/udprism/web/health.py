@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
 from starlette.responses import PlainTextResponse, Response
 
 from udprism import __version__
-from udprism.web import metrics
+from udprism.node import bodies
+from udprism.web import metrics, openapi
 from udprism.web.api import answer
 from udprism.web.live import Hub
 
@@ -27,9 +28,12 @@ class Health:
 
     def router(self) -> APIRouter:
         """The three routes."""
-        router = APIRouter()
-        for path, endpoint in (("/livez", self.live), ("/readyz", self.ready), ("/metrics", self.metrics)):
-            router.add_api_route(path, endpoint, methods=["GET"], response_class=Response)
+        router = APIRouter(responses={"4XX": openapi.ERRORS["4XX"]})
+        text, add = openapi.text("text/plain"), router.add_api_route
+        add("/livez", self.live, methods=["GET"], response_class=Response, responses=text)
+        unready: dict[int | str, dict[str, Any]] = {503: {"model": bodies.Ready, "description": "Not ready"}}
+        add("/readyz", self.ready, methods=["GET"], response_model=bodies.Ready, responses=unready)
+        add("/metrics", self.metrics, methods=["GET"], response_class=Response, responses=text)
         return router
 
     async def live(self) -> Response:

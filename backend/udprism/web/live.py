@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -253,7 +252,7 @@ class Hub:
             except TimeoutError:
                 continue  # the pool hangs or is being restarted: the page sees that no frame comes
             except RequestError as error:
-                if error.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                if error.kind != "busy":
                     raise
                 continue
             if picture.snapshot.frame != viewer.last_frame:
@@ -317,7 +316,7 @@ class SlowMessages:
         try:
             body = await self._bridge.get_client(client_id)
         except RequestError as error:
-            if error.status != 404:
+            if error.kind != "not-found":
                 raise
         return {("client", client_id): messages.client(client_id, body)}
 

@@ -5,22 +5,64 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import (
+    Final,
+    NotRequired,  # pydantic wants this one before Python 3.12
+)
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import compile_path
+from typing_extensions import TypedDict
 
-from udprism.errors import RequestError, StoreError
+from udprism.errors import Kind, RequestError, StoreError
 from udprism.web import bodies
+
+
+class Fault(TypedDict):
+    """One of several."""
+
+    field: str | None
+    detail: str
+
+
+class Problem(TypedDict):
+    """RFC 9457. `type` is stable, for programs; `field` is the one at fault, in dotted notation."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None
+    errors: NotRequired[list[Fault]]
+
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:udprism:problem:"
 RETRY_AFTER_S: Final = 5
 MAX_FAULTS: Final = 20
 """Faults of one body that are listed: an attacker's body may hold thousands."""
+
+STATUS: Final[Mapping[Kind, int]] = {
+    "invalid": 422,
+    "not-found": 404,
+    "no-link": 404,
+    "no-datagrams": 404,
+    "name-taken": 409,
+    "too-many-clients": 409,
+    "no-socket": 409,
+    "hosted-session": 409,
+    "too-many-relays": 409,
+    "cannot-bind": 409,
+    "relay-down": 503,
+    "target-not-allowed": 403,
+    "busy": 503,
+    "too-many-viewers": 503,
+    "not-kept": 507,
+}
+"""HTTP's status code for each kind of error."""
 
 _HTML_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -38,11 +80,11 @@ def response(
     detail: str,
     *,
     field: str | None = None,
-    errors: list[dict[str, str | None]] | None = None,
+    errors: list[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """A problem; what came from outside cannot act as markup even where somebody sniffs."""
-    body: dict[str, Any] = {
+    body: Problem = {
         "type": TYPE_PREFIX + kind,
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -71,8 +113,9 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def from_request_error(error: RequestError) -> Response:
     """The problem that the bridge named."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return response(error.status, error.kind, error.detail, field=error.field, headers=headers)
+    status = STATUS[error.kind]
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return response(status, error.kind, error.detail, field=error.field, headers=headers)
 
 
 async def _not_kept(request: Request, error: Exception) -> Response:
@@ -84,7 +127,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if error.errors()[0]["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
         return response(415, "not-json", "send the body as JSON, with `Content-Type: application/json`")
     faults = [bodies.fault(one) for one in error.errors()[:MAX_FAULTS]]
-    listed: list[dict[str, str | None]] = [{"field": field or None, "detail": detail} for field, detail in faults]
+    listed: list[Fault] = [{"field": field or None, "detail": detail} for field, detail in faults]
     field, detail = faults[0]
     return response(422, "invalid", detail, field=field or None, errors=listed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
 from pydantic import Field
@@ -10,12 +10,14 @@ from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.link import rules
+from udprism.node import bodies as answers
 from udprism.node.relay_bodies import DATAGRAM_FIELDS
 from udprism.node.relays import Relays
 from udprism.relay.memory import HISTORY, MAX_RULES
 from udprism.relay.plan import MAX_FLOWS, MAX_IDLE_S, MAX_NAME_CHARACTERS, MIN_IDLE_S
 from udprism.web import bodies
 from udprism.web.api import answer, datagrams_answer
+from udprism.web.routes import NO_CONTENT, add_routes
 
 Direction = Literal["up", "down"]
 Address = Annotated[str, Field(min_length=3, max_length=255, json_schema_extra={"pattern": "^.+:[0-9]+$"})]
@@ -94,9 +96,6 @@ class RebindQuery(bodies.Query):
     flow: bodies.Id | None = None
 
 
-_NO_CONTENT: Final = 204
-
-
 class RelayRoutes:
     """The routes of one program's relays."""
 
@@ -106,25 +105,26 @@ class RelayRoutes:
     def add_to(self, router: APIRouter) -> None:
         """Put them below /api."""
         flow = "/relays/{relay_id}/flows/{flow_id}"
-        for method, path, endpoint, status in (
-            ("GET", "/relays", self.list_relays, 200),
-            ("POST", "/relays", self.add_relay, 201),
-            ("GET", "/relays/{relay_id}", self.get_relay, 200),
-            ("PATCH", "/relays/{relay_id}", self.change_relay, 200),
-            ("DELETE", "/relays/{relay_id}", self.remove_relay, _NO_CONTENT),
-            ("GET", "/relays/{relay_id}/links/{direction}", self.get_relay_link, 200),
-            ("PUT", "/relays/{relay_id}/links/{direction}", self.put_relay_link, 200),
-            ("DELETE", "/relays/{relay_id}/links/{direction}", self.remove_relay_link, _NO_CONTENT),
-            ("POST", "/relays/{relay_id}/rebind", self.rebind, 200),
-            ("POST", "/relays/{relay_id}/reset", self.reset, _NO_CONTENT),
-            ("GET", "/relays/{relay_id}/flows", self.list_flows, 200),
-            ("GET", flow, self.get_flow, 200),
-            ("DELETE", flow, self.end_flow, _NO_CONTENT),
-            ("PUT", flow + "/links/{direction}", self.put_flow_link, _NO_CONTENT),
-            ("DELETE", flow + "/links/{direction}", self.remove_flow_link, _NO_CONTENT),
-            ("GET", flow + "/datagrams", self.list_flow_datagrams, 200),
-        ):
-            router.add_api_route(path, endpoint, methods=[method], status_code=status, response_class=Response)
+        one_way = "/relays/{relay_id}/links/{direction}"
+        routes = (
+            ("GET", "/relays", self.list_relays, answers.RelayList),
+            ("POST", "/relays", self.add_relay, answers.RelayBody),
+            ("GET", "/relays/{relay_id}", self.get_relay, answers.RelayBody),
+            ("PATCH", "/relays/{relay_id}", self.change_relay, answers.RelayBody),
+            ("DELETE", "/relays/{relay_id}", self.remove_relay, None),
+            ("GET", one_way, self.get_relay_link, answers.Link),
+            ("PUT", one_way, self.put_relay_link, answers.Link),
+            ("DELETE", one_way, self.remove_relay_link, None),
+            ("POST", "/relays/{relay_id}/rebind", self.rebind, answers.Rebound),
+            ("POST", "/relays/{relay_id}/reset", self.reset, None),
+            ("GET", "/relays/{relay_id}/flows", self.list_flows, answers.RelayFlows),
+            ("GET", flow, self.get_flow, answers.RelayFlow),
+            ("DELETE", flow, self.end_flow, None),
+            ("PUT", flow + "/links/{direction}", self.put_flow_link, None),
+            ("DELETE", flow + "/links/{direction}", self.remove_flow_link, None),
+            ("GET", flow + "/datagrams", self.list_flow_datagrams, answers.RelayDatagrams),
+        )
+        add_routes(router, routes, created=("/relays",))
 
     async def list_relays(self) -> Response:
         """All relays, in the order in which they were begun."""
@@ -146,7 +146,7 @@ class RelayRoutes:
     async def remove_relay(self, relay_id: str) -> Response:
         """End a relay; its flows end with it."""
         await self._relays.remove(relay_id)
-        return Response(status_code=_NO_CONTENT)
+        return Response(status_code=NO_CONTENT)
 
     async def get_relay_link(self, relay_id: str, direction: Direction) -> Response:
         """The link of one way."""
@@ -162,7 +162,7 @@ class RelayRoutes:
     async def remove_relay_link(self, relay_id: str, direction: Direction) -> Response:
         """Let everything pass on this way."""
         await self._relays.change(relay_id, {direction: {}})
-        return Response(status_code=_NO_CONTENT)
+        return Response(status_code=NO_CONTENT)
 
     async def rebind(self, relay_id: str, query: Annotated[RebindQuery, Query()]) -> Response:
         """Change the ports towards the target, of one flow or all, as a NAT does that forgot them."""
@@ -171,7 +171,7 @@ class RelayRoutes:
     async def reset(self, relay_id: str) -> Response:
         """End all flows and count anew: the next client is the first again, and meets the same fates."""
         await self._relays.reset(relay_id)
-        return Response(status_code=_NO_CONTENT)
+        return Response(status_code=NO_CONTENT)
 
     async def list_flows(self, relay_id: str, query: Annotated[FlowsQuery, Query()]) -> Response:
         """A relay's flows, in the order in which they began."""
@@ -185,19 +185,19 @@ class RelayRoutes:
     async def end_flow(self, relay_id: str, flow_id: str) -> Response:
         """End one flow; its client begins another one with its next datagram."""
         await self._relays.end_flow(relay_id, flow_id)
-        return Response(status_code=_NO_CONTENT)
+        return Response(status_code=NO_CONTENT)
 
     async def put_flow_link(
         self, relay_id: str, flow_id: str, direction: Direction, body: Annotated[bodies.LinkBody, Body()]
     ) -> Response:
         """Give one flow a link of its own, until it ends."""
         await self._relays.set_flow_link(relay_id, flow_id, direction, body)
-        return Response(status_code=_NO_CONTENT)
+        return Response(status_code=NO_CONTENT)
 
     async def remove_flow_link(self, relay_id: str, flow_id: str, direction: Direction) -> Response:
         """Take it away: the relay's link holds again."""
         await self._relays.set_flow_link(relay_id, flow_id, direction, None)
-        return Response(status_code=_NO_CONTENT)
+        return Response(status_code=NO_CONTENT)
 
     async def list_flow_datagrams(
         self, relay_id: str, flow_id: str, query: Annotated[DatagramsQuery, Query()]

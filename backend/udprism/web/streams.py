@@ -9,7 +9,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.responses import Response
 
 from udprism.errors import RequestError
-from udprism.web import messages, problem
+from udprism.web import messages, openapi, problem
 from udprism.web.conversation import BadMessage, converse, received_text
 from udprism.web.live import Hub
 
@@ -31,7 +31,13 @@ class Streams:
         for method in ("GET", "POST"):
             name = f"ask_{method.lower()}"
             router.add_api_route(
-                "/ws/live", self.ask, methods=[method], status_code=426, response_class=Response, operation_id=name
+                "/ws/live",
+                self.ask,
+                methods=[method],
+                status_code=426,
+                response_class=Response,
+                responses=openapi.ERRORS,
+                operation_id=name,
             )
         router.add_api_websocket_route("/ws/clients/{client_id}", self.client)
         return router
@@ -55,7 +61,7 @@ class Streams:
 
     def _full(self) -> RequestError:
         detail = f"as many pages are open as are served at once: {len(self._hub.viewers)}"
-        return RequestError(detail, status=503, kind="too-many-viewers")
+        return RequestError(detail, kind="too-many-viewers")
 
     async def client(self, websocket: WebSocket, client_id: str) -> None:
         """One JSON text a datagram, until the client is removed."""

@@ -40,9 +40,9 @@ export const api = {
   addClients: async (definition) => (await ask("POST", "api/clients", definition)).clients,
   /** @param {string} id @returns {Promise<any>} a ClientBody of feed/messages */
   getClient: (id) => ask("GET", `api/clients/${encodeURIComponent(id)}`),
-  /** The first thousand, which is as many as one answer holds. @returns {Promise<import("../feed/messages.js").ClientBody[]>} */
+  /** The first thousand, which is as many as one answer holds. @returns {Promise<any[]>} ClientBody of feed/messages */
   listClients: async () => (await ask("GET", "api/clients?limit=1000")).clients,
-  /** @returns {Promise<{sessions: import("../feed/messages.js").SessionBody[], total: number}>} */
+  /** @returns {Promise<{sessions: any[], total: number}>} SessionBody of feed/messages */
   listSessions: () => ask("GET", "api/sessions?limit=1000"),
   /** @param {string} id @param {object} changes */
   changeClient: (id, changes) => ask("PATCH", `api/clients/${encodeURIComponent(id)}`, changes),

@@ -31,3 +31,10 @@ export function followMotion(preferences, changed) {
   warning.addEventListener("close", show);
   show();
 }
+
+/** Told now, and when the system's setting changes. @param {(less: boolean) => void} told */
+export function followReducedMotion(told) {
+  const less = matchMedia("(prefers-reduced-motion: reduce)");
+  less.addEventListener("change", () => told(less.matches));
+  told(less.matches);
+}
