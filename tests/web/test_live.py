@@ -17,7 +17,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from udprism.web import bodies
+from udprism.web import bodies, live
 from udprism.web.live import Picture, Viewer
 from web.fake_bridge import FakeBridge
 from web.live_vectors import decode, snapshot
@@ -463,3 +463,38 @@ def test_viewers_that_come_and_go_leave_nothing_behind(here: Running) -> None:
     wait_for(lambda: here.is_idle)
     with here.client() as client:
         assert "udprism_viewers 0.0\n" in client.get("/metrics").text
+
+
+class SlowSearch:
+    """A bridge whose sessions take a while to be looked through."""
+
+    TAKES_S = 0.01
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    async def status(self) -> dict[str, Any]:
+        return {}
+
+    async def sessions(self, limit: int, find: str) -> tuple[list[dict[str, Any]], int]:
+        self.found.append(find)
+        await asyncio.sleep(self.TAKES_S)
+        return [], 0
+
+
+def test_however_many_viewers_look_for_other_words_searching_takes_a_small_share_and_each_has_its_turn() -> None:
+    async def main() -> None:
+        bridge = SlowSearch()
+        slow = live.SlowMessages(bridge)  # type: ignore[arg-type]  # it has what is asked of a bridge here
+        viewers = {live.Viewer() for _ in range(150)}
+        for number, viewer in enumerate(viewers):
+            viewer.wishes = (("sessions", f"word-{number}"),)
+        began_s = time.monotonic()
+        for _ in range(40):
+            await slow.refreshed(viewers)
+            await asyncio.sleep(0.05)
+        took_s = time.monotonic() - began_s
+        assert len(bridge.found) <= 2 + took_s / (live.FIND_SHARE * bridge.TAKES_S)
+        assert len(set(bridge.found)) == len(bridge.found) >= 2, "nobody twice before all others"
+
+    asyncio.run(main())

@@ -34,6 +34,7 @@ from udprism.node.works import Works
 from udprism.serving.clients import HostedClient, Mode, ModeName
 from udprism.serving.commands import name_fault
 from udprism.serving.routes import Route
+from udprism.serving.sessions import is_session_id
 from udprism.settings import Settings
 from udprism.udp.descriptors import raise_limit, require_room
 from udprism.udp.networks import has_name
@@ -372,7 +373,7 @@ class Bridge:
     async def sessions(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
         """The colour server's sessions, raw ones first and newest first, and how many match."""
         names: dict[Address, str] = {}
-        if query:
+        if query and not is_session_id(query):
             client_of = list(self._works.client_of_address.items())
             names = {address: self._kept[one].name for address, one in client_of if one in self._kept}
         bodies, total = await self._server(lambda: self._works.session_bodies(limit, query or "", names))

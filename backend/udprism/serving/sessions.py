@@ -312,7 +312,7 @@ class SessionTable:
         words = query.casefold().split()
         if not words:
             return self.sessions
-        if _ID.fullmatch(query):  # an open drawer asks four times a second
+        if is_session_id(query):  # an open drawer asks four times a second
             slot = self.slot_of_id.get(int(query[2:], 16))
             return [] if slot is None else [slot]
         return [slot for slot in self.sessions if _has(self._words(slot, hosted), words)]
@@ -363,6 +363,11 @@ class SessionTable:
             "link": None,
             "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
         }
+
+
+def is_session_id(text: str) -> bool:
+    """Whether the text is a session's id."""
+    return _ID.fullmatch(text) is not None
 
 
 def _has(text: str, words: Iterable[str]) -> bool:
