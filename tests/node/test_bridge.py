@@ -296,6 +296,28 @@ def test_one_raw_client_is_somebodys_own_session() -> None:
     asyncio.run(main())
 
 
+def test_a_link_without_room_for_what_it_delays_says_so_before_and_counts_it_apart() -> None:
+    async def main() -> None:
+        async with running(link_queue_datagrams=50) as bridge:
+            await bridge.add_clients(count=4, rate_hz=100)
+            await until(lambda: all_live(bridge, 4))
+            assert "warning" not in await bridge.put_default_link({"delay_ms": 10})
+            answer = await bridge.put_default_link({"delay_ms": 500})
+            assert "about 200 datagrams at once and has room for 50" in answer["warning"]
+
+            async def told() -> bool:
+                return any(one["why"] == "link-room" for one in (await bridge.status())["attention"])
+
+            await until(told)
+            room = (await bridge.links())["room"]
+            assert (room["datagrams"], room["needed"]) == (50, 200)
+            assert 0 < room["turned_away"] <= bridge.counters()["link_turned_away_total"]
+            await bridge.delete_default_link()
+            assert "warning" not in await bridge.put_default_link({"loss_ratio": 0.5})
+
+    asyncio.run(main())
+
+
 class CountingStore(Store):
     """Counts its commits to links."""
 
@@ -325,7 +347,8 @@ def test_links_of_many_are_set_and_cleared_in_one_transaction_whoever_goes_meanw
             bodies, total = await bridge.list_clients(limit=1000)
             assert total == 998
             assert {body["link"] for body in bodies} == {None}
-            assert await bridge.links() == {"default": False, "clients": 0, "sessions": 0, "since_unix_ms": None}
+            links = await bridge.links()
+            assert (links["default"], links["clients"], links["since_unix_ms"]) == (False, 0, None)
             with pytest.raises(RequestError):
                 await bridge.put_links([ids[1], ids[0]], {"loss_ratio": 0.5})
             assert (await bridge.links())["clients"] == 0

@@ -128,6 +128,11 @@ class LinkModel:
         self._jitter_ns[slots] = link.jitter_ms * NS_PER_MS
         self._distribution[slots] = DISTRIBUTIONS.index(link.distribution)
 
+    def delay_ns(self, slots: I32Column) -> I64Column:
+        """int64[n]: for how long these slots' links delay a datagram on average, queues left aside."""
+        delay_ns: I64Column = self._delay_ns[slots]
+        return delay_ns
+
     def holds(self, slots: I32Column) -> BoolColumn:
         """bool[n]: whose link holds some datagrams back, so that the order of all of them is its affair."""
         holds: BoolColumn = (self._need[slots] & _HOLDS) != 0

@@ -29,7 +29,7 @@ from udprism.node.links import Links
 from udprism.node.relays import Relays
 from udprism.node.store import Store
 from udprism.node.threads import Threads
-from udprism.node.view import Roster, Snapshot
+from udprism.node.view import MOST_ATTENTION, Roster, Snapshot
 from udprism.node.works import Works
 from udprism.serving.clients import HostedClient, Mode, ModeName
 from udprism.serving.commands import name_fault
@@ -407,7 +407,7 @@ class Bridge:
         """Give a client or session its own link. Raises: RequestError (404, 409, 422, 507)."""
         link = Link.from_body(body)
         await self._set_link(owner_id, link)
-        return link.to_body()
+        return self._answer(link)
 
     async def delete_link(self, owner_id: str) -> None:
         """Take it away: the default link holds again. Raises: RequestError (404, 409, 507)."""
@@ -421,7 +421,12 @@ class Bridge:
         """Set it. Raises: RequestError (422, 507)."""
         link = Link.from_body(body)
         await self._set_default_link(link)
-        return link.to_body()
+        return self._answer(link)
+
+    def _answer(self, link: Link) -> dict[str, Any]:
+        """A link's body; with a `warning`, if it has less room than it needs."""
+        warning = self._links.warning()
+        return link.to_body() | ({} if warning is None else {"warning": warning})
 
     async def delete_default_link(self) -> None:
         """Take it away. Raises: RequestError (507)."""
@@ -489,6 +494,7 @@ class Bridge:
         status = await self._pool(self._works.status)
         status["sessions"] = self._works.session_counts()
         status["links"] = await self.links()
+        status["attention"] = [*self._links.attention(), *status["attention"]][:MOST_ATTENTION]
         return status
 
     def checks(self) -> list[dict[str, Any]]:

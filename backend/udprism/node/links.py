@@ -13,6 +13,9 @@ from udprism.node.kept import DEFAULT_LINK
 from udprism.node.threads import Threads
 from udprism.node.works import Works
 
+_TOLD_S = 10.0
+"""After the last datagram that found no room."""
+
 
 class Links:
     """The links of one bridge. Coroutines on its event loop; one change at a time."""
@@ -24,6 +27,7 @@ class Links:
         self._threads = threads
         self._delays_over_all_links = delays_over_all_links
         self._since_unix_ns: int | None = None
+        self._turned_away, self._turned_away_s = 0, -_TOLD_S
 
     @property
     def default(self) -> Link | None:
@@ -96,7 +100,38 @@ class Links:
     def summary(self) -> dict[str, Any]:
         """What is impaired, and since when."""
         since = self._since_unix_ns
-        return self._counts() | {"since_unix_ms": None if since is None else since // NS_PER_MS}
+        return self._counts() | {"since_unix_ms": None if since is None else since // NS_PER_MS, "room": self.room()}
+
+    def room(self) -> dict[str, int]:
+        """For how many delayed datagrams there is room, and what becomes of it."""
+        server = self._works.server
+        return {
+            "datagrams": server.outlet.line.capacity,
+            "needed": server.link_room_needed(),
+            "held": len(server.outlet.line),
+            "turned_away": server.outlet.turned_away,
+        }
+
+    def warning(self) -> str | None:
+        """Why datagrams will be lost though nobody asked for that; None if they will not."""
+        room = self.room()
+        if room["needed"] <= room["datagrams"]:
+            return None
+        return (
+            f"at these rates the link delays about {room['needed']:,} datagrams at once and has room for "
+            f"{room['datagrams']:,}: the others are dropped and count as lost by the link. Lower the delay or the "
+            "rates, or set UDPRISM_LINK_QUEUE_DATAGRAMS"
+        )
+
+    def attention(self) -> list[dict[str, Any]]:
+        """An entry for "Needs attention" while delayed datagrams find no room."""
+        room, now_s = self.room(), time.monotonic()
+        if room["turned_away"] > self._turned_away:
+            self._turned_away, self._turned_away_s = room["turned_away"], now_s
+        if now_s - self._turned_away_s > _TOLD_S:
+            return []
+        value = room["needed"] / room["datagrams"]
+        return [{"slot": None, "id": None, "name": None, "why": "link-room", "value": value}]
 
     def _counts(self) -> dict[str, Any]:
         return {

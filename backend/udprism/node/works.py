@@ -394,6 +394,7 @@ class Works:
             "schedule_lag_seconds": server.lag_ns / NS_PER_S,
             "skipped_ticks_total": server.skipped_ticks,
             "link_queue_datagrams": len(server.outlet.line),
+            "link_turned_away_total": server.outlet.turned_away,
             "link_process_starts_total": server.outlet.releaser_starts,
             "fate_reports_forgotten_total": server.witness.forgotten,
             "thread_restarts_total": {"server": server.thread.restarts, "pool": pool.thread.restarts},

@@ -84,6 +84,8 @@ class Outlet:
         self.releaser = releaser
         self.sent = 0
         self.refused = 0
+        self.turned_away = 0
+        """Datagrams that the link would have delayed, had it had room for them: they were dropped."""
         self.next_release_ns = NEVER_NS
         """When the link lets the next datagram go."""
         self.wake_ns = NEVER_NS
@@ -300,6 +302,7 @@ class Outlet:
         """Put rows into the delay line. A duplicate that finds no room is no loss, so it is not counted as one."""
         overflow = self.line.push(release_ns, batch.flow, batch.number, batch.length, batch.rows, dropped)
         if count and overflow.any():
+            self.turned_away += int(np.count_nonzero(overflow & ~dropped))
             self._report(batch.flow[overflow], batch.number[overflow], Cause.LINK)
             np.add.at(self._flows.unsent_link, batch.flow[overflow], 1)
 

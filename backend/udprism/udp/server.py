@@ -132,6 +132,12 @@ class ColourServer:
         """Datagrams that were made so far, and those that were due and were not: skipped, or overdue by now."""
         return self._encoder.made, self.skipped_ticks + self.table.overdue(self._clock.now_ns())
 
+    def link_room_needed(self) -> int:
+        """How many datagrams links delay at once, at the rates that were asked for. Any thread."""
+        slots = np.flatnonzero(self.table.session_id[: self.table.high]).astype(np.int32)
+        period_ns = np.maximum(self.table.period_ns[slots], 1)
+        return round(float((self.outlet.link.delay_ns(slots) / period_ns).sum()))
+
     def end_session(self, slot: int, reason: ByeReason) -> None:
         """Say BYE where the stream is measured, and forget the session."""
         self._say_bye(np.array([slot], np.int32), reason)

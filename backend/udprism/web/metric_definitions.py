@@ -132,6 +132,11 @@ METRICS: Final = (
         "Datagrams that were never made because the colour server came too late for their turn.",
     ),
     _metric("link_queue_datagrams", "datagrams", "Datagrams that the link holds back now."),
+    _metric(
+        "link_turned_away_total",
+        "datagrams",
+        "Datagrams that the link would have delayed and had no room for: dropped, and lost by the link.",
+    ),
     _metric("link_process_starts_total", "starts", "How often the process was started that sends delayed datagrams."),
     _metric(
         "fate_reports_forgotten_total",

@@ -39,7 +39,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
 /** @typedef {{slot: number | null, id: string | null, name: string | null, why: string, value: number | null}} Attention */
 /** @typedef {{type: "status", clients: {total: number, connecting: number, live: number, silent: number, refused: number, error: number,
  *   paused: number}, losing: number, behind: number, datagrams_per_s: number, sessions: {total: number, raw: number}, ledger: LedgerBody, closes: boolean,
- *   links: {default: boolean, clients: number, sessions: number, since_unix_ms: number | null},
+ *   links: {default: boolean, clients: number, sessions: number, since_unix_ms: number | null, room?: {datagrams: number, needed: number, held: number, turned_away: number}},
  *   schedule: {lag_ms: number, skipped_ticks: number}, viewer: {received: number, relayed: number, conflated: number}, viewers: number,
  *   server: {state: string, restarts: number}, attention: Attention[]}} Status */
 /** @typedef {{min: number | null, p50: number | null, p95: number | null, p99: number | null, max: number | null}} Percentiles */

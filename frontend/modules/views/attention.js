@@ -55,6 +55,7 @@ function reason(one, silenceMs) {
   switch (one.why) {
     case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
     case "behind": return { shape: "connecting", words: `its sender keeps ${percent(one.value)} of its rate` };
+    case "link-room": return { shape: "losing", words: `the link has no room for more delayed datagrams and drops them${one.value !== null && one.value > 1 ? ` (needs ${one.value.toFixed(1)} times its room)` : ""}` };
     case "everybody": return { shape: "losing", words: `everybody loses about ${percent(one.value)}` };
     case "everybody-link": return { shape: "losing", words: `everybody loses about ${percent(one.value)} (the link)` };
     case "silent": return { shape: "silent", words: Number.isNaN(silenceMs) ? "silent" : `silent for ${span(silenceMs)}` };
