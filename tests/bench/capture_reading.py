@@ -8,7 +8,6 @@ of three rounds. The peers stop after a part of the file, because they take minu
 from __future__ import annotations
 
 import json
-import mmap
 import resource
 import struct
 import subprocess
@@ -50,14 +49,13 @@ def write_files(folder: Path, count: int) -> list[Path]:
 
 
 def _udprism(path: str, limit: int) -> Iterator[int]:
-    import numpy as np
-
     from udprism.capture.datagrams import DatagramReader
+    from udprism.udp.mapped_file import mapped
 
-    with open(path, "rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    for batch in DatagramReader(np.frombuffer(mapped, np.uint8)).datagrams():
-        yield len(batch)
+    with mapped(Path(path)) as capture:
+        for batch in DatagramReader(capture.data).datagrams():
+            yield len(batch)
+            capture.forget(int(batch.record_at[0]))
 
 
 def _dpkt_records(path: str, limit: int) -> Iterator[int]:

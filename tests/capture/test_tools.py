@@ -9,16 +9,21 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from support import captures, peers
 from support.captures import enhanced, interface, ip4, option, section, udp
 from support.recorded import COMMENTS, INTERFACES, as_pcap, as_pcapng, assorted
+from udprism.capture.datagrams import DatagramReader
 
 pytestmark = pytest.mark.peer
 DEADLINE_S = 60
@@ -197,6 +202,78 @@ def test_a_file_that_grows_can_be_followed(tmp_path: Path) -> None:
                 assert process.stdout.readline().strip() == str(DATAGRAMS[number].source[1])
         finally:
             os.killpg(process.pid, 9)
+
+
+# Files that tcpdump writes, read by us.
+
+
+@contextmanager
+def tcpdump_of(path: Path, port: int, *words: str) -> Iterator[None]:
+    """tcpdump writes what goes to a UDP port. Skips the test without the right to."""
+    # In this mode each packet takes as much of the buffer as the longest: here 1,024 of them fit.
+    command = ["tcpdump", "-n", "-U", "--immediate-mode", "-s", "16384", "-B", "16384"]
+    command += ["--time-stamp-precision=nano", *words, "-w", "-"]
+    with (
+        path.open("wb") as out,
+        subprocess.Popen([*command, f"udp port {port}"], stdout=out, stderr=subprocess.PIPE, text=True) as process,
+    ):
+        assert process.stderr is not None
+        try:
+            said = process.stderr.readline()
+            while "listening on" not in said:
+                if not said:
+                    pytest.skip("no right to capture")
+                said = process.stderr.readline()
+            yield
+        finally:
+            process.kill()
+
+
+def read_by_us(path: Path) -> list[tuple[int, bytes]]:
+    """(time, payload) of each datagram so far."""
+    data = np.fromfile(path, np.uint8)
+    reader = DatagramReader(data) if len(data) >= 24 else None
+    batches = [] if reader is None else list(reader.datagrams())
+    return [(int(batch.time_ns[at]), batch.payload(at)) for batch in batches for at in range(len(batch))]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("-i", "lo"), ("-i", "any"), ("-i", "any", "-y", "LINUX_SLL"), ("-i", "any", "-y", "LINUX_SLL2")],
+    ids=["Ethernet", "any", "cooked 1", "cooked 2"],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_what_tcpdump_captures_is_read_datagram_by_datagram(words: tuple[str, ...], host: str, tmp_path: Path) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    rng = np.random.default_rng(1)
+    payloads = [b"%d " % at + rng.bytes(int(rng.choice([0, 23, 1400, 9000]))) for at in range(200)]
+    path = tmp_path / "captured.pcap"
+    with socket.socket(family, socket.SOCK_DGRAM) as target, socket.socket(family, socket.SOCK_DGRAM) as sender:
+        try:
+            target.bind((host, 0))
+        except OSError:
+            pytest.skip(f"no {host} here")
+        address = target.getsockname()
+        with tcpdump_of(path, address[1], *words):
+            until_s = time.monotonic() + DEADLINE_S
+            while not read_by_us(path):  # it says that it listens a moment before it does
+                assert time.monotonic() < until_s
+                sender.sendto(b"begin", address)
+                time.sleep(0.02)
+            begin_ns = time.time_ns()
+            for payload in payloads:
+                sender.sendto(payload, address)
+            sender.sendto(b"end", address)
+            while b"end" not in [payload for _, payload in read_by_us(path)]:
+                assert time.monotonic() < until_s
+                time.sleep(0.02)
+            end_ns = time.time_ns()
+    seen = read_by_us(path)
+    found = list(dict.fromkeys(payload for _, payload in seen if payload not in (b"begin", b"end")))
+    assert found == payloads  # on all interfaces loopback shows some twice
+    assert all(begin_ns <= at_ns <= end_ns for at_ns, payload in seen if payload in payloads)
+    mine = fields(path, "frame.time_epoch", "data.data")
+    assert [[f"{at_ns // 10**9}.{at_ns % 10**9:09}", payload.hex()] for at_ns, payload in seen] == mine[: len(seen)]
 
 
 # Why files have this shape.

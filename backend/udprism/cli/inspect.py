@@ -26,13 +26,13 @@ def inspect(
 
     formats = _formats(as_format or [])
     fault: CaptureError | None = None
-    with mapped(file) as data:
+    with mapped(file) as capture:
         try:
-            inspection = Inspection(DatagramReader(data), formats)
+            inspection = Inspection(DatagramReader(capture.data), formats)
         except CaptureError as error:
             raise RequestError(f"{file}: {error}", field="file") from None
         try:
-            inspection.read()
+            inspection.read(capture.forget)
         except CaptureError as error:
             fault = error
         body = inspection.body()

@@ -48,8 +48,8 @@ def replay(
     impairment = read_link(link or "perfect", "link", seed)
     chosen: int | str | None = int(interface) if interface is not None and interface.isdecimal() else interface
     ended = end_on_signals()
-    with mapped(file) as data:
-        playlist = Playlist(data, Selection(words), chosen, speed, loop or None)
+    with mapped(file) as capture:
+        playlist = Playlist(capture.data, Selection(words), chosen, speed, loop or None, capture.forget)
         one = Replay(target, impairment, SystemClock())
         try:
             if not as_json:

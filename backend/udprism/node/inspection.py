@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -101,11 +101,15 @@ class Inspection:
         self.beyond: Counter[str] = Counter()
         """Datagrams of flows that found no place, by format."""
 
-    def read(self) -> None:
-        """To the end of the file. Raises: CaptureError, after all before the fault was taken in."""
+    def read(self, progress: Callable[[int], None] = lambda before: None) -> None:
+        """To the end of the file. progress: told the offset before which nothing is looked at any more.
+
+        Raises: CaptureError, after all before the fault was taken in.
+        """
         try:
             for batch in self._reader.datagrams():
                 self._take(batch)
+                progress(int(batch.record_at[0]))
         finally:
             self._ledger.expire(self._now_ns + 10 * _LOSS_AFTER_NS, _no_drops, 0)
 

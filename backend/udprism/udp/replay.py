@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -47,9 +47,19 @@ class Playlist:
     """What is sent, and when. Raises: CaptureError while it is read."""
 
     def __init__(
-        self, data: U8Column, selection: Selection, interface: int | str | None, speed: float, loops: int | None
+        self,
+        data: U8Column,
+        selection: Selection,
+        interface: int | str | None,
+        speed: float,
+        loops: int | None,
+        progress: Callable[[int], None] = lambda before: None,
     ) -> None:
-        """interface: its number or name; None for that of the first datagram. loops: None for no end."""
+        """interface: its number or name; None for that of the first datagram. loops: None for no end.
+
+        progress: told the offset in the data before which nothing is looked at any more in this loop.
+        """
+        self._progress = progress
         self._data = data
         self._selection = selection
         self._interface = interface
@@ -83,6 +93,7 @@ class Playlist:
         skipped: Counter[str] = Counter()
         number = self._interface if isinstance(self._interface, int) else None
         for batch in reader.datagrams():
+            self._progress(int(batch.record_at[0]))
             meant = self._selection.of(batch)
             skipped["filter"] += int(np.count_nonzero(~meant))
             if number is None:
