@@ -19,15 +19,12 @@ ALL = (None, None, None, 0, 1000)
 
 
 def run(scene: Callable[[Bridge], Coroutine[Any, Any, None]]) -> None:
-    async def whole() -> None:
-        bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, rate_hz=50))
-        bridge.start()
-        try:
-            await scene(bridge)
-        finally:
-            await asyncio.to_thread(bridge.stop)
-
-    asyncio.run(whole())
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=50, rate_hz=50))
+    bridge.start()
+    try:
+        asyncio.run(scene(bridge))
+    finally:
+        bridge.stop()
 
 
 async def until_flows(bridge: Bridge, count: int) -> list[dict[str, Any]]:
