@@ -128,21 +128,21 @@ function choose() {
   if (question === chosenFor && !stale) return;
   chosenFor = question;
   chosenAtMs = nowMs;
-  const slots = chosen = select(world, find, order);
+  chosen = select(world, find, order);
   const empty = told && world.roster.size === 0;
   need("empty", HTMLElement).hidden = !empty || address.place.view === "server";
   for (const view of ["lanes", "wall"]) {
     need(view, HTMLElement).hidden = empty || address.place.view !== view;
-    need(`${view}-nothing`, HTMLElement).hidden = slots.length > 0 || !told;
+    need(`${view}-nothing`, HTMLElement).hidden = chosen.length > 0 || !told;
   }
   const removal = need("remove-open", HTMLButtonElement);
-  removal.disabled = slots.length === 0;
+  removal.disabled = chosen.length === 0;
   removal.hidden = empty || address.place.view === "server";
-  const what = find.trim() === "" ? "Remove all…" : `Remove ${count(slots.length)} found…`;
+  const what = find.trim() === "" ? "Remove all…" : `Remove ${count(chosen.length)} found…`;
   setText(within(removal, "span", HTMLElement), what);
   removal.title = what;
-  lanes.setOrder(slots);
-  wall.setOrder(slots);
+  lanes.setOrder(chosen);
+  wall.setOrder(chosen);
 }
 
 clock.add({

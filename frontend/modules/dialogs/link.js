@@ -33,7 +33,7 @@ export const OFF = Object.freeze({
 });
 
 /** @param {Link} link @param {string} field may be `burst.enter_ratio` */
-export const valueOf = (link, field) => field.split(".").reduce((/** @type {any} */ part, name) => part?.[name], link) ?? null;
+export const fieldOf = (link, field) => field.split(".").reduce((/** @type {any} */ part, name) => part?.[name], link) ?? null;
 
 /** @param {Link} link @param {string} field @param {unknown} value @returns {Link} a new one */
 export function withValue(link, field, value) {
@@ -137,7 +137,7 @@ export class LinkEditor {
 
   #write() {
     for (const { slider, range, number } of this.#sliders) {
-      const value = valueOf(this.#link, slider.field);
+      const value = fieldOf(this.#link, slider.field);
       const shown = value === null ? 0 : Number((slider.unit === "%" ? value * 100 : value).toFixed(3));
       if (document.activeElement !== number) number.value = value === null ? "" : String(shown);
       range.value = String(placeOf(slider, shown));

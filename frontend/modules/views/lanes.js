@@ -114,7 +114,7 @@ class Lane {
 /** @param {World} world @param {number} slot */
 function heardColour(world, slot) {
   const rgba = world.frame?.rgba;
-  if (!rgba || !rgba[slot * 4 + 3]) return paints.track;
+  if (!rgba?.[slot * 4 + 3]) return paints.track;
   return pack(rgba[slot * 4] ?? 0, rgba[slot * 4 + 1] ?? 0, rgba[slot * 4 + 2] ?? 0);
 }
 

@@ -139,7 +139,7 @@ export class Wall {
     }
     const rgba = this.#world.frame?.rgba;
     const at = slot * 4;
-    if (!rgba || !rgba[at + 3]) return paints.faint;
+    if (!rgba?.[at + 3]) return paints.faint;
     const packed = pack(rgba[at] ?? 0, rgba[at + 1] ?? 0, rgba[at + 2] ?? 0);
     return softened ? soften(packed) : packed;
   }
