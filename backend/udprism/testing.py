@@ -86,6 +86,7 @@ class UdpRelay:
         any_port: bool = False,
         keep_ttl: bool = False,
         dont_fragment: bool = False,
+        allow_from: Sequence[str] = (),
     ) -> None:
         self._plan = Plan(
             name=name,
@@ -99,7 +100,8 @@ class UdpRelay:
             any_port=any_port,
             keep_ttl=keep_ttl,
             dont_fragment=dont_fragment,
-        )
+            allow_from=tuple(allow_from),
+        ).checked()
         self._relay: Relay | None = None
 
     def __enter__(self) -> UdpRelay:

@@ -79,7 +79,7 @@ def test_a_row_that_is_no_relay_is_left_out(tmp_path: Path, body: str | None, ta
 def test_a_kept_relay_whose_port_is_taken_says_so_and_tries_again(
     tmp_path: Path, target: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("udprism.node.relays._TRY_AGAIN_S", 0.1)
+    monkeypatch.setattr("udprism.node.relay_watch.TRY_AGAIN_S", 0.1)
     store = Store.open(tmp_path)
     first = relays_in(store)
     made = asyncio.run(first.add(asked_of(target)))

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +18,7 @@ from udprism.link.link import Link
 from udprism.link.rules import Rule
 from udprism.node import relay_bodies
 from udprism.node.kept import KeptEndpoint
+from udprism.node.relay_watch import Entry, RelayWatch
 from udprism.node.store import Store
 from udprism.relay.memory import DIRECTIONS, DOWN, UP, Count, Snapshot
 from udprism.relay.plan import DEFAULT_IDLE_S, DEFAULT_MAX_FLOWS, Plan, resolve
@@ -31,19 +30,6 @@ log = logging.getLogger(__name__)
 
 KIND = "relay"
 MAX_RELAYS = 64
-_LOOK_EVERY_S = 0.5
-_TRY_AGAIN_S = 5.0
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One relay. plan: as it was asked for; what runs may listen on a port that the kernel chose."""
-
-    id: str
-    plan: Plan
-    relay: Relay | None = None
-    error: str | None = None
-    next_try_s: float = 0.0
 
 
 Body: TypeAlias = dict[str, Any]
@@ -55,11 +41,8 @@ class Relays:
     def __init__(self, store: Store | None, targets: Targets, note: Callable[[str, str, str | None], None]) -> None:
         """note: writes down an event: kind, words, whose."""
         self._store, self._targets, self._note = store, targets, note
-        self._entries: dict[str, _Entry] = {}
+        self._entries = RelayWatch()
         self._changing = asyncio.Lock()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._watcher: threading.Thread | None = None
         self._gone = np.zeros((2, 4), np.int64)
         """Of removed relays: by direction, what came in, and what was lost by the link, its queue, our kernel."""
         self._restarts_gone = 0
@@ -70,58 +53,21 @@ class Relays:
         """Begin those that were kept. One that cannot is in state `error`, and tries again."""
         for kept in [] if self._store is None else self._store.endpoints(KIND):
             try:
-                entry = _Entry(kept.id, Plan.from_json(kept.body))
+                entry = Entry(kept.id, Plan.from_json(kept.body))
             except RequestError as fault:  # a disk may give back anything; the row stays as it is
                 log.warning("the relay %r is left out: %s (%s)", kept.id, fault.detail, fault.field)
                 continue
-            self._entries[entry.id] = entry
-            self._try(entry)
+            self._entries.put(entry)
 
     def stop(self) -> None:
         """End all of them; what is kept stays."""
-        self._ended.set()
-        if self._watcher is not None:
-            self._watcher.join()
-        for entry in self._entries.values():
-            if entry.relay is not None:
-                entry.relay.close()
-
-    def _try(self, entry: _Entry) -> None:
-        try:
-            entry.relay, entry.error = Relay(entry.plan), None
-        except (BindError, RelayError) as error:
-            entry.error, entry.next_try_s = str(error), time.monotonic() + _TRY_AGAIN_S
-            log.warning("the relay %s does not start: %s", entry.plan.name, error)
-        self._watch()
-
-    def _watch(self) -> None:
-        if self._watcher is None:
-            self._watcher = threading.Thread(target=self._look, name="udprism-relays", daemon=True)
-            self._watcher.start()
-
-    def _look(self) -> None:
-        """Replace processes that died, and try again what could not begin."""
-        while not self._ended.wait(_LOOK_EVERY_S):
-            with self._lock:
-                entries = list(self._entries.values())
-            for entry in entries:
-                try:
-                    if entry.relay is not None:
-                        entry.relay.watch()
-                    elif time.monotonic() >= entry.next_try_s:
-                        self._try(entry)
-                except RelayError as error:
-                    if entry.relay is not None:
-                        entry.relay.close()
-                    entry.relay, entry.error = None, str(error)
-                    entry.next_try_s = time.monotonic() + _TRY_AGAIN_S
-                    log.exception("the relay %s stays ended for a while", entry.plan.name)
+        self._entries.stop()
 
     # -- what there is
 
     async def every(self) -> list[dict[str, Any]]:
         """All of them, in the order in which they were begun."""
-        return [await asyncio.to_thread(self._body, entry) for entry in list(self._entries.values())]
+        return [await asyncio.to_thread(self._body, entry) for entry in self._entries.all()]
 
     async def get(self, relay_id: str) -> dict[str, Any]:
         """One. Raises: RequestError (404)."""
@@ -160,7 +106,7 @@ class Relays:
             if len(self._entries) >= MAX_RELAYS:
                 raise RequestError(f"at most {MAX_RELAYS} relays", kind="too-many-relays")
             plan = await asyncio.to_thread(self._plan, asked)
-            entry = _Entry(f"r-{secrets.token_hex(6)}", plan)
+            entry = Entry(f"r-{secrets.token_hex(6)}", plan)
             try:
                 entry.relay = await asyncio.to_thread(Relay, plan)
             except BindError as error:
@@ -173,9 +119,7 @@ class Relays:
             except RequestError:
                 await asyncio.to_thread(entry.relay.close)
                 raise
-            with self._lock:
-                self._entries[entry.id] = entry
-            self._watch()
+            self._entries.put(entry)
             self._note("relay", f"relay {plan.name} begun", entry.id)
             return await asyncio.to_thread(self._body, entry)
 
@@ -184,8 +128,7 @@ class Relays:
         async with self._changing:
             entry = self._entry(relay_id)
             await self._write(lambda store: store.remove_endpoint(relay_id))
-            with self._lock:
-                del self._entries[relay_id]
+            self._entries.take(relay_id)
             if entry.relay is not None:
                 await asyncio.to_thread(entry.relay.close)
                 self._gone += _totals(entry.relay.read())
@@ -263,8 +206,7 @@ class Relays:
 
     def counters(self) -> dict[str, Any]:
         """For /metrics. From any thread."""
-        with self._lock:
-            entries = list(self._entries.values())
+        entries = self._entries.all()
         totals, restarts, flows = self._gone.copy(), self._restarts_gone, 0
         turned_away = np.zeros(len(Count), np.int64)
         for entry in entries:
@@ -289,7 +231,7 @@ class Relays:
 
     def _plan(self, asked: dict[str, Any]) -> Plan:
         listen, target = resolve(asked.get("listen") or "127.0.0.1:0", asked["target"], self._targets)
-        for entry in self._entries.values():
+        for entry in self._entries.all():
             if entry.relay is not None and target == entry.relay.address:
                 raise RequestError(f"{format_address(target)} is the relay {entry.plan.name}", field="target")
         return Plan(
@@ -308,10 +250,10 @@ class Relays:
             allow_from=tuple(asked.get("allow_from") or ()),
         ).checked()
 
-    def _body(self, entry: _Entry) -> dict[str, Any]:
+    def _body(self, entry: Entry) -> dict[str, Any]:
         return relay_bodies.relay_body(entry.id, entry.plan, entry.relay, entry.error)
 
-    def _entry(self, relay_id: str) -> _Entry:
+    def _entry(self, relay_id: str) -> Entry:
         entry = self._entries.get(relay_id)
         if entry is None:
             raise _not_found("relay", relay_id)
@@ -338,7 +280,7 @@ class Relays:
         except RelayError as error:
             raise _down(error) from error
 
-    async def _keep(self, entry: _Entry) -> None:
+    async def _keep(self, entry: Entry) -> None:
         await self._write(lambda store: store.put_endpoint(KeptEndpoint(entry.id, KIND, entry.plan.to_json())))
 
     async def _write(self, write: Callable[[Store], None]) -> None:
