@@ -171,27 +171,25 @@ class Settings(BaseSettings):
     udp: HostPort = Field("127.0.0.1:12345", description="Where the colour server listens.")
     http: HostPort = Field("127.0.0.1:8000", description="Where the page and the REST API are served.")
     rate_hz: float = Field(
-        10.0, ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Datagrams a second for sessions that ask for no rate."
+        10.0, ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Datagrams per second for sessions that request no rate."
     )
     engine: Literal["batch", "threads"] = Field("batch", description="How the colour server sends.")
     data: Annotated[Path, BeforeValidator(_home)] | None = Field(
-        None, description="Directory for what is kept; default: the user's data directory."
+        None, description="Directory for stored data; default: the user's data directory."
     )
-    ephemeral: bool = Field(False, description="Keep nothing.")
-    token: Token | None = Field(
-        None, description="Access token of the web app; made where one is needed and none given."
-    )
+    ephemeral: bool = Field(False, description="Store nothing.")
+    token: Token | None = Field(None, description="Access token of the web app; generated if needed and missing.")
     allow_host: Annotated[list[HostName], NoDecode, BeforeValidator(_commas)] = Field(
-        default=[], description="Further names that the page may be reached by, without port."
+        default=[], description="Further host names of the page, without port."
     )
     allow_origin: Annotated[list[OriginText], NoDecode, BeforeValidator(_commas)] = Field(
-        default=[], description="Where the page is reached through a proxy, such as https://lab.example."
+        default=[], description="Origin of the page behind a proxy, such as https://lab.example."
     )
     http_path: Annotated[str, AfterValidator(_path)] = Field(
-        "", description="Path below which a proxy passes on requests, such as /lab, if it leaves that path in them."
+        "", description="Path prefix that a proxy leaves in its requests, such as /lab."
     )
     allow_target: Annotated[list[Network], NoDecode, BeforeValidator(_commas)] = Field(
-        default=[], description="Networks beyond this machine's own that hosted clients may ask."
+        default=[], description="Networks beyond this machine's own that hosted clients may send to."
     )
     udp_trust: Annotated[list[Network], NoDecode, BeforeValidator(_commas)] = Field(
         default=[], description="Networks served without a token when bound beyond loopback."
@@ -209,18 +207,18 @@ class Settings(BaseSettings):
         default_factory=lambda data: min(DEFAULT_CLIENTS, data.get("max_clients", DEFAULT_CLIENTS)),
         ge=0,
         le=MAX_CLIENTS,
-        description="Hosted clients made on a first start.",
+        description="Hosted clients created on the first start.",
     )
     max_sessions: int = Field(
-        24_000, ge=1, le=MAX_SESSIONS, description="Sessions of the colour server, hosted ones included."
+        24_000, ge=1, le=MAX_SESSIONS, description="Sessions of the colour server, including hosted ones."
     )
     max_remote_sessions: int = Field(10_000, ge=0, le=MAX_SESSIONS, description="Sessions from beyond loopback.")
     max_responses: int = Field(16, ge=1, le=1000, description="Responses kept for each session.")
     max_viewers: int = Field(200, ge=1, le=10_000, description="Browser tabs on the live feed.")
-    max_taps: int = Field(64, ge=1, le=10_000, description="Websockets on single clients' streams.")
-    tap_queue_datagrams: int = Field(1024, ge=1, le=1 << 20, description="Datagrams that wait for one such websocket.")
+    max_taps: int = Field(64, ge=1, le=10_000, description="Websockets for single clients' datagrams.")
+    tap_queue_datagrams: int = Field(1024, ge=1, le=1 << 20, description="Datagrams queued for one such websocket.")
     link_queue_datagrams: int = Field(
-        65_536, ge=1, le=1 << 20, description="Datagrams that the link model may hold back at once."
+        65_536, ge=1, le=1 << 20, description="Datagrams that the link may delay at once."
     )
     max_fate_reports: int = Field(
         65_536, ge=1, le=1 << 20, description="Batches of fates waiting for the in-process ledger."
@@ -233,22 +231,22 @@ class Settings(BaseSettings):
     history_over_time: bool = Field(
         True, description="Keep rate, loss and delay of each client over hours (about 6 KiB per client)."
     )
-    loss_after_s: float = Field(
-        1.0, ge=0.001, le=3600, description="Age at which a hole in the sequence counts as lost."
+    loss_after_s: float = Field(1.0, ge=0.001, le=3600, description="Age at which a missing datagram counts as lost.")
+    loss_after_arrivals: int = Field(
+        64, ge=1, le=1024, description="Later arrivals after which a datagram counts as lost."
     )
-    loss_after_arrivals: int = Field(64, ge=1, le=1024, description="Later arrivals after which a hole counts as lost.")
     silent_after_s: float = Field(
-        2.0, ge=0.001, le=86_400, description="Shortest silence called so; never less than three periods."
+        2.0, ge=0.001, le=86_400, description="Time until a client is called silent; at least three periods."
     )
 
     receive_buffer_bytes: int = Field(
-        4 << 20, ge=4096, le=1 << 30, description="SO_RCVBUF asked for by the server's socket."
+        4 << 20, ge=4096, le=1 << 30, description="SO_RCVBUF requested for the server's socket."
     )
     client_buffer_bytes: int = Field(
-        256 << 10, ge=2048, le=1 << 30, description="SO_RCVBUF asked for by each hosted client."
+        256 << 10, ge=2048, le=1 << 30, description="SO_RCVBUF requested for each hosted client."
     )
-    coalesce_ms: float = Field(6.0, ge=0, le=100, description="Wait of the pool between two polls of its sockets.")
-    frame_hz: float = Field(25.0, ge=0.01, le=120, description="Live frames made a second, at most.")
+    coalesce_ms: float = Field(6.0, ge=0, le=100, description="Wait of the pool between two reads of its sockets.")
+    frame_hz: float = Field(25.0, ge=0.01, le=120, description="Live frames per second, at most.")
 
     @field_validator("clients")
     @classmethod

@@ -51,7 +51,7 @@ def test_a_client_gets_another_name_and_rate_and_may_have_them_back(page: Page, 
     open_change(page, visitors[0])
     expect(page.locator("#change [name=name]")).to_be_focused()
     page.keyboard.type("guest of honour")  # over the old name, which is selected
-    page.get_by_label("Datagrams a second").last.fill("50")
+    page.get_by_label("Datagrams per second").last.fill("50")
     page.keyboard.press("Enter")
     expect(page.locator("#change")).to_be_hidden()
     page.hover(".notice")  # which stays as long as somebody is about to press it
@@ -67,7 +67,7 @@ def test_a_client_gets_another_name_and_rate_and_may_have_them_back(page: Page, 
 
 def test_more_pixels_in_a_datagram_are_longer_datagrams(page: Page, visitors: list[str]) -> None:
     open_change(page, visitors[0])
-    page.locator("#change").get_by_label("Pixels in a datagram").fill("4")
+    page.locator("#change").get_by_label("Pixels per datagram").fill("4")
     page.click("#change [type=submit]")
     expect(page.locator("#panel-overview [data-number=colours]")).to_have_text("4", timeout=SOON_MS)
     page.click("#tab-datagrams")

@@ -26,7 +26,7 @@ def test_a_cell_says_what_it_is_and_opens_its_datagram(page: Page) -> None:
     box = ribbon.bounding_box()
     assert box
     page.mouse.move(box["x"] + box["width"] - 3, box["y"] + 5)
-    expect(ribbon).to_have_attribute("title", re.compile(r"^number [\d,]+: (arrived|lost)|^sent, not here yet"))
+    expect(ribbon).to_have_attribute("title", re.compile(r"^number [\d,]+: (arrived|lost)|^sent, not arrived yet"))
     page.mouse.move(box["x"] + box["width"] - 40, box["y"] + 5)
     expect(ribbon).to_have_attribute("title", re.compile(r"^number [\d,]+: arrived.*#[0-9a-f]{6}$"))
     said = ribbon.get_attribute("title") or ""

@@ -233,7 +233,7 @@ def test_a_dead_server_leaves_a_stale_picture_that_says_so_and_comes_back(browse
         page = context.new_page()
         page.goto(first.page + "/")
         page.locator(".lane[data-state=live] .lane-name button").first.click()
-        expect(page.locator(".now-facts")).to_contain_text("last heard")
+        expect(page.locator(".now-facts")).to_contain_text("last datagram")
         assert first.end(signal.SIGKILL) != 0
         expect(page.locator("#banner")).to_contain_text(re.compile(r"As of \d\d:\d\d:\d\d"), timeout=SOON_MS)
         expect(page.locator("#banner")).to_contain_text("retrying in", timeout=SOON_MS)

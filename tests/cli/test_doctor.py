@@ -189,5 +189,5 @@ def test_the_command_prints_every_finding_and_exits_with_1_where_one_failed() ->
         result = CliRunner().invoke(app, ["doctor", "--udp", udp, "--http", "127.0.0.1:0"])
     assert result.exit_code == 1
     assert f"FAIL  cannot bind UDP {udp}" in result.output
-    assert "to mend:" in result.output
+    assert "fix:" in result.output
     assert "round trips over loopback" in result.output

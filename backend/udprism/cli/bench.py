@@ -44,7 +44,9 @@ def bench(
     clients: Annotated[int, typer.Option(min=1, max=100_000, help="Hosted clients.")] = 9000,
     rate_hz: Annotated[
         float | None,
-        typer.Option(min=MIN_RATE_HZ, max=MAX_RATE_HZ, help="Datagrams a second for each client; without it, raised."),
+        typer.Option(
+            min=MIN_RATE_HZ, max=MAX_RATE_HZ, help="Datagrams per second per client; default: raised in steps."
+        ),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.5, max=3600, help="Length of each measurement.")] = 5.0,
     viewers: Annotated[int, typer.Option(min=1, max=200, help="Viewers of the live feed.")] = 1,

@@ -48,13 +48,13 @@ def client(
         str, typer.Argument(metavar="[HOST:PORT]", envvar="UDPRISM_UDP", help="The colour server.")
     ] = "127.0.0.1:12345",
     as_json: Annotated[
-        bool, typer.Option("--json", envvar="UDPRISM_JSON", help="One JSON object for each datagram.")
+        bool, typer.Option("--json", envvar="UDPRISM_JSON", help="One JSON object per datagram.")
     ] = False,
     plain: Annotated[
         bool, typer.Option("--plain", envvar="UDPRISM_PLAIN", help="Ask for the plain stream only.")
     ] = False,
     quiz: Annotated[
-        bool, typer.Option("--quiz", envvar="UDPRISM_QUIZ", help="Asks for each colour's Indonesian name.")
+        bool, typer.Option("--quiz", envvar="UDPRISM_QUIZ", help="Ask you for each colour's Indonesian name.")
     ] = False,
 ) -> None:
     """Ask a colour server for colours and print them, until Ctrl-C."""

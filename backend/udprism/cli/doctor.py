@@ -385,14 +385,14 @@ def doctor(
     http: Annotated[str | None, flag("http")] = None,
     clients: Annotated[int | None, flag("clients")] = None,
 ) -> None:
-    """Check this machine, before a start or beside a running udprism; exit code 1 where figures would be wrong."""
+    """Check this machine, before a start or beside a running udprism; exit code 1 if figures would be wrong."""
     settings = read_settings(udp=udp, http=http, clients=clients)
     failed = 0
     for finding in examine(settings):
         print(f"{finding.verdict.value:5} {finding.saw}", flush=True)
         if finding.means:
-            print(f"      it means: {finding.means}")
+            print(f"      impact: {finding.means}")
         if finding.mend:
-            print(f"      to mend:  {finding.mend}", flush=True)
+            print(f"      fix:    {finding.mend}", flush=True)
         failed += finding.verdict is Verdict.FAIL
     raise typer.Exit(1 if failed else 0)

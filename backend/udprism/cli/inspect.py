@@ -11,7 +11,7 @@ import typer
 from udprism.errors import CaptureError, RequestError
 
 EXIT_BROKEN = 1
-_AS_HELP = "PORT=FORMAT: what is sent to that port, beside the usual ports."
+_AS_HELP = "PORT=FORMAT: the format of what is sent to that port; the usual ports are known."
 
 
 def inspect(
@@ -19,7 +19,7 @@ def inspect(
     as_format: Annotated[list[str] | None, typer.Option("--as", help=_AS_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with rates over time.")] = False,
 ) -> None:
-    """Show the flows of a capture: what was lost by number, how long it took between two interfaces."""
+    """Show the flows of a capture: loss by sequence number, and delay between two interfaces."""
     from udprism.capture.datagrams import DatagramReader
     from udprism.node.inspection import Inspection
     from udprism.udp.mapped_file import mapped
@@ -74,11 +74,11 @@ def _show(body: dict[str, Any]) -> None:
     if body["skipped"]:
         print("skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in body["skipped"].items()))
     if body["beyond"]:
-        print(f"{sum(body['beyond'].values()):,} datagrams of more flows than are kept")
+        print(f"{sum(body['beyond'].values()):,} datagrams of flows beyond the limit")
     if body["cut_at"] is not None:
-        print(f"the file was cut, or still grows: the record at byte {body['cut_at']:,} is not whole")
+        print(f"the file was cut off or is still being written: the record at byte {body['cut_at']:,} is incomplete")
     if body["fault"] is not None:
-        print(f"broken {body['fault']['detail']}: nothing behind that was read")
+        print(f"broken {body['fault']['detail']}: nothing after that was read")
 
 
 def _losses(flow: dict[str, Any]) -> str:

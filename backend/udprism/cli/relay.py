@@ -27,22 +27,22 @@ _LINK_HELP = "a profile's name, words such as loss=2%,delay=40,jitter=5, or JSON
 def relay(
     listen: Annotated[str, typer.Option(help="Where clients send to, HOST:PORT; port 0 for any.")],
     to: Annotated[str, typer.Option(help="Where their datagrams go, HOST:PORT.")],
-    up: Annotated[str | None, typer.Option(help=f"The link on the way there: {_LINK_HELP}.")] = None,
-    down: Annotated[str | None, typer.Option(help=f"The link on the way back: {_LINK_HELP}.")] = None,
+    up: Annotated[str | None, typer.Option(help=f"The link to the target: {_LINK_HELP}.")] = None,
+    down: Annotated[str | None, typer.Option(help=f"The link from the target: {_LINK_HELP}.")] = None,
     rule: Annotated[list[str] | None, typer.Option(help=_RULE_HELP)] = None,
     seed: Annotated[int | None, typer.Option(help="The seed of links that do not name one.")] = None,
-    name: Annotated[str, typer.Option(help="With the seed, what chances are drawn from.")] = "relay",
-    idle_s: Annotated[float, typer.Option(help="A flow ends so long after its last datagram, either way.")] = 120.0,
-    max_flows: Annotated[int, typer.Option(help="So many clients at once; the one idle longest makes room.")] = 1000,
-    any_port: Annotated[bool, typer.Option(help="Take answers from any port of the target (TFTP).")] = False,
-    keep_ttl: Annotated[bool, typer.Option(help="Datagrams leave with the TTL that they came with.")] = False,
-    dont_fragment: Annotated[bool, typer.Option(help="Refuse what would need fragments.")] = False,
-    no_payload: Annotated[bool, typer.Option(help="Keep no bytes of what passes.")] = False,
+    name: Annotated[str, typer.Option(help="Selects the random numbers, together with the seed.")] = "relay",
+    idle_s: Annotated[float, typer.Option(help="A flow ends this many seconds after its last datagram.")] = 120.0,
+    max_flows: Annotated[int, typer.Option(help="Most clients at once; a new one replaces the longest idle.")] = 1000,
+    any_port: Annotated[bool, typer.Option(help="Accept answers from any port of the target (TFTP).")] = False,
+    keep_ttl: Annotated[bool, typer.Option(help="Send datagrams with the TTL that they arrived with.")] = False,
+    dont_fragment: Annotated[bool, typer.Option(help="Refuse datagrams that would need fragments.")] = False,
+    no_payload: Annotated[bool, typer.Option(help="Record no payload bytes.")] = False,
     allow_from: Annotated[list[str] | None, typer.Option(help=_FROM_HELP)] = None,
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a second, and the sums at the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per second, then the sums.")] = False,
 ) -> None:
-    """Carry any program's datagrams through a link, both ways, with every one accounted for."""
+    """Carry any program's datagrams through links, in both directions, and account for each."""
     from udprism.link.rules import Rule
     from udprism.link.words import read_link
     from udprism.relay.plan import Plan, networks, resolve

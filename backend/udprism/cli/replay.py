@@ -26,8 +26,8 @@ _TARGET_HELP = "A network to send to, beyond this machine's own."
 def replay(
     file: Annotated[Path, typer.Argument(help="A pcap or pcapng file.")],
     to: Annotated[str, typer.Option(help="Where the datagrams go, HOST:PORT.")],
-    speed: Annotated[float, typer.Option(min=0.001, max=1000.0, help="So many times as fast.")] = 1.0,
-    loop: Annotated[int, typer.Option(min=0, help="So often; 0: until it is ended.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.001, max=1000.0, help="How many times faster than the original.")] = 1.0,
+    loop: Annotated[int, typer.Option(min=0, help="How many times to play the file; 0: until interrupted.")] = 1,
     words: Annotated[str, typer.Option("--filter", help=_FILTER_HELP)] = "",
     interface: Annotated[str | None, typer.Option(help="Number or name; default: the first datagram's.")] = None,
     link: Annotated[str | None, typer.Option(help=f"The link on the way: {_LINK_HELP}.")] = None,
@@ -35,7 +35,7 @@ def replay(
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The sums as one JSON object.")] = False,
 ) -> None:
-    """Send the UDP payloads of a capture again, each in its time, through a link."""
+    """Send the UDP payloads of a capture again with their original timing, through a link."""
     from udprism.capture.selection import Selection
     from udprism.link.words import read_link
     from udprism.relay.plan import networks
@@ -84,8 +84,8 @@ def _say(one: Replay, playlist: Playlist, fault: CaptureError | None, as_json: b
         f"{lost['sender_kernel']:,} refused by the kernel, {one.held:,} held at the end"
     )
     if late["p99"] is not None:
-        print(f"late by {late['p50']:.3f} ms in the median, {late['p99']:.3f} ms at p99")
+        print(f"late by {late['p50']:.3f} ms at the median, {late['p99']:.3f} ms at p99")
     if playlist.skipped:
         print("skipped: " + ", ".join(f"{count:,} {reason}" for reason, count in sorted(playlist.skipped.items())))
     if fault is not None:
-        print(f"broken {fault}: nothing behind that was sent", file=sys.stderr)
+        print(f"broken {fault}: nothing after that was sent", file=sys.stderr)

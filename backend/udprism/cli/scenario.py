@@ -61,7 +61,7 @@ def shipped() -> dict[str, str]:
 
 def run(
     scenario: Annotated[
-        str, typer.Argument(metavar="SCENARIO", help=f"A TOML file, or one that ships: {', '.join(sorted(shipped()))}.")
+        str, typer.Argument(metavar="SCENARIO", help=f"A TOML file or a shipped one: {', '.join(sorted(shipped()))}.")
     ],
     as_json: Annotated[
         bool, typer.Option("--json", envvar="UDPRISM_JSON", help="Print one JSON object instead of the table.")

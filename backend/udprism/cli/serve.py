@@ -94,8 +94,8 @@ def serve(
         _say("page", page)
         _say_udp(bridge)
         if not settings.token and (settings.allow_host or settings.allow_origin):
-            _say("", "no token: whoever a proxy lets in may do everything; set UDPRISM_TOKEN")
-        _say("data", "nothing is kept" if store is None else f"kept in {store.path.parent}")
+            _say("", "no token: everyone whom a proxy lets in can do everything; set UDPRISM_TOKEN")
+        _say("data", "nothing is stored" if store is None else f"stored in {store.path.parent}")
         _say("Ctrl-C", "ends it")
         if open_browser:
             # A thread of its own: some systems' openers return only when the browser is closed.
@@ -142,9 +142,9 @@ def _tune_interpreter(settings: Settings) -> None:
 
 
 def end_on_signals() -> threading.Event:
-    """Answers what SIGINT and SIGTERM set: looked at between one step and the next.
+    """Returns an event that SIGINT and SIGTERM set, to be checked between two steps.
 
-    An exception out of a handler strikes anywhere, in somebody else's `import` too, and is not always let through.
+    An exception raised by a handler can strike anywhere, even inside a library's `import`, and may be swallowed there.
     """
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -153,13 +153,13 @@ def end_on_signals() -> threading.Event:
 
 
 def _open_store(settings: Settings, stack: ExitStack) -> Store:
-    # The UDP port first: who starts the program twice should hear of the port, not of the data directory.
+    # The UDP port first: a second start should report the port, not the data directory.
     for sock in bind_server(*settings.udp_address, settings.receive_buffer_bytes):
         sock.close()
     store = Store.open(settings.data or user_data_directory())
     stack.callback(store.close)
     if store.set_aside is not None:
-        log.warning("the database was damaged and lies now in %s; a new one was begun", store.set_aside)
+        log.warning("the database was damaged; it was moved to %s and a new one created", store.set_aside)
     return store
 
 
@@ -188,7 +188,7 @@ def _say_udp(bridge: Bridge) -> None:
     bound = " and ".join(format_address(address) for address in bridge.udp_addresses)
     _say("UDP", f"{bound}, engine {bridge.settings.engine}")
     if not all(ip_address(address[0]).is_loopback for address in bridge.udp_addresses):
-        _say("", "open to other machines: those on this subnet are served at once, all others after a retry token")
+        _say("", "open to other machines: those on this subnet are served at once, others after a retry token")
 
 
 def _say(what: str, text: str) -> None:

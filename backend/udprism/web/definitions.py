@@ -10,7 +10,7 @@ from udprism.web.metric_definitions import METRICS
 from udprism.web.relay_definitions import RELAYS
 
 _LEDGER: Final = "the ledger: sent = received + lost + in flight"
-_ONE_CLOCK: Final = "Sender and receiver must read one clock; else only differences mean anything."
+_ONE_CLOCK: Final = "Sender and receiver must share a clock; otherwise only differences are meaningful."
 
 
 DEFINITIONS: Final = (
@@ -18,8 +18,8 @@ DEFINITIONS: Final = (
         "clients",
         "Clients",
         None,
-        "Clients that this program hosts, whatever their state. Whoever joins with another program is a session of the "
-        "server, and is listed there.",
+        "Clients that this program hosts, in any state. Other programs that join are sessions of the server and are "
+        "listed there.",
     ),
     Definition(
         "losing",
@@ -27,7 +27,7 @@ DEFINITIONS: Final = (
         "clients",
         "Clients that lost something in the last ten seconds.",
         None,
-        "Clients on plain streams are not among them: what they lose cannot be known.",
+        "Clients on plain streams are not included: their losses cannot be known.",
     ),
     Definition(
         "behind",
@@ -35,8 +35,8 @@ DEFINITIONS: Final = (
         "clients",
         "Clients whose sender sent less than nine tenths of the rate asked for, over the last ten seconds.",
         None,
-        "Nothing is lost by it: what is never sent has no number. The sender skips ticks of its schedule, most often "
-        "because its machine has too much to do. Not told of streams below two datagrams/s, nor of plain ones.",
+        "This is not loss: a datagram that is never sent has no number. The sender skips ticks of its schedule, "
+        "usually because its machine is overloaded. Not known for streams below two datagrams/s, nor for plain ones.",
     ),
     Definition(
         "silent",
@@ -49,18 +49,18 @@ DEFINITIONS: Final = (
     ),
     Definition(
         "datagrams_per_s",
-        "Datagrams a second",
+        "Datagrams per second",
         "datagrams/s",
-        "What all hosted clients together received, over the last two seconds.",
+        "Datagrams that all hosted clients together received, over the last two seconds.",
     ),
     Definition(
         "sent",
         "Sent",
         "datagrams",
-        "Sequence numbers that the server has used for this client, those included that the link model or the "
-        "sender's kernel kept back.",
+        "Sequence numbers that the server has used for this client, including datagrams that the link or the sender's "
+        "kernel dropped.",
         _LEDGER,
-        "A server in another process does not tell: then it is the highest sequence number seen, plus one.",
+        "A server in another process does not report it. Then it is the highest sequence number seen, plus one.",
     ),
     Definition(
         "received",
@@ -74,35 +74,35 @@ DEFINITIONS: Final = (
         "departed",
         "Departed",
         "datagrams",
-        "The ledger of clients that were removed. What was on its way when their sockets closed is lost.",
+        "The ledger of removed clients. Datagrams that were on their way when the sockets closed count as lost.",
     ),
     Definition(
         "received_plain",
         "Received on plain streams",
         "datagrams",
-        "Arrivals of all clients whose stream has no sequence numbers: beside the sums, which cannot hold them.",
+        "Arrivals of all clients whose stream has no sequence numbers. They are not part of the sums.",
     ),
     Definition(
         "lost",
         "Lost",
         "datagrams",
-        "Sequence numbers that did not arrive before a second had passed or 64 later ones had come; the sum of its "
+        "Sequence numbers that did not arrive before a second had passed or 64 later ones had arrived; the sum of all "
         "causes. Both limits are settings.",
         "RFC 7680 asks for such a limit; ours are in DECISIONS.md",
-        "One that arrives after all is taken back, and counts as late.",
+        "A datagram that still arrives is no longer lost; it counts as late.",
     ),
     Definition(
         "in_flight",
         "In flight",
         "datagrams",
-        "sent − received − lost: on their way, or missing for too short a time to be called lost.",
+        "sent − received − lost: on their way, or not missing for long enough to count as lost.",
         _LEDGER,
     ),
     Definition(
         "late",
         "Late",
         "datagrams",
-        "Received after they had been called lost. They are in `received`, and in `lost` no more.",
+        "Received after they had counted as lost. They are in `received` and no longer in `lost`.",
         _LEDGER,
     ),
     Definition(
@@ -123,15 +123,15 @@ DEFINITIONS: Final = (
         "corrupt",
         "Corrupt",
         "datagrams",
-        "Received with bits that the link model flipped, as the server tells.",
+        "Received with bits that the link flipped, as reported by the server.",
         None,
-        "Bits that a real network flips are caught by UDP's checksum and show up as loss.",
+        "UDP's checksum catches bits that a real network flips; such datagrams show up as loss.",
     ),
     Definition(
         "lost_by_cause.link",
         "Lost: link",
         "datagrams",
-        "Dropped by the link model between server and client, or not fitting into its queue.",
+        "Dropped by the link between server and client, by chance or because its queue was full.",
     ),
     Definition(
         "lost_by_cause.sender_kernel",
@@ -144,37 +144,39 @@ DEFINITIONS: Final = (
         "lost_by_cause.receiver_kernel",
         "Lost: receiver's kernel",
         "datagrams",
-        "Dropped by the receiving kernel, because the client's socket buffer was full, or its socket closed already.",
+        "Dropped by the receiving kernel, because the client's socket buffer was full or its socket was already "
+        "closed.",
         "socket(7): SO_RXQ_OVFL, and the drops column of /proc/net/udp",
-        "The kernel counts them, but does not say which: as many holes are put down to it as it counted.",
+        "The kernel counts drops but does not identify them: that many missing numbers are attributed to it.",
     ),
     Definition(
         "lost_by_cause.unexplained",
         "Lost: unexplained",
         "datagrams",
-        "lost − all other causes. 0 whenever server and client share this process: anything else is a defect.",
+        "lost − all other causes. 0 if server and client share this process: any other value is a defect.",
     ),
     Definition(
         "lost_by_cause.unknown_path",
         "Lost: unknown path",
         "datagrams",
-        "Lost on the way from a server in another process: only the sequence number is known, not who dropped it.",
+        "Lost on the way from a server in another process: only the sequence number is known, not where it was "
+        "dropped.",
     ),
     Definition(
         "loss_ratio",
         "Loss",
         "ratio",
-        "lost ÷ (received + lost), since the client was made.",
+        "lost ÷ (received + lost), since the client was added.",
         "RFC 7680",
-        "Unknown on a plain stream: without sequence numbers nobody can see what is missing.",
+        "Unknown on a plain stream: without sequence numbers, missing datagrams cannot be seen.",
     ),
     Definition(
         "loss_recent",
         "Loss, last 10 s",
         "ratio",
-        "lost ÷ (received + lost), of what was decided in the last ten seconds.",
+        "lost ÷ (received + lost), of the datagrams whose fate was decided in the last ten seconds.",
         "RFC 7680",
-        "Up to a second behind: a datagram must be missing for that long before it is called lost.",
+        "Up to a second behind: a datagram must be missing for that long before it counts as lost.",
     ),
     Definition(
         "rate_hz",
@@ -186,13 +188,13 @@ DEFINITIONS: Final = (
         "rate_asked_hz",
         "Rate asked for",
         "datagrams/s",
-        "What the client asks the server for when it connects; `rate_hz` in its body.",
+        "The rate that the client requests when it connects; `rate_hz` in its body.",
         None,
-        "A server grants at most 20 a second to who is not on its own machine.",
+        "A server grants at most 20 datagrams/s to clients on other machines.",
     ),
     Definition(
         "colours",
-        "Pixels in a datagram",
+        "Pixels per datagram",
         "pixels",
         "Colours that each datagram carries; on a measured stream it has 20 + 3 × pixels bytes.",
         "PROTOCOL.md",
@@ -205,16 +207,16 @@ DEFINITIONS: Final = (
         "J ← J + (|D| − J) ÷ 16, where D is the difference between the spacing of two datagrams at the receiver and at "
         "the sender.",
         "RFC 3550 section 6.4.1 and appendix A.8",
-        "A smoothed mean deviation, not the largest one; duplicates take part. Arrival is the kernel's stamp: our "
-        "polling is not in it.",
+        "A smoothed mean deviation, not the largest one; duplicates are included. Arrival is the kernel's timestamp, "
+        "so our polling does not add to it.",
     ),
     Definition(
         "delay_ms",
         "One-way delay",
         "ms",
-        "The receiving kernel's stamp − the sender's stamp. Minimum, median, 95 %, 99 % and maximum, since the "
-        "session began or the client's link last changed; percentiles are right within an eighth, the extremes "
-        "exactly.",
+        "The receiving kernel's timestamp − the sender's. Minimum, median, 95 %, 99 % and maximum, since the "
+        "session began or the client's link last changed; percentiles are accurate to one eighth, minimum and "
+        "maximum are exact.",
         "RFC 7679",
         _ONE_CLOCK + " Relative delays count from the smallest one seen.",
     ),
@@ -224,17 +226,17 @@ DEFINITIONS: Final = (
         "ms",
         "Arrival of the server's REPORT_ACK − departure of the REPORT that it answers.",
         "RFC 2681; PROTOCOL.md section 3",
-        "Includes the time until the server's thread takes the report up.",
+        "Includes the time until the server's thread reads the report.",
     ),
-    Definition("age_ms", "Age", "ms", "Now − the last arrival: how old the newest value is."),
+    Definition("age_ms", "Age", "ms", "Now − the last arrival: the age of the newest value."),
     Definition(
         "anomalies.jumps",
         "Jumps",
         "times",
-        "How often a sender skipped, or went back by, more numbers than the ledger's window is wide, and went on from "
+        "How often a sender skipped forward or back by more numbers than the ledger's window holds, and continued from "
         "there.",
         "RFC 3550 appendix A.1",
-        "A single far number is not believed: it must be followed by one shortly after it.",
+        "A single distant number is ignored until the next datagram continues from it.",
     ),
     Definition(
         "anomalies.beyond_window",
@@ -248,90 +250,89 @@ DEFINITIONS: Final = (
         "anomalies.negative_delays",
         "Stamps from the future",
         "datagrams",
-        "Arrivals stamped by the sender with a later time than that of their arrival, though both read one clock.",
+        "Datagrams whose send time is later than their arrival, although both ends share a clock.",
         None,
-        "A clock that was set back meanwhile does this as well.",
+        "Setting the clock back in between has the same effect.",
     ),
     Definition(
         "schedule.lag_ms",
         "Schedule lag",
         "ms",
-        "How much later than planned the server's thread sent what was due: the worst of late, halved every quarter "
+        "How much later than planned the server's thread sent what was due: the recent maximum, halved every quarter "
         "second.",
         None,
-        "A lag is delay at the sender, before the stamp: it is not in the one-way delay.",
+        "This delay arises at the sender before the timestamp, so the one-way delay does not include it.",
     ),
     Definition(
         "schedule.skipped_ticks",
         "Skipped ticks",
         "datagrams",
-        "Datagrams that were never made because the server's thread came too late for their turn. They are not in "
-        "`sent`.",
+        "Datagrams that were never created because the server's thread was too late for them. They are not in `sent`.",
     ),
     Definition(
         "relayed",
         "Relayed",
         "datagrams",
-        "Received ones whose colour went into a frame as the newest of their client.",
-        "received = relayed + conflated + those that wait for the next frame",
-        "A page's own count covers what it was shown since it was opened.",
+        "Received datagrams whose colour went into a frame as the newest of their client.",
+        "received = relayed + conflated + waiting for the next frame",
+        "A page's own count starts when the page is opened.",
     ),
     Definition(
         "conflated",
         "Conflated",
         "datagrams",
-        "Received ones that a newer one of the same client replaced before the next frame was made.",
-        "received = relayed + conflated + those that wait for the next frame",
-        "Not a loss: more came than a screen can show. The ribbon and the ledger have them all.",
+        "Received datagrams that a newer one of the same client replaced before the next frame was created.",
+        "received = relayed + conflated + waiting for the next frame",
+        "Not a loss: more arrived than a screen can show. The ribbon and the ledger include them all.",
     ),
     Definition("session.age_ms", "Joined", "ms", "Now − the session's first `connect`. Later ones renew it."),
     Definition(
         "session.rate_hz",
         "Rate of a session",
         "datagrams/s",
-        "What the server grants and keeps to: the rate that was asked for, or less where the client's address allows "
-        "less.",
+        "The rate that the server has granted: the requested rate, or less if the limit for the client's address is "
+        "lower.",
         "PROTOCOL.md section 5",
-        "A plan, not a measurement: ticks that were skipped are counted by themselves.",
+        "A plan, not a measurement: skipped ticks are counted separately.",
     ),
     Definition(
         "session.sent",
         "Sent in a session",
         "datagrams",
-        "Sequence numbers used in this session, those included that the link dropped or the sender's kernel refused.",
+        "Sequence numbers used in this session, including datagrams that the link or the sender's kernel dropped.",
         None,
-        "On a plain stream too, though its datagrams do not carry them.",
+        "Also counted on a plain stream, although its datagrams do not carry the numbers.",
     ),
     Definition(
         "session.unsent",
         "Not sent",
         "datagrams",
-        "Those of `sent` that never left: dropped by the link, or refused by the sender's kernel.",
+        "Datagrams of `sent` that never left: dropped by the link or refused by the sender's kernel.",
         None,
-        "What is lost further on, this side cannot see: see what the client reports.",
+        "Later losses cannot be seen from here; the client may report them.",
     ),
     Definition(
         "session.reported",
         "Reported by the client",
         "datagrams",
-        "What a client on a measured stream counted at its end, from its newest REPORT; its age is told beside it.",
+        "The counts of a client on a measured stream, from its newest REPORT; the report's age is shown beside them.",
         "PROTOCOL.md section 3",
-        "The client's word, not our measurement. A plain stream brings none: its loss and delay cannot be known.",
+        "The client's own figures, not our measurement. A plain stream has no reports: its loss and delay cannot be "
+        "known.",
     ),
     Definition(
         "session.lease_ends_in_s",
         "Ends",
         "s",
-        "When the session ends unless the client is heard before: by a `connect`, a response or a REPORT.",
+        "When the session ends, unless the client sends a `connect`, a response or a REPORT before then.",
         "PROTOCOL.md section 5",
-        "On loopback a session lasts until its port is closed.",
+        "On loopback a session lasts until the client closes its port.",
     ),
     Definition(
         "session.responses",
         "Answers",
         None,
-        "The last texts that the client sent, each with the colour that had been sent to it last, and how long after "
-        "that.",
+        "The client's last texts, each with the colour that it had been sent last and the time that passed since then.",
         "PROTOCOL.md section 1",
     ),
 )

@@ -76,7 +76,7 @@ function softenedKey(motion) {
     const canvas = picture(24, 12, (pixels) => pixels.forEach((_, index) => { pixels[index] = index % 24 < 12 ? colour : soften(colour); }));
     return entry(name, canvas);
   });
-  return [element("span", {}, "Softened: left the colour that came, right the one that is shown for it, because it cannot flash."), ...pairs];
+  return [element("span", {}, "Softened: on the left the colour that arrived, on the right the one shown instead, which cannot flash."), ...pairs];
 }
 
 /** @param {Motion} motion */
@@ -90,7 +90,7 @@ export function showWallKey(lens, motion) {
   const root = need("wall-key", HTMLElement);
   const shapes = TILE_SAMPLES.map(([text, marks]) => entry(text, tilePicture(marks)));
   if (lens === "colour") {
-    root.replaceChildren(element("span", {}, "Each tile is one client in the colour that it heard last."), ...shapes, ...softenedKey(motion));
+    root.replaceChildren(element("span", {}, "Each tile is one client in the colour that it received last."), ...shapes, ...softenedKey(motion));
     return;
   }
   const width = 140;

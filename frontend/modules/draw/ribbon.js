@@ -147,7 +147,7 @@ export function describeCell(cells, place, number) {
   const at = place * 4;
   const byte = cells[at + 3] ?? 0;
   const fate = byte & Cell.FATE;
-  if (fate === Fate.EMPTY) return cells[at] === 1 ? "sent, not here yet" : "nothing yet";
+  if (fate === Fate.EMPTY) return cells[at] === 1 ? "sent, not arrived yet" : "nothing yet";
   const which = number === null ? "" : `number ${count(number)}: `;
   if (fate === Fate.LOST) return `${which}lost ${CAUSES[byte >> Cell.CAUSE_SHIFT] ?? ""}`.trim();
   const marks = [

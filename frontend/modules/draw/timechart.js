@@ -125,7 +125,7 @@ export class TimeCharts {
     const shown = panel.curves.map((curve, place) => ({ curve, value: columns[place]?.[at] })).filter(({ value }, place, all) => value || all.length < 4 || (place === 0 && !columns.some((column) => column[at])));
     const parts = shown.map(({ curve, value }) => `${panel.curves.length > 1 ? `${curve.label} ` : ""}${panel.text(value)}`);
     const when = pointed === null || times[at] === undefined || times[at] === null ? "" : ` at ${clockTime(times[at] * 1000)}`;
-    setText(readout, times.length ? `${parts.join(", ")}${when}` : "nothing known for this stretch");
+    setText(readout, times.length ? `${parts.join(", ")}${when}` : "no data for this period");
     setAttribute(/** @type {Element} */ (plot.root.parentElement), "aria-label", `${panel.name}, ${clockTime(this.range.from * 1000)} to ${clockTime(this.range.to * 1000)}: ${readout.textContent}`);
     if (index === 0) this.#readMark(plot);
   }

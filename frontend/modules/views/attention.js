@@ -54,10 +54,10 @@ export class AttentionList {
 function reason(one, silenceMs) {
   switch (one.why) {
     case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
-    case "behind": return { shape: "connecting", words: `its sender keeps ${percent(one.value)} of its rate` };
+    case "behind": return { shape: "connecting", words: `its sender reaches ${percent(one.value)} of the requested rate` };
     case "link-room": return { shape: "losing", words: `the link has no room for more delayed datagrams and drops them${one.value !== null && one.value > 1 ? ` (needs ${one.value.toFixed(1)} times its room)` : ""}` };
-    case "everybody": return { shape: "losing", words: `everybody loses about ${percent(one.value)}` };
-    case "everybody-link": return { shape: "losing", words: `everybody loses about ${percent(one.value)} (the link)` };
+    case "everybody": return { shape: "losing", words: `all clients lose about ${percent(one.value)}` };
+    case "everybody-link": return { shape: "losing", words: `all clients lose about ${percent(one.value)} (the link)` };
     case "silent": return { shape: "silent", words: Number.isNaN(silenceMs) ? "silent" : `silent for ${span(silenceMs)}` };
     case "jitter": return { shape: "losing", words: `jitter ${milliseconds(one.value)}` };
     default: return { shape: ["refused", "error", "connecting", "paused"].includes(one.why) ? one.why : "error", words: one.why };

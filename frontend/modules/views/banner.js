@@ -11,9 +11,9 @@ import { announce } from "../dialogs/notices.js";
 const SLOW_FRAMES_PER_S = 20;
 /** @type {Record<string, [string, string]>} */
 const SERVER_STATES = {
-  restarting: ["Restarting", "The colour server is restarting; clients will come back by themselves."],
-  busy: ["Busy", "The colour server has had more to do than time for it for two seconds; it goes on."],
-  hangs: ["Stuck", "The colour server has stood still for two seconds."],
+  restarting: ["Restarting", "The colour server is restarting; clients reconnect on their own."],
+  busy: ["Busy", "The colour server has been overloaded for two seconds; it is still running."],
+  hangs: ["Stuck", "The colour server has not responded for two seconds."],
 };
 
 /**
@@ -39,7 +39,7 @@ export function conditionOf(now) {
     return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again || now.reason ? `${asOf}: ${now.reason ? `${now.reason}; ` : ""}connecting again.` : "", button: "" };
   }
   if (now.paused) {
-    return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. The datagrams go on; everything here can be looked at as it was.`, button: "Resume" };
+    return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. Datagrams keep flowing; the page shows this moment, and you can still explore it.`, button: "Resume" };
   }
   if (now.serverState !== "running") {
     const [word, text] = SERVER_STATES[now.serverState] ?? SERVER_STATES.hangs;
@@ -47,7 +47,7 @@ export function conditionOf(now) {
   }
   if (now.eager && now.framesPerS < SLOW_FRAMES_PER_S) {
     const share = now.shownOneIn > 1 ? `, 1 picture in ${now.shownOneIn} shown` : "";
-    return { pill: "behind", word: "Behind", kind: "note", text: `This display runs at ${Math.round(now.framesPerS)} frames a second${share}. Nothing is lost but pictures.`, button: "" };
+    return { pill: "behind", word: "Behind", kind: "note", text: `This display runs at ${Math.round(now.framesPerS)} frames per second${share}. Only pictures are skipped, no data.`, button: "" };
   }
   return { pill: "live", word: "Live", kind: "", text: "", button: "" };
 }

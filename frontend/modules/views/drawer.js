@@ -158,7 +158,7 @@ export class Drawer {
   #tickClient(id) {
     const client = this.#client;
     const gone = this.#world.clientGone === id || (client === null && this.#world.rosterChanges > 0 && !this.#world.byId.has(id));
-    this.#showGone(gone, "This client is no longer there.");
+    this.#showGone(gone, "This client no longer exists.");
     this.#overview.open(id, this.slot);
     this.#overview.tick(client);
     this.#pause.hidden = this.#change.hidden = gone;
@@ -205,13 +205,13 @@ export class Drawer {
     const facts = [
       { name: "Joined", term: "session.age_ms", text: `${span(session.age_ms)} ago` },
       { name: "Rate", term: "session.rate_hz", text: perSecond(session.rate_hz) },
-      { name: "Pixels in a datagram", term: "colours", text: count(session.colours) },
+      { name: "Pixels per datagram", term: "colours", text: count(session.colours) },
       { name: "Palette", text: session.palette },
       { name: "Reached from", text: session.source },
       { name: "Sent", term: "session.sent", text: count(session.sent) },
       { name: "Dropped by the link", term: "session.unsent", text: count(session.unsent.link) },
       { name: "Refused by the kernel", term: "session.unsent", text: count(session.unsent.sender_kernel) },
-      { name: "Ends", term: "session.lease_ends_in_s", text: session.lease_ends_in_s === null ? "when the client goes" : `in ${span(session.lease_ends_in_s * 1000)} without a word from it` },
+      { name: "Ends", term: "session.lease_ends_in_s", text: session.lease_ends_in_s === null ? "when the client closes its port" : `in ${span(session.lease_ends_in_s * 1000)}, unless the client sends something` },
       { name: "At the other end", term: "session.reported", text: reported
         ? `${count(reported.received)} received, ${count(reported.lost)} lost, ${count(reported.reordered)} reordered (reported by the client ${span(reported.age_ms)} ago)`
         : session.stream === "plain" ? "Send side only: a plain stream has no sequence numbers, so loss and delay cannot be known." : "No report yet." },

@@ -242,7 +242,7 @@ export class Flight {
     const lost = this.#strokes.filter(({ datagram }) => datagram.fate === "lost").length;
     const timed = this.#datagrams.some(({ sent_at_ns }) => sent_at_ns !== null);
     const all = this.#strokes.length ? `${plural(this.#strokes.length, "datagram")} until ${clockTime(this.#endNs / 1e6)}, ${count(lost)} lost. Point at one.`
-      : this.#datagrams.length && !timed ? "This stream carries no send times, so its flight cannot be drawn." : "No datagram in this stretch.";
+      : this.#datagrams.length && !timed ? "This stream carries no send times, so its flight cannot be drawn." : "No datagrams in this period.";
     setText(this.#facts, one ? describeDatagram(one) : all);
     setAttribute(this.#canvas, "aria-label", this.#facts.textContent ?? "");
   }

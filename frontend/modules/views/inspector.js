@@ -144,7 +144,7 @@ export class Inspector {
       return;
     }
     if (!datagram.payload_hex) {
-      setText(this.#which, `Datagram ${count(datagram.sequence)} never came: there are no bytes to show.`);
+      setText(this.#which, `Datagram ${count(datagram.sequence)} never arrived: there are no bytes to show.`);
       this.#bytes.replaceChildren();
       this.#fields.replaceChildren();
       setText(this.#about, "");
@@ -152,7 +152,7 @@ export class Inspector {
     }
     const bytes = bytesOf(datagram.payload_hex);
     const more = (datagram.size_bytes ?? bytes.length) - bytes.length;
-    setText(this.#which, `Datagram ${count(datagram.sequence)}, ${datagram.size_bytes ?? bytes.length} bytes of UDP payload, ${this.#way}${more > 0 ? `; the first ${bytes.length} were kept` : ""}`);
+    setText(this.#which, `Datagram ${count(datagram.sequence)}, ${datagram.size_bytes ?? bytes.length} bytes of UDP payload, ${this.#way}${more > 0 ? `; only the first ${bytes.length} were recorded` : ""}`);
     const fields = fieldsOf(bytes);
     this.#bytes.replaceChildren(...fields.map((field, index) => element("button", { type: "button", "data-field": String(index), "aria-label": `${field.name}: ${hexOf(field.bytes)}` }, hexOf(field.bytes))));
     this.#fields.replaceChildren(...fields.flatMap((field, index) => [

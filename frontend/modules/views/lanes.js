@@ -82,7 +82,7 @@ class Lane {
     setIcon(this.#stateIcon, state);
     setAttribute(this.element, "data-state", state);
     setAttribute(this.element, "data-behind", String(behind));
-    this.#rateCell.title = behind ? "The sender falls behind: it skips ticks of its schedule. Nothing is lost on the way, but less is sent than was asked for." : "";
+    this.#rateCell.title = behind ? "The sender is behind: it skips ticks of its schedule. Nothing is lost on the way, but less is sent than was requested." : "";
     setAttribute(this.element, "data-losing", String(lossRatio(world, slot) > 0));
   }
 

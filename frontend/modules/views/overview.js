@@ -71,9 +71,9 @@ export class Overview {
     if (this.#root.offsetParent === null) return;
     const state = stateOf(this.#world, this.#slot);
     const age = ageMs(this.#world, this.#slot);
-    const why = client?.error ?? (state === "refused" && client ? `nobody listens at ${client.target}; it asks again` : "");
+    const why = client?.error ?? (state === "refused" && client ? `nothing listens at ${client.target}; the client keeps trying` : "");
     const stale = document.documentElement.dataset.stale === "true";
-    setText(this.#facts, stale ? `${state} in the last picture; what happened since is not known` : `${state}${why ? ` (${why})` : ""}, ${Number.isNaN(age) ? "nothing heard yet" : `last heard ${span(age)} ago`}`);
+    setText(this.#facts, stale ? `${state} in the last picture; its state since then is unknown` : `${state}${why ? ` (${why})` : ""}, ${Number.isNaN(age) ? "nothing received yet" : `last datagram ${span(age)} ago`}`);
     this.#plain.hidden = !((this.#world.frame?.flags[this.#slot] ?? 0) & Flag.PLAIN);
     need("delay-relative", HTMLElement).hidden = !client?.delay_is_relative;
     this.#tickLedger(client);
@@ -102,13 +102,13 @@ export class Overview {
     write("loss_ratio", percent(client?.loss_ratio));
     write("jitter_ms", milliseconds(client?.jitter_ms));
     write("rtt_ms", milliseconds(client?.rtt_ms));
-    write("rate_hz", !client ? UNKNOWN : client.stream === "plain" ? "the server’s own: a plain stream has no say" : client.rate_hz === null ? "the server’s choice" : perSecond(client.rate_hz));
+    write("rate_hz", !client ? UNKNOWN : client.stream === "plain" ? "the server’s default: a plain stream cannot choose" : client.rate_hz === null ? "server’s default" : perSecond(client.rate_hz));
     write("colours", client ? count(client.colours) : UNKNOWN);
     write("relayed", count(ledger?.relayed));
     write("conflated", count(ledger?.conflated));
     const known = ledger && ledger.sent !== null && ledger.lost !== null && ledger.in_flight !== null;
     const closes = known && ledger.sent === ledger.received + (ledger.lost ?? 0) + (ledger.in_flight ?? 0);
-    setText(this.#sum, !client ? "" : !client.stream ? "no stream yet" : !known ? "what was sent is not known" : closes ? "✓ closes" : "✗ does not close");
+    setText(this.#sum, !client ? "" : !client.stream ? "no stream yet" : !known ? "the number sent is unknown" : closes ? "✓ closes" : "✗ does not close");
     setAttribute(this.#sum, "data-closes", known ? String(closes) : "unknown");
   }
 }

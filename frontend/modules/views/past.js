@@ -80,6 +80,6 @@ export class Past {
     const { range } = this.#overTime;
     const shown = events.filter((event) => event.at >= range.from && event.at <= range.to).slice(-EVENTS_SHOWN).reverse();
     this.#events.replaceChildren(...shown.map((event) => element("li", {}, element("time", {}, clockTime(event.at * 1000)), " ", event.text)));
-    setText(need("past-events-none", HTMLElement), shown.length ? "" : "Nothing happened in this stretch.");
+    setText(need("past-events-none", HTMLElement), shown.length ? "" : "Nothing happened in this period.");
   }
 }

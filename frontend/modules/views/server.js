@@ -132,6 +132,6 @@ export class ServerView {
 
 /** @param {string} kind @param {number} shown @param {number} total */
 function note(kind, shown, total) {
-  if (kind === "raw" && shown === 0) return "Nobody else’s program has joined. Run the line above in a terminal: it appears here within a second.";
+  if (kind === "raw" && shown === 0) return "No other program has joined. Run the command above in a terminal, and it appears here within a second.";
   return shown < total ? `The first ${count(shown)} are listed.` : "";
 }

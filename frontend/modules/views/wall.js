@@ -17,8 +17,8 @@ const DIMMED = 0.95;
 const ROOM_BELOW_PX = 64;
 const LEAST_HEIGHT_PX = 240;
 const HINT = matchMedia("(pointer: coarse)").matches
-  ? "Tap a tile to see whose it is."
-  : "Point at a tile, or move with the arrow keys, to see whose it is.";
+  ? "Tap a tile to see which client it is."
+  : "Point at a tile, or move with the arrow keys, to see which client it is.";
 
 export class Wall {
   #grid = need("wall-grid", HTMLElement);

@@ -41,7 +41,7 @@ export function readPixels(bytes) {
  */
 export function fieldsOf(bytes) {
   if (!isMeasured(bytes)) {
-    return [{ name: "colour name", offset: 0, bytes, value: printable(bytes), about: "Plain stream: the name of one colour, UTF-8, nothing else. No number and no time, so what was lost before it cannot be known." }];
+    return [{ name: "colour name", offset: 0, bytes, value: printable(bytes), about: "Plain stream: the name of one colour in UTF-8, and nothing else. It has no number and no time, so losses before it cannot be known." }];
   }
   const header = readHeader(bytes);
   /** @param {string} name @param {number} offset @param {number} length @param {string} value @param {string} about */
@@ -49,18 +49,18 @@ export function fieldsOf(bytes) {
   const fields = [
     field("magic", 0, 1, "0xC7", "Marks the binary protocol; no text command and no colour name begins with it."),
     field("version", 1, 1, String(header.version), "Version of the measured stream."),
-    field("type", 2, 1, `${header.kind} ${KINDS[header.kind] ?? "unknown"}`, "What the datagram is: 1 COLOUR, 2 REPORT, 3 REPORT_ACK, 4 BYE."),
+    field("type", 2, 1, `${header.kind} ${KINDS[header.kind] ?? "unknown"}`, "The kind of datagram: 1 COLOUR, 2 REPORT, 3 REPORT_ACK, 4 BYE."),
     field("flags", 3, 1, String(header.flags), "Zero; ignored on receipt."),
-    field("session id", 4, 4, `0x${header.sessionId.toString(16).padStart(8, "0")}`, "Random, one for each session: a datagram of an earlier session is not mistaken for this one’s."),
-    field("sequence number", 8, 4, header.sequence.toLocaleString("en-GB"), "Counts up by one and wraps; a number that never comes is a datagram that was lost (RFC 1982 order)."),
-    field("sent at", 12, 8, unixTime(header.sentAtUnixNs), "The sender’s wall clock, nanoseconds since 1970. Delay = received at − sent at, which needs one clock at both ends."),
+    field("session id", 4, 4, `0x${header.sessionId.toString(16).padStart(8, "0")}`, "Random for each session, so that a datagram of an earlier session is not taken for one of this session."),
+    field("sequence number", 8, 4, header.sequence.toLocaleString("en-GB"), "Increases by one and wraps (RFC 1982 order). A number that never arrives is a lost datagram."),
+    field("sent at", 12, 8, unixTime(header.sentAtUnixNs), "The sender’s wall clock, nanoseconds since 1970. Delay = received at − sent at, if both ends share a clock."),
   ];
   const pixels = readPixels(bytes);
   pixels.slice(0, 16).forEach(([red, green, blue], index) => {
     fields.push(field(pixels.length > 1 ? `pixel ${index}` : "colour", HEADER_BYTES + index * 3, 3, `rgb ${red}, ${green}, ${blue}`, "Red, green and blue, one byte each (sRGB)."));
   });
   const named = HEADER_BYTES + Math.min(pixels.length, 16) * 3;
-  if (bytes.length > named) fields.push(field("rest", named, bytes.length - named, `${bytes.length - named} bytes`, "Further bytes that were kept."));
+  if (bytes.length > named) fields.push(field("rest", named, bytes.length - named, `${bytes.length - named} bytes`, "Further recorded bytes."));
   return fields;
 }
 
