@@ -250,7 +250,7 @@ def test_a_drawer_says_why_its_client_hears_nothing_and_that_it_has_gone(visit: 
     page = visit(f"{product.page}/?open={made['id']}").page
     expect(page.locator(".lane[data-open=true]")).to_contain_text("short-lived")
     facts = page.locator("#panel-overview .now-facts")
-    expect(facts).to_contain_text(f"nobody listens at {target}", timeout=SOON_MS)
+    expect(facts).to_contain_text(f"nothing listens at {target}", timeout=SOON_MS)
     expect(page.locator(".drawer-closes")).to_have_text("no stream yet")
     product.ask("DELETE", f"/api/clients/{made['id']}")
     expect(page.locator("#drawer-gone")).to_be_visible(timeout=SOON_MS)

@@ -239,7 +239,7 @@ def test_a_dead_server_leaves_a_stale_picture_that_says_so_and_comes_back(browse
         expect(page.locator("#banner")).to_contain_text("retrying in", timeout=SOON_MS)
         expect(page.locator("html")).to_have_attribute("data-stale", "true")
         expect(page.locator(".lane")).to_have_count(10)
-        expect(page.locator(".now-facts")).to_contain_text("live in the last picture; what happened since is not known")
+        expect(page.locator(".now-facts")).to_contain_text("live in the last picture; its state since then is unknown")
         http = first.page.removeprefix("http://")
         with program.running("serve", "--udp", "127.0.0.1:0", "--http", http, "--data", str(tmp_path)):
             page.evaluate("() => dispatchEvent(new Event('online'))")  # what the browser says when the network is back
