@@ -38,7 +38,7 @@ class WireError(UdprismError):
 
 
 class RequestError(UdprismError):
-    """Somebody asked for what cannot be; names the field and says what would be right.
+    """The request cannot be fulfilled; names the field and the accepted values.
 
     `kind` is stable, for programs: the last part of the problem's `type`.
     """

@@ -37,7 +37,7 @@ class Origin(NamedTuple):
 def split_host_port(text: str) -> tuple[str, int]:
     """`127.0.0.1:8000` or `[::1]:8000` as (host, port); the host is an IP address or a name.
 
-    Raises: ValueError where it is neither or the port is not 0 to 65535.
+    Raises: ValueError if it is neither or the port is not 0 to 65535.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
@@ -72,7 +72,7 @@ def host_name(text: str) -> str:
 
     Lower case, names beyond ASCII in IDNA's form, IPv6 addresses at their shortest.
 
-    Raises: ValueError where no Host header has such a name.
+    Raises: ValueError if no Host header has such a name.
     """
     try:
         return str(ip_address(text.removeprefix("[").removesuffix("]")))
@@ -94,7 +94,7 @@ def host_name(text: str) -> str:
 def origin(text: str) -> Origin:
     """`https://lab.example`, as browsers send it in Origin.
 
-    Raises: ValueError where that is none.
+    Raises: ValueError if that is none.
     """
     match = _ORIGIN.fullmatch(text)
     if match is None:

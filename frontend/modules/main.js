@@ -53,7 +53,7 @@ const moment = new Moment(world, () => {
 export const feed = new Feed(new URL("ws/live", location.href).href.replace(/^http/, "ws"), {
   message: (message) => {
     if (moment.kept) return;
-    if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was started anew: its counts begin at zero");
+    if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was restarted: its counts start at zero");
     applyMessage(world, message);
     if (message.type === "hello") welcome(message);
     if (message.type === "status" && message.clients.total > CROWD) address.suggestView("wall");

@@ -219,7 +219,7 @@ def test_all_are_removed_by_keyboard_on_a_phone(visit: Open, tmp_path: Path) -> 
         page.get_by_role("button", name="Remove all").focus()
         page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog", name="Remove 150 clients?")
-        expect(dialog).to_contain_text("all of them")
+        expect(dialog).to_contain_text("all clients")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(page.locator(".notice")).to_contain_text("Removed 150 clients", timeout=SOON_MS)

@@ -243,7 +243,7 @@ def test_a_dead_server_leaves_a_stale_picture_that_says_so_and_comes_back(browse
         http = first.page.removeprefix("http://")
         with program.running("serve", "--udp", "127.0.0.1:0", "--http", http, "--data", str(tmp_path)):
             page.evaluate("() => dispatchEvent(new Event('online'))")  # what the browser says when the network is back
-            expect(page.locator(".notice")).to_contain_text("started anew", timeout=SOON_MS)
+            expect(page.locator(".notice")).to_contain_text("was restarted", timeout=SOON_MS)
             expect(page.locator("#feed-pill")).to_have_text("Live", timeout=SOON_MS)
             expect(page.locator(".lane[data-state=live]")).to_have_count(10, timeout=SOON_MS)
             expect(page.locator("#banner")).to_be_hidden()

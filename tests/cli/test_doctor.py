@@ -47,10 +47,12 @@ def test_a_slower_receiver_is_noted_with_its_reason_and_what_mends_it(free: Sett
 def test_a_link_whose_delays_are_not_right_is_told_and_why(free: Settings) -> None:
     for finding in (doctor.judge_link(False, 8), doctor.judge_link(True, 1)):
         assert finding.verdict is Verdict.NOTE
-        assert "right within some milliseconds only" in finding.means
+        assert "accurate to some milliseconds only" in finding.means
         assert finding.mend
     assert doctor.judge_link(True, 2).verdict is Verdict.OK
-    assert "let go" in doctor.check_link(free).saw or "only processor" in doctor.check_link(free).saw
+    assert (
+        "delayed datagrams are sent" in doctor.check_link(free).saw or "only processor" in doctor.check_link(free).saw
+    )
 
 
 def test_a_taken_http_port_fails_and_names_the_port(free: Settings) -> None:

@@ -50,7 +50,7 @@ class OptionValue(NamedTuple):
 def options(order: ByteOrder, data: bytes, file_at: int) -> Iterator[OptionValue]:
     """The options in the rest of a block, which begins at `file_at`.
 
-    Raises: CaptureError, where one is longer than what is left of the block.
+    Raises: CaptureError, if one is longer than what is left of the block.
     """
     head = struct.Struct(f"{order}HH")
     at = 0

@@ -76,7 +76,7 @@ def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, vi
 
     All steps are under "steps". One that did not keep up may be the best: where a rate is beyond the machine, the
     schedule skips ticks, and counts them, rather than lose a datagram. One under which the program broke down ends the
-    search, as a thread a client does. Raises: OSError or RuntimeError where the first did.
+    search, as a thread a client does. Raises: OSError or RuntimeError if the first did.
     """
     steps: list[Figures] = []
     for per_s in [clients * rate_hz] if rate_hz else rates(steps, clients, _FIRST_PER_S[engine]):

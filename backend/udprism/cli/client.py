@@ -115,7 +115,7 @@ class Terminal:
         _tell(_summary(self._talk.figures(time.monotonic_ns())))
 
     def _talk_until_bye(self) -> bool:
-        """True where the server ended it, False where we did."""
+        """True if the server ended it, False if we did."""
         self._talk.addresses = self._line.addresses
         first = self._talk.start(time.monotonic_ns())
         if self._open():
@@ -136,7 +136,7 @@ class Terminal:
         self._arrivals = self._receiver.poll(min(max(0.0, wait_ns / NS_PER_S), _LONGEST_POLL_S))
 
     def _hear(self) -> bool:
-        """Take what has arrived; True where the server said BYE."""
+        """Take what has arrived; True if the server said BYE."""
         now_ns, arrivals = time.monotonic_ns(), self._arrivals
         for _, number in self._receiver.errors:
             self._note_failure(OSError(number, os.strerror(number)))

@@ -48,7 +48,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw; `means` and `mend` say why it matters and the line that mends it."""
+    """The result of one check. means: its impact. mend: how to fix it."""
 
     verdict: Verdict
     saw: str
@@ -60,7 +60,7 @@ Check = Callable[[Settings], Finding]
 
 
 def check_running(settings: Settings) -> Finding | None:
-    """What a udprism that runs at these addresses says of itself; None where none does."""
+    """What a udprism that runs at these addresses says of itself; None if none does."""
     address = f"http://{settings.http}"
     request = urllib.request.Request(f"{address}/readyz")
     if settings.token:
@@ -186,7 +186,7 @@ def check_receiver(settings: Settings) -> Finding:
 
 
 def judge_receiver(description: str) -> Finding:
-    """What a receiver's description means for whoever hosts thousands of clients."""
+    """What a receiver's description means for a program with thousands of clients."""
     saw = f"datagrams are received through {description}"
     if description == "io_uring":
         return Finding(Verdict.OK, saw)
@@ -199,7 +199,7 @@ def judge_receiver(description: str) -> Finding:
 
 
 def check_link(settings: Settings) -> Finding:
-    """Whether what a link holds back would leave in its time."""
+    """Whether delayed datagrams would leave on time."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         releaser = Releaser.where_possible([sock], 1, MAX_DATAGRAM_BYTES)
         if releaser is None:
@@ -216,17 +216,17 @@ def check_link(settings: Settings) -> Finding:
 
 def judge_link(ready: bool, processors: int) -> Finding:
     """What it means for delays whether the link's process can be started, and how many processors there are."""
-    means = "delays that a link adds are right within some milliseconds only"
+    means = "the delays that a link adds are accurate to some milliseconds only"
     if not ready:
         return Finding(
             Verdict.NOTE,
-            "what a link holds back is let go by the server's thread, which has other work as well",
+            "delayed datagrams are sent by the server's thread, which has other work as well",
             means,
-            "64-bit Linux, where a program may start another one",
+            "64-bit Linux, with permission to start a process",
         )
     if processors < 2:
         return Finding(Verdict.NOTE, "the link's process shares the only processor", means, "allow it a second one")
-    return Finding(Verdict.OK, "what a link holds back is let go by a process that has a processor of its own")
+    return Finding(Verdict.OK, "delayed datagrams are sent by a separate process with a processor of its own")
 
 
 def check_ipv6(settings: Settings) -> Finding:
@@ -277,7 +277,7 @@ def check_clock(settings: Settings, root: Path = Path("/")) -> Finding:
 
 
 def clock_step_ns(read_ns: Callable[[], int], readings: int = 2_000) -> int:
-    """The smallest step that a clock was seen to make; 0 where it did not move at all."""
+    """The smallest step that a clock was seen to make; 0 if it did not move at all."""
     values = [read_ns() for _ in range(readings)]
     until_ns = time.monotonic_ns() + NS_PER_S // 4
     while values[-1] == values[0] and time.monotonic_ns() < until_ns:

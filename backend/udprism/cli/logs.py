@@ -19,7 +19,7 @@ _Key = tuple[str, int, str]
 
 
 class OnceInAWhile(logging.Filter):
-    """Lets each message through once in QUIET_S and counts those that it holds back.
+    """Passes each message once per QUIET_S and counts those that it suppresses.
 
     The same message means the same logger, level and text *before* its arguments are put in: ten thousand clients that
     fail in one way are one line. The count rides on the next one that passes, as `record.held_back`.

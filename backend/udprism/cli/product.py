@@ -22,7 +22,7 @@ _THREADS = {"udprism-server": "server", "udprism-pool": "pool"}  # the others ar
 
 
 class Product:
-    """A running `udprism serve --ephemeral`. Raises: RuntimeError where it does not come up or ends too early."""
+    """A running `udprism serve --ephemeral`. Raises: RuntimeError if it does not come up or ends too early."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self._process = process
@@ -43,7 +43,7 @@ class Product:
     def cpu_s(self) -> dict[str, float] | None:
         """Processor time so far by thread: server, pool, web, and by the link's process if there is one.
 
-        None where the system does not tell.
+        None if the system does not tell.
         """
         tasks = Path(f"/proc/{self._process.pid}/task")
         if not tasks.is_dir():
@@ -57,7 +57,7 @@ class Product:
         return spent
 
     def rss_bytes(self) -> int | None:
-        """Memory in use; None where the system does not tell."""
+        """Memory in use; None if the system does not tell."""
         statm = Path(f"/proc/{self._process.pid}/statm")
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else None
 

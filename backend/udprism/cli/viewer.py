@@ -67,7 +67,7 @@ class Viewer:
         self._reset = True
 
     def age_ms(self, ratio: float) -> float | None:
-        """The age that so large a part of all shown datagrams did not exceed; None where none was shown."""
+        """The age that so large a part of all shown datagrams did not exceed; None if none was shown."""
         total = int(self.ages.sum())
         return float(np.searchsorted(np.cumsum(self.ages), ratio * total)) if total else None
 

@@ -201,7 +201,7 @@ class Accounts:
         return max(int(self.issued[slot]), int(self.highest[slot]) + 1)
 
     def loss_ratio(self, slots: Index) -> F64Column:
-        """float64[k]: lost / (lost + received); NaN where nothing is known."""
+        """float64[k]: lost / (lost + received); NaN if nothing is known."""
         lost = self.lost[slots]
         decided = lost + self.received_of(slots)
         known = self.measured[slots] & (decided > 0)
@@ -232,11 +232,11 @@ class Accounts:
         )
 
     def body(self, slot: int) -> dict[str, Any]:
-        """One client's ledger; null where it cannot be known."""
+        """One client's ledger; null if it cannot be known."""
         return self.bodies(np.array([slot]))[0]
 
     def bodies(self, slots: I32Column | I64Column) -> list[dict[str, Any]]:
-        """Each client's ledger; null where it cannot be known."""
+        """Each client's ledger; null if it cannot be known."""
         columns = {name: column.tolist() for name, column in self._sums(slots).items()}
         causes = {word: column.tolist() for word, column in self._causes(slots).items()}
         measured, told = self.measured[slots].tolist(), self.in_process[slots].tolist()
@@ -295,7 +295,7 @@ class Accounts:
         return {word: self.lost_by_cause[cause, slots] for word, cause in causes.items()}
 
     def anomalies(self, slot: int) -> dict[str, int] | None:
-        """What no honest sender on a healthy path does, counted; None where there are no numbers to tell it by."""
+        """What no honest sender on a healthy path does, counted; None if there are no numbers to tell it by."""
         if not self.measured[slot]:
             return None
         names = ("jumps", "beyond_window", "negative_delays")

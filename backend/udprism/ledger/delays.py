@@ -1,6 +1,6 @@
 """How long datagrams took: interarrival jitter, and each client's delays in a log-linear histogram.
 
-Arrivals go into a buffer and are worked up together, at the latest when somebody looks: one sort for thousands of
+Arrivals go into a buffer and are processed together, at the latest when they are read: one sort for thousands of
 rows instead of one for each batch.
 
 Jitter: RFC 3550 section 6.4.1 over arrivals, duplicates too. Histogram: HdrHistogram's idea, eight buckets to an
@@ -73,7 +73,7 @@ class Delays:
     jitter_ns: float64. least_ns, most_ns: int64, the extremes of reception minus sending, whatever the clocks.
     negative: int64, datagrams stamped with a time after their arrival though the clock is shared; their delay counts
     as 0 in percentiles. All of these are up to date after `settle`. p50_ns: float64, the medians as of the last
-    `refresh` that came by, NaN where nothing is known.
+    `refresh` that came by, NaN if nothing is known.
     """
 
     def __init__(self, capacity: int, shared_clock: BoolColumn) -> None:
@@ -124,7 +124,7 @@ class Delays:
         self.negative[slots] = 0
 
     def append(self, slot: I64Column, transit_ns: I64Column, once: BoolColumn | U8Column) -> None:
-        """Arrivals in their order. transit_ns: reception minus sending. once: true where it is no duplicate."""
+        """Arrivals in their order. transit_ns: reception minus sending. once: true if it is no duplicate."""
         start = 0
         while start < len(slot):
             if self._filled == _BUFFER_ROWS:
@@ -185,7 +185,7 @@ class Delays:
     def refresh(self, high: int) -> bool:
         """Bring medians of slots below `high` up to date where they have changed, 128 at most, in turn.
 
-        Answers whether there may be more.
+        Returns whether there may be more.
         """
         self.settle()
         stale = np.flatnonzero(self._stale[:high])
@@ -198,7 +198,7 @@ class Delays:
         return len(stale) == _REFRESHED_AT_ONCE
 
     def percentiles(self, slots: I32Column | I64Column, ratios: Sequence[float]) -> npt.NDArray[np.float64]:
-        """float64[k, len(ratios)], ns; NaN where nothing was measured. 0 and 1 are the exact extremes."""
+        """float64[k, len(ratios)], ns; NaN if nothing was measured. 0 and 1 are the exact extremes."""
         self.settle()
         counts = self._counts.reshape(-1, BUCKETS)[slots]
         sums = np.cumsum(counts, axis=1, dtype=np.uint32)
@@ -230,7 +230,7 @@ class Delays:
         return self._counts.reshape(-1, BUCKETS)[slots]
 
     def body(self, slot: int) -> dict[str, float | None]:
-        """One client's delays in ms, null where nothing was measured."""
+        """One client's delays in ms, null if nothing was measured."""
         return self.bodies(np.array([slot]))[0]
 
     def bodies(self, slots: I32Column | I64Column) -> list[dict[str, float | None]]:
@@ -243,7 +243,7 @@ class Delays:
 
 
 def percentiles_of(counts: npt.NDArray[np.uint32], ratios: Sequence[float]) -> npt.NDArray[np.float64]:
-    """float64[k, len(ratios)], ns, of histograms counts[k, BUCKETS] alone; NaN where a histogram is empty.
+    """float64[k, len(ratios)], ns, of histograms counts[k, BUCKETS] alone; NaN if a histogram is empty.
 
     Linear within a bucket; what lies beyond the last edge counts as that edge.
     """

@@ -14,7 +14,7 @@ _SEEN_LATER = REORDERED | LATE
 class Latest:
     """Columns [capacity]. Pool thread only.
 
-    rgba: uint8[capacity, 4], all zero where nothing was ever heard. received_unix_ns: int64. version: int64, the
+    rgba: uint8[capacity, 4], all zero if nothing was ever heard. received_unix_ns: int64. version: int64, the
     number of values so far. relayed, conflated: int64, values that went into a frame as the newest, and values that a
     newer one replaced before that; with those that wait for the next frame they are `version`. departed_relayed,
     departed_conflated: those of clients that were removed.

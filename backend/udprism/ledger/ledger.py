@@ -148,7 +148,7 @@ class Ledger(Accounts):
     ) -> tuple[I64Column, U8Column]:
         """Those clients whose datagrams are all next in order go by column, the others one by one.
 
-        slot: each client's rows together, in order of arrival. runs: of it; None where no client comes twice.
+        slot: each client's rows together, in order of arrival. runs: of it; None if no client comes twice.
         """
         highest = self.highest[slot]
         extended = highest + 1
@@ -197,7 +197,7 @@ class Ledger(Accounts):
     def _skip(self, slot: I64Column, highest: I64Column, sequence: U32Column, now_ns: int) -> I64Column:
         """The commonest thing but one, some datagrams missing before this one, for clients that come once.
 
-        Answers how far their highest number moved, 0 where it did not: those are for `_take`.
+        Returns how far their highest number moved, 0 if it did not: those are for `_take`.
         """
         ahead = (sequence - highest.astype(np.uint32)).view(np.int32).astype(np.int64)
         moved = np.zeros(len(slot), np.int64)
@@ -308,7 +308,7 @@ class Ledger(Accounts):
         self._suspect_at[slot] = suspect
 
     def update_plain(self, slot: I32Column, received_unix_ns: I64Column) -> I64Column:
-        """Datagrams without numbers: int64[n], the how manieth of its client each is, from 0."""
+        """Datagrams without numbers: int64[n], each one's index within its client, from 0."""
         count = len(slot)
         order = np.argsort(slot, kind="stable")
         slots = slot[order]

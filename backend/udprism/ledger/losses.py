@@ -118,7 +118,7 @@ class Losses:
     def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> Declared:
         """Datagrams that never left.
 
-        Numbers beyond the next one wait for their turn, because what lies before them may still come. Answers which
+        Numbers beyond the next one wait for their turn, because what lies before them may still come. Returns which
         are lost now; the others are in the answer of a later call or of `expire`.
         """
         for one, number, why in zip(slot.tolist(), sequence.tolist(), cause.tolist(), strict=True):
@@ -226,7 +226,7 @@ class Losses:
     # -- what is overdue
 
     def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
-        """Declare lost what is overdue; cheap where nothing is. Answers what is lost now, or has another cause.
+        """Declare lost what is overdue; cheap if nothing is. Returns what is lost now, or has another cause.
 
         receiver_drops: cumulative drops by the kernel of these clients' sockets, int64[k]; asked only where
         something is overdue. hold_ns: for how long a link model in this process may still hold a datagram back. A
@@ -267,7 +267,7 @@ class Losses:
         return self._declare(overdue, now_ns, hold_ns)
 
     def _age(self, now_ns: int, hold_ns: int) -> None:
-        """Move the mark below which numbers can come no more, once the link has let go what was issued by the last."""
+        """Move the mark below which no number can arrive any more: the link has released all issued before."""
         if now_ns < self._aged_ns:
             return
         used = slice(0, self._accounts.high)

@@ -11,7 +11,7 @@ _HALF = SEQUENCES >> 1
 
 
 def distance(sequence: int, origin: int) -> int:
-    """How far `sequence` is ahead of `origin`, both modulo 2**32: -2**31 … 2**31 - 1, negative where it is behind.
+    """How far `sequence` is ahead of `origin`, both modulo 2**32: -2**31 … 2**31 - 1, negative if it is behind.
 
     RFC 1982 section 3.2 leaves a distance of exactly 2**31 undefined; here it is behind.
     """

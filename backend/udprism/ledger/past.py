@@ -206,7 +206,7 @@ class Past:
         return self._accounts.unused_drops(np.array([slot]), receiver_drops).item()
 
     def _close(self, session: _Session, room: int) -> None:
-        """What nobody has explained: as many as the kernel dropped first, the oldest ones, damaged ones last."""
+        """Losses without an explanation: first as many as the kernel dropped, the oldest ones; damaged ones last."""
         accounts, slot = self._accounts, session.slot
         undeclared = [(number, state) for number, state in session.states.items() if _is_undeclared(state)]
         for number, state in sorted(undeclared, key=lambda one: (one[1] in (DAMAGED, HELD_DAMAGED), one[0])):

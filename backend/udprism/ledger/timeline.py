@@ -37,7 +37,7 @@ FLOW_LEVELS = ((10 * NS_PER_S, 56), (180 * NS_PER_S, 56))
 """10 s for 9 minutes, 3 minutes for 2.8 hours."""
 WATCHED_LEVEL = (NS_PER_S, 600)
 WATCHED_FOR_NS = 60 * NS_PER_S
-"""A flow keeps its 1 s steps for this long after somebody last looked at it."""
+"""A flow keeps its 1 s steps for this long after it was last read."""
 _MOST_JITTER_MS = float(np.finfo(np.float16).max)
 """A link that damages send times makes jitters of years."""
 _GROUP = 256

@@ -17,7 +17,7 @@ RECEIVED = 0
 OPEN = 1
 """A hole: not here, and not yet overdue."""
 DAMAGED = 2
-"""OPEN, and known to have left damaged: it may have come as something that nobody could recognise."""
+"""OPEN, and known to have left damaged: it may have arrived unrecognisable."""
 LOST = 8
 """Plus a Cause: declared lost. What lies between RECEIVED and LOST is a hole."""
 _CAUSE_BITS = 7
@@ -125,7 +125,7 @@ class Window:
         return old
 
     def open_hole(self, slot: int, number: int, due_tick: int, arrivals: int) -> int:
-        """A number did not come. Answers the state that was in its place."""
+        """A number did not come. Returns the state that was in its place."""
         if not self._holes_at[slot]:
             self._first_due_tick_at[slot] = due_tick
             self._first_arrivals_at[slot] = arrivals
@@ -139,7 +139,7 @@ class Window:
         """Make `number` the highest, received, and holes of what lies between it and the one before.
 
         due_tick: when the holes are overdue. arrivals: how many datagrams the client had received before this one.
-        Answers how many holes the window is too narrow for: nobody follows them any longer.
+        Returns how many holes the window is too narrow for: nobody follows them any longer.
         """
         if number - highest - 1 > _FEW:
             return self._advance_far(slot, highest, number, due_tick, arrivals)
@@ -207,7 +207,7 @@ class Window:
     ) -> BoolColumn:
         """As `advance`, for many clients at once, each by `ahead` > 0 and each at most once.
 
-        Answers for which this was done, bool[n]: not for those where a hole would be pushed out.
+        Returns for which this was done, bool[n]: not for those where a hole would be pushed out.
         """
         starts = np.cumsum(ahead) - ahead
         owner = np.repeat(np.arange(len(slot)), ahead)

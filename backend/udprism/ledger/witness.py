@@ -53,7 +53,7 @@ class Witness:
         self.next_release_ns = NEVER_NS
         """All that the link model held back until then has left; in the past where the sender is behind."""
         self.forgotten = 0
-        """Reports thrown away because nobody took them; their losses show as unexplained."""
+        """Reports discarded because they were not read in time; their losses show as unexplained."""
         self._reports: deque[FateReport] = deque(maxlen=max_reports)
 
     def report(self, report: FateReport) -> None:

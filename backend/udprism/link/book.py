@@ -16,7 +16,7 @@ class LinkBook:
     """The links of up to `capacity` slots, and what the model is to do for each of them.
 
     Changed on the sending thread alone. Any thread may read `default`, `of_owner` and `of_slot`: they are replaced, and
-    never changed. An owner is whoever keeps a link over many flows (a hosted client); a slot has one at most.
+    never changed. An owner keeps a link over many flows (a hosted client does); a slot has at most one.
     """
 
     def __init__(self, model: LinkModel, capacity: int) -> None:
@@ -55,7 +55,7 @@ class LinkBook:
         self._own(slot, owner)
 
     def owner_is(self, slot: int, owner: str | None) -> None:
-        """The flow belongs to this owner, as of now: a socket's address may have gone to somebody else."""
+        """The flow belongs to this owner, as of now: another client may have got a socket's address."""
         if self._owner_of_slot.get(slot) != owner:
             self._disown(slot)
             self._own(slot, owner)

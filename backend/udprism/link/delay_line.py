@@ -143,7 +143,7 @@ class DelayLine:
 
     @property
     def last_release_ns(self) -> int:
-        """When the last of those that wait now leaves; -NEVER_NS where none does."""
+        """When the last of those that wait now leaves; -NEVER_NS if none does."""
         held = self._release_ns[: self._top]
         return int(held[held != NEVER_NS].max(initial=-NEVER_NS))
 

@@ -121,8 +121,8 @@ PROFILES = (
     Profile(
         "one-second-outages",
         "One-second outages",
-        "At ten datagrams a second: about every half minute nothing arrives for a second in the mean.",
-        "By definition: bursts of ten datagrams in the mean, entered once in 300; at other rates they last "
+        "At ten datagrams per second: about every half minute nothing arrives for a second on average.",
+        "By definition: bursts of ten datagrams on average, entered once in 300; at other rates they last "
         "proportionally longer or shorter.",
         Link(burst=Burst(enter_ratio=1 / 300, leave_ratio=0.1)),
     ),
@@ -145,5 +145,5 @@ PROFILES = (
 
 
 def profile_of(profile_id: str) -> Profile | None:
-    """The profile with this id; None where there is none."""
+    """The profile with this id; None if there is none."""
     return next((profile for profile in PROFILES if profile.id == profile_id), None)

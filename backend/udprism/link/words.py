@@ -1,4 +1,4 @@
-"""A link as somebody types it: a profile's name, `loss=2%,delay=40`, or the REST body as JSON."""
+"""Parses a link that was typed: a profile's name, `loss=2%,delay=40`, or the REST body as JSON."""
 
 from __future__ import annotations
 

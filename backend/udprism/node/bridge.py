@@ -1,7 +1,7 @@
 """The bridge: the colour server, the hosted clients and what is kept of them, as one thing to drive.
 
 No HTTP in here: the web app, scenarios and the bench all drive this. Its coroutines belong to one event loop; what they
-need from the two UDP threads they ask for through the threads' inboxes, so that nobody waits for anybody's lock.
+need from the two UDP threads they ask for through the threads' inboxes, so that no thread waits for another one's lock.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Bridge:
     ) -> None:
         """Binds the UDP sockets. Raises: BindError, with nothing left open.
 
-        delays_over_all_links: go on with a client's delays when its link changes. Else they begin anew, so that whoever
-        moves a slider sees what it does.
+        delays_over_all_links: keep a client's delay figures when its link changes. Otherwise they start again, so that
+        the effect of a slider shows at once.
         """
         raise_limit()
         self.settings = settings
@@ -147,7 +147,7 @@ class Bridge:
         self.relays.restore()
 
     def _tell_who_cannot_start(self) -> None:
-        """A line for each limit, however many clients it holds back."""
+        """One line per limit, however many clients it keeps from running."""
         errors = Counter(client.error for client in self._works.pool.table.clients.values() if client.error is not None)
         if errors:
             reasons = "; ".join(f"{count}: {error}" for error, count in errors.most_common(_MOST_REASONS))

@@ -1,4 +1,4 @@
-"""What happened over time, as bodies: regular columns with null where nothing is known."""
+"""What happened over time, as bodies: regular columns with null if nothing is known."""
 
 from __future__ import annotations
 

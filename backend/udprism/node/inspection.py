@@ -170,7 +170,7 @@ class Inspection:
             told.part[its] = decoded.part[valid]
 
     def _slots(self, batch: Datagrams, told: _Told) -> I64Column:
-        """int64[n]: each one's flow; -1 where there is no place for another one."""
+        """int64[n]: each one's flow; -1 if there is no place for another one."""
         rows = np.zeros((len(batch), 56), np.uint8)
         rows[:, :36] = batch.addresses
         rows[:, 36:40] = batch.interface.view(np.uint8).reshape(-1, 4)
@@ -316,7 +316,7 @@ class Inspection:
         }
 
     def _numbering(self, slot: int) -> str | None:
-        """Whether the flow's numbers can be believed; None where its format has none."""
+        """Whether the flow's numbers can be believed; None if its format has none."""
         if NAMES[self._flows[slot].form] == MEASURED:
             return "own"
         if self._modulus[slot] <= 1 or NAMES[self._flows[slot].form] == CONTROL:

@@ -52,7 +52,7 @@ class KeptEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """All that is kept. `first_start`: nobody has ever called `add_clients` on this file."""
+    """All that is kept. `first_start`: `add_clients` has never been called on this file."""
 
     clients: list[KeptClient]
     links: dict[str, LinkBody]

@@ -2,7 +2,7 @@
 
 A change is acknowledged only after its commit, and a commit only after fsync (WAL, synchronous FULL). One connection
 holds the file exclusively from open to close, which is also what keeps a second process out of the directory; the
-kernel lets go of it when the process dies, however it dies.
+kernel releases it when the process dies, however it dies.
 
 Every method may be called from any thread, blocks for as long as the disk needs, and so belongs in
 `asyncio.to_thread`.
@@ -99,17 +99,17 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection, set_aside: Path | None) -> None:
         self.path = path
         self.set_aside = set_aside
-        """Where a damaged predecessor of the file lies now; None where there was none."""
+        """Where a damaged predecessor of the file lies now; None if there was none."""
         self._connection = connection
         self._lock = threading.Lock()
 
     @classmethod
     def open(cls, directory: Path) -> Store:
-        """Open or create the file in `directory`, which is made where it lacks.
+        """Open or create the file in `directory`, which is created if missing.
 
         A damaged file is renamed, never emptied, and a new one begun: see `set_aside`.
 
-        Raises: StoreError where another process has the directory, it cannot be written, or the file was made by a
+        Raises: StoreError if another process has the directory, it cannot be written, or the file was made by a
         newer udprism.
         """
         path = directory / FILE_NAME
@@ -133,7 +133,7 @@ class Store:
             return _read(connection)
 
     def identity(self) -> str:
-        """A random name of this file, made once and kept. Raises: StoreError, where it cannot be kept."""
+        """A random name of this file, made once and kept. Raises: StoreError, if it cannot be kept."""
         with self._transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO facts VALUES ('identity', ?)", (secrets.token_hex(4),))
             (name,) = connection.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()

@@ -354,7 +354,7 @@ class Works:
     # -- any thread
 
     def checks(self) -> list[dict[str, Any]]:
-        """Whether both threads are alive, and how what a link holds back is let go."""
+        """Whether both threads are alive, and what sends delayed datagrams."""
         checks: list[dict[str, Any]] = [
             {
                 "name": name,

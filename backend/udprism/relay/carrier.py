@@ -227,7 +227,7 @@ class Carrier:
                 self._memory.counts[Count.HELD_OVERFLOW] += int(no_room.sum())
         rows_ = np.concatenate((now, copies_now))
         if len(rows_):
-            # In the order in which the link lets go, though we may be late with all of them.
+            # In the order in which the link releases them, although we may be late with all of them.
             leaves_ns = np.concatenate((release_ns[now], again_ns[copies_now]))
             order = np.lexsort((leaves_ns, direction[rows_]))
             rows_, is_copy = rows_[order], order >= len(now)

@@ -1,4 +1,4 @@
-"""Datagrams that a link holds back: the usual sizes in the delay line's rows, larger ones in a store of their own."""
+"""Delayed datagrams: the usual sizes in the delay line's rows, larger ones in a store of their own."""
 
 from __future__ import annotations
 

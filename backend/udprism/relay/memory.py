@@ -35,7 +35,7 @@ class Sum(IntEnum):
 
     TAKEN: read from our socket. LEFT: the kernel took it, without the copies that we made. LINK, QUEUE, KERNEL: lost,
     by cause. HELD: waits for its time. DUPLICATED, CORRUPTED: by us. REFUSED: of those that left, the far end's machine
-    told us that nobody listens.
+    reported that nothing listens there.
     """
 
     TAKEN = 0

@@ -81,7 +81,7 @@ class Relay:
 
     @property
     def own_drops(self) -> int | None:
-        """Datagrams that our own sockets' full buffers turned away before we could read them; nobody can say whose."""
+        """Datagrams that our own sockets' full buffers dropped before we could read them; their flows are unknown."""
         if self._process is None:
             return None
         drops = [dropped_by_kernel(sock) for sock in self.fronts]

@@ -39,7 +39,7 @@ class _MessageHeader(ctypes.Structure):
 
 
 class RingPort:
-    """`Port` on io_uring. Raises: OSError if the kernel lacks or forbids it."""
+    """`Port` on io_uring. Raises: OSError if the kernel does not have or allow it."""
 
     description = "io_uring"
 

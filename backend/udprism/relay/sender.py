@@ -1,4 +1,4 @@
-"""Out into the kernel: a batch is sent, what failed is tried by itself, and whoever refused is written down."""
+"""Sends a batch, tries again what failed, one by one, and records refusals."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ MAX_PROBERS = 32
 
 
 class State(IntEnum):
-    """What a hosted client is doing. FREE marks a slot that nobody uses."""
+    """What a hosted client is doing. FREE marks an unused slot."""
 
     FREE = 0
     CONNECTING = 1
@@ -81,7 +81,7 @@ class ClientTable:
         """The rate that each client asks for."""
         self.attempts = np.zeros(max_clients, np.int32)
         self.refused = np.zeros(max_clients, np.bool_)
-        """Whether the target's host has said that nobody listens there, after the client's last try."""
+        """Whether the target's host has reported, after the client's last try, that nothing listens there."""
         self.has_socket = np.zeros(max_clients, np.bool_)
         """Whether the client can speak: a system may be out of descriptors, ports, or a network to the target."""
         self.target = np.zeros(max_clients, np.int64)
@@ -178,7 +178,7 @@ class ClientTable:
         return np.flatnonzero(silent).astype(np.int32)
 
     def refuse(self, slot: int) -> None:
-        """What this client was told, that nobody listens at its target, holds for all that wait for the same one."""
+        """Nothing listens at this client's target, as reported: that holds for all that wait for the same one."""
         one_target = self.target[: self.high] == self.target[slot]
         told = np.flatnonzero(one_target & ~self.refused[: self.high])  # mostly itself alone: the others know
         told = np.append(told[self._is_waiting(told)], slot)

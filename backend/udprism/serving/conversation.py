@@ -70,7 +70,7 @@ class Conversation:
     """One client's talk with one server.
 
     mode: AUTO asks for the measured stream first. wish: what else to ask for; its `measured` and `token` are ours to
-    set. loopback: both ends share a clock, and asking again costs nobody anything. draw: uniform in [0, 1).
+    set. loopback: both ends share a clock, and asking again costs nothing. draw: uniform in [0, 1).
 
     timer_ns: when `on_timer` is due. wants_new_socket: what `on_timer` gave last is to leave from a new socket.
     addresses: how many of the server's take turns, a try each: for the caller to set.
@@ -133,7 +133,7 @@ class Conversation:
         return self._ask(now_ns)
 
     def on_timer(self, now_ns: int, now_unix_ns: int) -> bytes | None:
-        """What to send now that `timer_ns` has come; None where there is nothing to say."""
+        """What to send now that `timer_ns` has come; None if there is nothing to say."""
         self.wants_new_socket = False
         if not self.is_live:
             return self._ask(now_ns)
@@ -150,7 +150,7 @@ class Conversation:
         return encode_connect(self._connect()) if asks else None
 
     def refused(self, now_ns: int) -> None:
-        """The server's host says that nobody listens there."""
+        """The server's host reports that nothing listens there."""
         self._rules.refused(_SLOT, now_ns)
 
     def failed(self, reason: str, now_ns: int) -> None:

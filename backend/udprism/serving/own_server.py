@@ -43,7 +43,7 @@ class OwnServer:
     # -- sessions
 
     def serves(self, slot: int, session_id: int) -> bool:
-        """Whether the server has this session, and with this client: an id that was damaged may be somebody else's."""
+        """Whether the server has this session, and with this client: a damaged id may be another client's."""
         witness = self._witness
         server_slot = witness.slot_of_id.get(session_id)
         return server_slot is not None and witness.slot_of_address.get(self._table.clients[slot].local) == server_slot

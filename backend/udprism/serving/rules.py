@@ -23,7 +23,7 @@ UNANSWERED_BEFORE_DOUBT: Final = 8
 _FIRST_WAIT_NS: Final = NS_PER_S
 _LONGEST_WAIT_NS: Final = 30 * NS_PER_S
 _LONGEST_NEAR_WAIT_NS: Final = 4 * NS_PER_S
-"""On loopback, and while the network is away: a try that leaves no host costs nobody anything."""
+"""On loopback, and while the network is away: a try that does not leave the host costs nothing."""
 _FIRST_BARE_WAIT_NS: Final = 12 * NS_PER_S
 _LONGEST_BARE_WAIT_NS: Final = 60 * NS_PER_S
 """Between two bare `connect` that nobody answers: a server of the old shape starts another endless stream at each, and
@@ -31,7 +31,7 @@ may send its first colour only after its period of ten seconds."""
 _MEASURED_AGAIN_NS: Final = (NS_PER_S, 8 * NS_PER_S, 60 * NS_PER_S)
 """After a plain stream has begun, and after each `connect v=1` on top of it: the ones before may have been lost."""
 UNKNOWN_PERIOD_SILENT_NS: Final = 30 * NS_PER_S
-"""A plain stream of which only one colour has come: nobody said how often it sends."""
+"""A plain stream of which only one colour has arrived: its period is unknown."""
 _SILENT_PERIODS: Final = 3
 _LONGEST_PERIOD_NS: Final = 300 * NS_PER_S
 _FORGETS_BITS: Final = 4
@@ -62,7 +62,7 @@ def attempt(
 ) -> Attempt:
     """What to send as try `number` (0, 1, …), and how long to wait for an answer.
 
-    near: a retry costs nobody anything. unheard: nobody has heard the last try, because the host refused it or it could
+    near: a retry costs nothing. unheard: the last try reached no one, because the host refused it or it could
     not leave; that is no reason to fall back. draw: uniform in [0, 1). spoke_measured: the target has sent a measured
     stream before; a bare `connect` would end the session that it may still serve. bare_wait_ns: how long the next bare
     `connect` has to wait still.

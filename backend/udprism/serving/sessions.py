@@ -89,7 +89,7 @@ class SessionTable:
         self.period_ns = np.zeros(max_sessions, np.int64)
         self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self._next_due_ns: int | None = NEVER_NS
-        """The least of them; None where it is to be found anew."""
+        """The least of them; None if it is to be found anew."""
         self.lease_deadline_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self.last_sent_ns = np.zeros(max_sessions, np.int64)
         self.last_rgb = np.zeros((max_sessions, 3), np.uint8)
@@ -129,7 +129,7 @@ class SessionTable:
     ) -> tuple[int, bool] | None:
         """Start a session, or renew the one that the address has.
 
-        Answers (slot, whether it is a new session), or None where the table is full.
+        Returns (slot, whether it is a new session), or None if the table is full.
         """
         shape = Shape(command.measured, command.colours or 1, command.palette or "basic", command.line_feed)
         rate_hz = command.rate_hz or self.default_rate_hz
@@ -243,7 +243,7 @@ class SessionTable:
         self.lease_deadline_ns[slot] = NEVER_NS if lease_ns is None else now_ns + lease_ns
 
     def strike(self, slot: int) -> bool:
-        """The client's port was unreachable; True where that was once too often."""
+        """The client's port was unreachable; True if that was once too often."""
         self.sessions[slot].port_unreachable += 1
         self.strikes[slot] += 1
         return bool(self.strikes[slot] >= STRIKES_TO_END)
@@ -265,7 +265,7 @@ class SessionTable:
     def advance(self, slot: I32Column, now_ns: int) -> tuple[I64Column, int, int]:
         """Set the next due instants; a missed tick is skipped, never made up.
 
-        Answers (when the last tick of each was due: int64[n], largest lag in ns, ticks skipped).
+        Returns (when the last tick of each was due: int64[n], largest lag in ns, ticks skipped).
         """
         due_ns = self.due_ns[slot]
         period_ns = self.period_ns[slot]
@@ -290,7 +290,7 @@ class SessionTable:
         return sequence
 
     def next_due_ns(self) -> int:
-        """The earliest instant at which somebody is due."""
+        """The earliest instant at which a session is due."""
         if self._next_due_ns is None:
             self._next_due_ns = int(self.due_ns[: self.high].min(initial=NEVER_NS))
         return self._next_due_ns

@@ -84,7 +84,7 @@ def best_receiver(capacity: int, width: int, max_batch: int, coalesce_s: float) 
 class PollReceiver:
     """`Receiver` on epoll or `selectors` and one call a datagram: works everywhere (Windows: up to 512 sockets).
 
-    linux: epoll, and stamps by the kernel; else what `selectors` offers, and the instant of the read.
+    linux: epoll, and stamps by the kernel; otherwise what `selectors` offers, and the instant of the read.
     """
 
     def __init__(

@@ -107,7 +107,7 @@ class Asking:
             del self.routes[target]
 
     def found(self, target: str, addresses: Sequence[Address], now_ns: int) -> None:
-        """A target has these addresses: whoever waits for them asks now."""
+        """A target has these addresses: clients that wait for them ask now."""
         route = self.routes.get(target)
         if route is not None:
             route.learn(addresses)
@@ -169,7 +169,7 @@ class Asking:
         return True
 
     def _moved_to(self, slot: int, client: HostedClient, had_socket: bool, now_ns: int) -> None:
-        """The client asks somebody else from now on, or somebody at last."""
+        """The client has a new target, or its first one."""
         client.loopback = is_loopback(client.address[0])
         client.falls_back = not self._is_ours(client.address)
         client.token = None

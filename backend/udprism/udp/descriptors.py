@@ -14,7 +14,7 @@ _KEPT_FREE = 320
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit to the hard one; the limit now, or None where there is none."""
+    """Raise the soft limit to the hard one; the limit now, or None if there is none."""
     if sys.platform == "win32":
         return None
     import resource

@@ -134,7 +134,7 @@ class Intake:
     def _adopt(self, slot: I32Column, decoded: wire.ColourBatch, mine: BoolColumn, now_ns: int) -> BoolColumn:
         """Colours of a session that is not the client's: a new stream's first ones, or strays.
 
-        A client takes another server's word for a new session at most once a second. Answers which rows are the
+        A client takes another server's word for a new session at most once a second. Returns which rows are the
         client's own now.
         """
         table = self.table
@@ -256,7 +256,7 @@ class Intake:
         """
         own = self._own_server
         if own is not None:
-            # A server that is behind still has what it should have let go: time stands still until it has.
+            # A late server still has datagrams that should have left: no losses are declared until it has sent them.
             left_until_ns = own.left_until_ns
             reports = own.take_reports()
             own.hear_issued()

@@ -58,7 +58,7 @@ def is_here(address: Address) -> bool:
 
 
 class Targets:
-    """Decides where hosted clients may send. A target is a request to send datagrams at somebody."""
+    """Decides where hosted clients may send. A target is a request to send datagrams to another machine."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Targets:
     def resolve(self, target: str) -> tuple[Address, ...]:
         """The addresses of this target that are allowed, in the system's order. May block for as long as DNS does.
 
-        What was checked is what is used: nobody looks the name up once more on the way.
+        What was checked is what is used: the name is not looked up again.
 
         Raises: RequestError, with the field `target`.
         """

@@ -1,4 +1,4 @@
-"""The way out of whatever is sent: judged by the link, held for its time, sent in batches, and accounted for."""
+"""Sends datagrams: the link judges them, delayed ones wait, batches leave and are accounted for."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TRIES = 3
 
 
 class Flows(Protocol):
-    """Whom the outlet sends to: columns by slot, kept by whoever owns the flows."""
+    """The flows that the outlet sends to: columns by slot, kept by their owner."""
 
     session_id: U32Column
     """Tells a slot's flow from the one that had the slot before; 0 for none."""
@@ -78,7 +78,7 @@ class Outlet:
         clock: Clock,
         releaser: Releaser | None = None,
     ) -> None:
-        """releaser: lets go what the link holds back; without one the server's thread does, and is late more often."""
+        """releaser: sends delayed datagrams; without one the server's thread does, and is late more often."""
         self.link = link
         self.line = line
         self.releaser = releaser
@@ -102,7 +102,7 @@ class Outlet:
 
     @property
     def last_release_ns(self) -> int:
-        """When the last of those that are held back now leaves; -NEVER_NS where none is."""
+        """When the last of those that are held back now leaves; -NEVER_NS if none is."""
         return max(self.line.last_release_ns, -NEVER_NS if self.releaser is None else self.releaser.last_release_ns)
 
     @property
@@ -114,9 +114,9 @@ class Outlet:
     def releaser_state(self) -> tuple[bool, str]:
         """Whether delays are as right as they can be here, and who sees to it. Any thread."""
         if self.releaser is None:
-            return True, f"the server's thread lets go what a link holds back, {_LATE}: there is no other way here"
+            return True, f"the server's thread sends delayed datagrams, {_LATE}: there is no other way here"
         if self.releaser.ready or not self.releaser.wanted:
-            return True, "a process of its own lets go what a link holds back"
+            return True, "a separate process sends delayed datagrams"
         return False, f"the link's process is being started; the server's thread does its work meanwhile, {_LATE}"
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Lets go what a link holds back, each datagram in its time: a process of its own, so that it waits for nobody's lock.
+"""Sends delayed datagrams on time. Runs as a separate process, so that it never waits for the interpreter lock.
 
 `releaser` starts it by its path and shares memory with it. It knows Python's standard library alone, so that it is
 small and there at once. It ends when the control channel does.

@@ -1,4 +1,4 @@
-"""The process that lets go what the link holds back, seen from the server's thread: started, handed blocks, replaced.
+"""Starts, feeds and replaces the process that sends delayed datagrams. Used by the server's thread.
 
 The interpreter lock is why it is a process: a thread that wants to wake up each 0.2 ms waits for it longer than that.
 """
@@ -35,12 +35,12 @@ _ENDS_WITHIN_S = 1.0
 
 @dataclass(slots=True, eq=False)
 class Held:
-    """Datagrams that the link holds back, which leave through one socket, in the order of release."""
+    """Delayed datagrams that leave through one socket, in the order of release."""
 
     due: Due
     socket_index: int
     session_id: U32Column
-    """uint32[n]: whose they are; a slot may have gone to somebody else meanwhile."""
+    """uint32[n]: their sessions; a slot may have been taken by another session in the meantime."""
     done: int = 0
     """How many of them have left or were refused, the first ones."""
     refused: I64Column = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -48,7 +48,7 @@ class Held:
 
     @property
     def next_release_ns(self) -> int:
-        """When the first that has not left is to leave; NEVER_NS where all have."""
+        """When the first that has not left is to leave; NEVER_NS if all have."""
         return int(self.due.release_ns[self.done]) if self.done < len(self.due) else NEVER_NS
 
     @property
@@ -86,7 +86,7 @@ class Releaser:
             count, far.SOURCE_BYTES
         )
         self._source_bytes = [SENT_BYTES[sock.family] if tells_source(sock) else 0 for sock in self._sockets]
-        """Of a control message, by socket; 0 where none is to be sent."""
+        """Of a control message, by socket; 0 if none is to be sent."""
         self._there = 0
         """Where the memory lies in the process."""
         self._processors = os.sched_getaffinity(0)
@@ -98,7 +98,7 @@ class Releaser:
 
     @classmethod
     def where_possible(cls, sockets: Sequence[socket.socket], capacity: int, row_bytes: int) -> Releaser | None:
-        """One, or None where the system has not what it takes: 64-bit Linux, and a Python to start."""
+        """One, or None if the system has not what it takes: 64-bit Linux, and a Python to start."""
         if not LINUX or ctypes.sizeof(ctypes.c_void_p) != 8 or not sys.executable or len(sockets) > far.MAX_SOCKETS:
             return None
         with contextlib.suppress(OSError):
@@ -112,17 +112,17 @@ class Releaser:
 
     @property
     def next_release_ns(self) -> int:
-        """When the next of what was handed over leaves, as of the last `settle`; NEVER_NS where there is none."""
+        """When the next of what was handed over leaves, as of the last `settle`; NEVER_NS if there is none."""
         return min((held.next_release_ns for held in self._blocks.values()), default=NEVER_NS)
 
     @property
     def last_release_ns(self) -> int:
-        """When the last of what was handed over leaves; -NEVER_NS where there is none."""
+        """When the last of what was handed over leaves; -NEVER_NS if there is none."""
         return max((held.last_release_ns for held in self._blocks.values()), default=-NEVER_NS)
 
     @property
     def next_done_ns(self) -> int:
-        """When the next block is to be done; NEVER_NS where there is none."""
+        """When the next block is to be done; NEVER_NS if there is none."""
         return min((held.last_release_ns for held in self._blocks.values()), default=NEVER_NS)
 
     def want(self, wanted: bool) -> None:
@@ -179,7 +179,7 @@ class Releaser:
         return True
 
     def settle(self, now_ns: int) -> list[Held]:
-        """Learn what has left, and see to the process. Answers what is back: done, or left over by one that died."""
+        """Learn what has left, and see to the process. Returns what is back: done, or left over by one that died."""
         if self._process is None:
             if self.wanted and now_ns >= self._start_ns:
                 self._start_ns = now_ns + _START_AGAIN_NS

@@ -95,7 +95,7 @@ class _Cancel(ctypes.Structure):
 
 
 class Ring:
-    """Belongs to the thread that made it (the kernel insists). Raises: OSError where the kernel lacks or forbids it.
+    """Belongs to the thread that made it (the kernel insists). Raises: OSError if the kernel does not have or allow it.
 
     submissions, completions: entries of the two queues, powers of two. buffer_bytes: of each buffer of the pool,
     `pool` being uint8[buffers + spare, buffer_bytes], the last of which the kernel does not get; buffers is a power of

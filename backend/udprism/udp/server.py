@@ -183,7 +183,7 @@ class ColourServer:
             self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
 
     def _next_wake_ns(self, now_ns: int) -> int:
-        """When somebody is due, but not sooner than a tick after the last one: a tick of many is a cheap one."""
+        """When the next session is due, but no sooner than one tick after the last: larger ticks are cheaper."""
         due_ns = max(self.table.next_due_ns(), self._next_tick_ns)
         if self.engine is not None and self.outlet.link.active:
             due_ns = min(due_ns, now_ns + _LOOK_EVERY_NS)  # what streams of their own give the link may be due at once
@@ -286,7 +286,7 @@ class ColourServer:
         self.links.begin(slot, owner, key, payload_at, header_bytes(self.sockets[index].family))
 
     def _grant(self, command: commands.Connect, length: int, asker: Asker, now_ns: int, unix_ns: int) -> Grant | None:
-        """On what conditions a new address is served; None where it was asked for a token first."""
+        """On what conditions a new address is served; None if it was asked for a token first."""
         table, address = self.table, asker.address
         decision = self._admission.decide(
             address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote

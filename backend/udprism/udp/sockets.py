@@ -181,7 +181,7 @@ def source_address(target: Address) -> str:
 def dropped_by_kernel(sock: socket.socket) -> int | None:
     """Datagrams that this socket's full receive buffer turned away since it was opened (modulo 2**32).
 
-    None where the system does not tell (SO_MEMINFO is Linux 4.12 and newer).
+    None if the system does not tell (SO_MEMINFO is Linux 4.12 and newer).
     """
     if not LINUX:
         return None
@@ -263,7 +263,7 @@ class BatchSender:
 
     @property
     def sends_batches(self) -> bool:
-        """True where one system call carries many datagrams."""
+        """True if one system call carries many datagrams."""
         return self._sendmmsg is not None
 
     def prepare(

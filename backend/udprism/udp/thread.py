@@ -157,7 +157,7 @@ class SupervisedThread:
 
     @property
     def is_late(self) -> bool:
-        """True where the last heartbeat is more than two seconds old."""
+        """True if the last heartbeat is more than two seconds old."""
         return self._now_ns() - self._beat_ns > LATE_AFTER_NS
 
     @property
@@ -173,7 +173,7 @@ class SupervisedThread:
         return ThreadState.HANGS if still_ns >= LATE_AFTER_NS // 2 else ThreadState.BUSY
 
     def stop(self, timeout_s: float) -> bool:
-        """Wait for the end of `body`; False where it did not come in time, and what it owns is still its own.
+        """Wait for the end of `body`; False if it did not come in time, and what it owns is still its own.
 
         Call `wake` of the body's poll as well.
         """
@@ -187,7 +187,7 @@ class SupervisedThread:
 
 
 def clock_of_this_thread() -> int | None:
-    """The clock of the calling thread's processor time; None where the system has no such clock."""
+    """The clock of the calling thread's processor time; None if the system has no such clock."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return None
     return time.pthread_getcpuclockid(threading.get_ident())

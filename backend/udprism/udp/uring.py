@@ -62,7 +62,7 @@ class _MessageHeader(ctypes.Structure):
 
 
 class UringReceiver:
-    """`arrivals.Receiver` on io_uring. Raises: OSError where the kernel lacks or forbids what is needed.
+    """`arrivals.Receiver` on io_uring. Raises: OSError if the kernel does not have or allow what is needed.
 
     max_buffers: datagrams that wait in the common pool, a power of two; what finds no buffer waits in its socket.
     """

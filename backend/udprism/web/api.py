@@ -194,7 +194,7 @@ def _link(body: dict[str, Any] | None) -> Response:
 
 
 def _csv(datagrams: Sequence[Mapping[str, Any]], fields: Sequence[str]) -> str:
-    """RFC 4180; empty where a value is unknown."""
+    """RFC 4180; empty if a value is unknown."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fields)
     writer.writeheader()

@@ -78,7 +78,7 @@ class GatedApp(FastAPI):
 def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     """All of the web app, for one bridge. cuts: what guard.py counts, for /metrics.
 
-    Raises: ValueError where the settings need a token and have none.
+    Raises: ValueError if the settings need a token and have none.
     """
     app = GatedApp(
         bridge.settings,

@@ -26,7 +26,7 @@ COOKIE_PREFIX: Final = "udprism-"
 MAX_COOKIES: Final = 16
 """Of ours, in one browser: those of servers that have gone stay until it is closed."""
 OPEN_PATHS: Final = ("/livez",)
-"""For whoever restarts dead processes: says only that this one is alive."""
+"""For supervisors that restart dead processes: says only that this one is alive."""
 
 _ASK: Final = """<!doctype html>
 <html lang="en">
@@ -82,7 +82,7 @@ class Token:
         Cookies know no ports, and a port that is published or forwarded is another one outside: two servers on one host
         would overwrite each other's.
 
-        Raises: ValueError where a token is needed and none is there; `with_token` makes one.
+        Raises: ValueError if a token is needed and none is there; `with_token` makes one.
         """
         if needs_token(settings) and not settings.token:
             raise ValueError("bound beyond loopback, and no token: auth.with_token makes one")
@@ -92,7 +92,7 @@ class Token:
         self._cookie = hashlib.blake2s(self._token or b"", person=b"udprism").hexdigest()
 
     def refusal(self, scope: Scope) -> Response | None:
-        """None for whoever may come in, else the answer: 401, or a redirect from the address with the token."""
+        """None if access is granted, otherwise the answer: 401, or a redirect from the address with the token."""
         if self._token is None or scope["path"] in OPEN_PATHS:
             return None
         connection = HTTPConnection(scope)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """One number. `id` is its name in JSON or /metrics; unit, source and caveat are None where there is none."""
+    """One number. `id` is its name in JSON or /metrics; unit, source and caveat are None if there is none."""
 
     id: str
     name: str

@@ -134,7 +134,7 @@ def is_cross_origin(headers: Headers, *, is_safe: bool, trusted: Set[Origin] = f
 
 
 def _parted(host: str) -> tuple[str, int | None] | None:
-    """Name or address, and port where one is said, of a Host header; None where it is none."""
+    """Name or address, and port where one is said, of a Host header; None if it is none."""
     match = _HOST.fullmatch(host.lower())
     if match is None:
         return None

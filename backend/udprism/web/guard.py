@@ -1,4 +1,4 @@
-"""The deadlines and bounds of one connection, which uvicorn lacks: what they are, and what is counted when one is hit.
+"""The deadlines and bounds of one connection, which uvicorn does not have, and what is counted when one is hit.
 
 Each bound stops an attack that works on uvicorn 0.54 as it comes: tests/web/test_guard.py and test_handover.py show
 both. `guarded_http` and `guarded_websocket` hold them. The methods overridden there are no public interface: uvicorn's

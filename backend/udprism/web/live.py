@@ -1,4 +1,4 @@
-"""The live feed: viewers ask, and get the newest picture; a slow one costs one frame and delays nobody.
+"""The live feed: viewers ask and get the newest state; a slow viewer costs one frame and delays no one.
 
 Everything here runs on the event loop. A picture is taken only when some viewer has credit, at most `frame_hz` times a
 second, and what is encoded from it is shared by all viewers that ask for the same.
@@ -112,7 +112,7 @@ class Viewer:
             self.ignored_credits += 1
 
     async def credit(self) -> bool:
-        """Wait until the viewer has asked for a frame; true where it wants the rows section."""
+        """Wait until the viewer has asked for a frame; true if it wants the rows section."""
         while not self._credits:
             self._asked.clear()
             await self._asked.wait()
@@ -288,7 +288,7 @@ class Hub:
 
 
 class SlowMessages:
-    """Status, clients and sessions: fetched at most every SLOW_S, and only while somebody wants them."""
+    """Status, clients and sessions: fetched at most every SLOW_S, and only while a viewer wants them."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge

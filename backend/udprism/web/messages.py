@@ -57,7 +57,7 @@ _ROW_FIELDS: Final = ROW_HEADER.names[2:]  # type: ignore[index]
 
 
 def frame(snapshot: Snapshot, columns: bytes, stats: bytes | None, rows: bytes | None, row_count: int) -> bytes:
-    """One binary message of parts that were encoded before; `stats` and `rows` are None where they are left out."""
+    """One binary message of parts that were encoded before; `stats` and `rows` are None if they are left out."""
     flags = (WITH_STATS if stats is not None else 0) | (WITH_ROWS if rows is not None else 0)
     header = HEADER.pack(
         MAGIC,
@@ -188,12 +188,12 @@ def for_viewer(shared_status: str, received: int, relayed: int, conflated: int) 
 
 
 def client(client_id: str, body: Mapping[str, Any] | None) -> str:
-    """The client that a viewer's drawer shows; None where there is no such client (any more)."""
+    """The client that a viewer's drawer shows; None if there is no such client (any more)."""
     return text({"type": "client", "id": client_id, "client": body})
 
 
 def session(session_id: str, body: Mapping[str, Any] | None) -> str:
-    """The session that a viewer's drawer shows; None where there is no such session (any more)."""
+    """The session that a viewer's drawer shows; None if there is no such session (any more)."""
     return text({"type": "session", "id": session_id, "session": body})
 
 

@@ -1,6 +1,6 @@
 """/metrics: what the bridge and the web app have counted, in the formats that Prometheus reads.
 
-The figures live in columns of other threads. Families are built when somebody asks, and nothing is kept here.
+The figures live in columns of other threads. Families are built at each scrape, and nothing is kept here.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Collected(Collector):
 
 
 def _process() -> Iterable[Metric]:
-    """Processor time, memory and descriptors; nothing where the system does not tell."""
+    """Processor time, memory and descriptors; nothing if the system does not tell."""
     return ProcessCollector(registry=None).collect()
 
 

@@ -171,7 +171,7 @@ _HEX_VALUE[list(b"0123456789abcdef")] = np.arange(16)
 
 
 def parse_hex(text: bytes) -> tuple[int, int, int] | None:
-    """`#rrggbb`, lower case, as a colour; None where it is not written so."""
+    """`#rrggbb`, lower case, as a colour; None if it is not written so."""
     if len(text) != 7 or text[:1] != b"#" or not _HEX_DIGITS.issuperset(text[1:]):
         return None
     value = int(text[1:], 16)

@@ -21,7 +21,7 @@ class Fields:
         self.found: list[Field] = []
 
     def number(self, name: str, offset: int, length: int = 1, about: str = "", little: bool = False) -> int:
-        """An unsigned number; returns it, 0 where the datagram ends before."""
+        """An unsigned number; returns it, 0 if the datagram ends before."""
         value = self.peek(offset, length, little)
         self._add(name, offset, length, str(value), about)
         return value
@@ -40,7 +40,7 @@ class Fields:
         return value
 
     def rest(self, name: str, offset: int, about: str = "", length: int | None = None) -> None:
-        """What follows from `offset` on, or its first `length` bytes; nothing where there is none."""
+        """What follows from `offset` on, or its first `length` bytes; nothing if there is none."""
         there = len(self.data) - offset
         length = there if length is None else min(length, there)
         if length > 0:

@@ -22,7 +22,7 @@ MAX_CHANNELS: Final = 1 << 20
 class Numbering(NamedTuple):
     """How a format counts: `first`, `first` + 1 … `first` + `modulus` - 1, and `first` again.
 
-    modulus: 2**32 measured, 2**16 RTP, 256 E1.31, 255 Art-Net, 15 DDP; 0 where the format has no numbers.
+    modulus: 2**32 measured, 2**16 RTP, 256 E1.31, 255 Art-Net, 15 DDP; 0 if the format has no numbers.
     first: 1 where the wire's 0 means "not numbered" (Art-Net, DDP), otherwise 0.
     """
 
@@ -87,7 +87,7 @@ class Decoded:
 
     valid, control: bool[n]. reason: uint8[n], an index of `Format.reasons`; 0 where valid or control.
     key: uint64[n]: which flow of this sender's address (session id, SSRC, CID and universe, destination id; 0).
-    number: uint32[n], as on the wire. numbered: bool[n]: False where the datagram bears no number (DDP's and Art-Net's
+    number: uint32[n], as on the wire. numbered: bool[n]: False if the datagram bears no number (DDP's and Art-Net's
     0): it neither proves nor disproves that the sender counts.
     part: uint32[n], or None where each datagram is a frame: where in its frame the datagram's data begins (DDP: bytes,
     DNRGB: pixels); the frame begins with part 0. DDP's senders disagree whether a number is a datagram's or a
@@ -95,10 +95,10 @@ class Decoded:
     datagram is received, it is no duplicate, and the numbers have not advanced. With the same or a lower part it is a
     duplicate.
     marks: uint16[n], bits of `Mark`.
-    rgb: uint8[n, 3], the frame's first pixel, for the eye; coloured: bool[n]: False where the datagram has none (it
+    rgb: uint8[n, 3], the frame's first pixel, for the eye; coloured: bool[n]: False if the datagram has none (it
     is not the frame's first part, has fewer than three channels, or is not colour): the flow's last colour stands.
     rgb may be a view of the rows and lives no longer than these.
-    sent_unix_ns: int64[n], a sender's wall clock, or None where the format carries none.
+    sent_unix_ns: int64[n], a sender's wall clock, or None if the format carries none.
     media_ticks: uint32[n], modulo 2**32, or None; for jitter only. media_hz: int32[n], ticks a second, 0 where
     unknown (a row without TIMED, a dynamic RTP payload type); None with media_ticks.
     all_valid: whether `valid` is True throughout.
@@ -257,4 +257,4 @@ class Encoder(Protocol):
 
     @property
     def goodbyes(self) -> int:
-        """How often the goodbye is sent, each under the next number; 0 where the format has none."""
+        """How often the goodbye is sent, each under the next number; 0 if the format has none."""

@@ -98,7 +98,7 @@ class Text:
 
 
 def _last(where: BoolColumn) -> I32Column:
-    """int32[n]: the last place of each row that is True; -1 where none is."""
+    """int32[n]: the last place of each row that is True; -1 if none is."""
     last = MAX_BYTES - 1 - where[:, ::-1].argmax(axis=1)
     return np.where(where.any(axis=1), last, -1).astype(np.int32)
 

@@ -54,7 +54,7 @@ export class ChangeDialog {
     try {
       const { name } = await api.changeClient(id, changes);
       this.#dialog.close();
-      notify(`Changed ${name ?? id}`, { label: "Undo", run: () => void attempt(() => api.changeClient(id, old), `${name ?? id} is as it was`) });
+      notify(`Changed ${name ?? id}`, { label: "Undo", run: () => void attempt(() => api.changeClient(id, old), `${name ?? id} has its old settings again`) });
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       showError(this.#form, error.field, error.message);

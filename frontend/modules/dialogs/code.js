@@ -20,7 +20,7 @@ export function splitAddress(address) {
 
 /** @param {string} text */
 export function copy(text) {
-  const refused = () => notify("This browser does not let the page copy: select the text instead");
+  const refused = () => notify("This browser does not allow copying: select the text instead");
   if (!navigator.clipboard) refused();
   else navigator.clipboard.writeText(text).then(() => notify("Copied"), refused);
 }

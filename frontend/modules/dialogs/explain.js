@@ -74,7 +74,7 @@ function fill(bubble, definition, word) {
   setText(within(bubble, "h2", HTMLElement), definition ? `${definition.name}${definition.unit ? ` (${definition.unit})` : ""}` : word);
   const lines = definition
     ? [["", definition.formula], ["Caveat", definition.caveat], ["Source", definition.source]]
-    : [["", "There is no definition at hand: the server did not give one."]];
+    : [["", "The server gave no definition."]];
   within(bubble, ".explain-body", HTMLElement).replaceChildren(...lines.flatMap(([label, text]) => (text
     ? [element("p", {}, ...(label ? [element("b", {}, `${label}: `)] : []), text)] : [])));
 }

@@ -80,7 +80,7 @@ export class LinkDialog {
       await api.clearAllLinks();
       this.#editor.show("", null);
       this.#editor.show("default", null);
-      notify("Every link is clear");
+      notify("All links cleared");
     } catch (error) {
       notify(saidBy(error));
     }

@@ -45,7 +45,7 @@ export class RemoveDialog {
     this.#ids = all ? null : ids;
     const many = plural(ids.length, "client");
     setText(need("remove-title", HTMLElement), `Remove ${many}?`);
-    setText(need("remove-which", HTMLElement), all ? "That is all of them." : `Those found by “${find.trim()}”, of ${plural(roster.size, "client")} in all.`);
+    setText(need("remove-which", HTMLElement), all ? "These are all clients." : `Clients found by “${find.trim()}”, of ${plural(roster.size, "client")} in all.`);
     setText(this.#submit, `Remove ${many}`);
     showError(this.#form, "", "");
     this.#dialog.showModal();
