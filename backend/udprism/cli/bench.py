@@ -1,4 +1,4 @@
-"""`udprism bench`: how many datagrams a second the whole product carries here, beside its baselines, in one run.
+"""`udprism bench`: how many datagrams per second the whole product carries here, beside its baselines, in one run.
 
 Nothing is left out for it: a real `udprism serve` is driven over REST and watched over its live feed.
 """
@@ -76,7 +76,7 @@ def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, vi
 
     All steps are under "steps". One that did not keep up may be the best: where a rate is beyond the machine, the
     schedule skips ticks, and counts them, rather than lose a datagram. One under which the program broke down ends the
-    search, as a thread a client does. Raises: OSError or RuntimeError if the first did.
+    search, as one thread per client does. Raises: OSError or RuntimeError if the first did.
     """
     steps: list[Figures] = []
     for per_s in [clients * rate_hz] if rate_hz else rates(steps, clients, _FIRST_PER_S[engine]):

@@ -60,7 +60,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message; held_back and exception where there are."""
+    """One JSON object per line: time (RFC 3339, UTC), level, logger, message; also held_back and exception, if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""

@@ -81,7 +81,7 @@ def relay(
 
 
 def _show(one: Relay, ended: threading.Event, as_json: bool) -> None:
-    """One line a second until a signal comes."""
+    """Print one line per second until a signal arrives."""
     from udprism.relay.memory import DOWN, UP
     from udprism.relay.relay import rows_in_use
     from udprism.relay.sums import total_of

@@ -37,8 +37,8 @@ _SIGNAL_CHECK_S = 0.2
 
 _SWITCH_S = 0.0005
 """How long a thread keeps the interpreter lock from one that waits for it, not Python's 5 ms: the server's thread asks
-for it after every system call, and what it has to send by then would be late by a whole batch of the pool's. With a
-thread a client they would all ask two thousand times a second."""
+for it after every system call, and otherwise its datagrams would be late by a whole batch of the pool's. With one
+thread per client, all of them would ask two thousand times per second."""
 
 
 def serve(

@@ -49,7 +49,7 @@ class Viewer:
         self.heard = 0
         """Clients of the newest frame that have ever got a datagram."""
         self.jitter_ms: npt.NDArray[np.float64] = np.zeros(0)
-        """By client, where known; some four times a second."""
+        """By client, if known; updated about four times per second."""
         self.status: dict[str, Any] = {}
 
     def __enter__(self) -> Viewer:
@@ -67,7 +67,7 @@ class Viewer:
         self._reset = True
 
     def age_ms(self, ratio: float) -> float | None:
-        """The age that so large a part of all shown datagrams did not exceed; None if none was shown."""
+        """The given percentile of the age of shown datagrams; None if none was shown."""
         total = int(self.ages.sum())
         return float(np.searchsorted(np.cumsum(self.ages), ratio * total)) if total else None
 

@@ -21,7 +21,7 @@ I32Column: TypeAlias = npt.NDArray[np.int32]
 I64Column: TypeAlias = npt.NDArray[np.int64]
 F64Column: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.uint8]
-"""uint8[n, width]: one datagram's bytes a row; what lies behind its length is rubbish."""
+"""uint8[n, width]: the bytes of one datagram per row; bytes beyond its length are undefined."""
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000

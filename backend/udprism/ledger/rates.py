@@ -1,4 +1,4 @@
-"""How fast, and how lossy just now: figures over the last seconds, sampled four times a second."""
+"""Rates and losses over the last seconds, sampled four times per second."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ The text is TOML:
     title = "Two per cent"         # optional
     seed = 7                       # of every link that has none of its own; default 0
     clients = 20                   # named client-001, client-002 and so on; default 1
-    rate_hz = 20                   # datagrams a second for each; default 10
+    rate_hz = 20                   # datagrams per second for each; default 10
     duration_s = 15
     expect = ["loss_ratio < 0.03", "unexplained == 0", "p99_delay_ms of client-001 > 50"]
 

@@ -67,7 +67,7 @@ def attempt(
     stream before; a bare `connect` would end the session that it may still serve. bare_wait_ns: how long the next bare
     `connect` has to wait still.
 
-    Two measured tries a second apart, then the bare `connect` where it may be said, else the measured one, 1 to 30 s
+    Two measured tries a second apart, then the bare `connect` if it is allowed, else the measured one, 1 to 30 s
     apart with full jitter (near: to 4 s).
     """
     tried = number if unheard else max(0, number - UNANSWERED_BEFORE_FALLBACK)

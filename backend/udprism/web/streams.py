@@ -64,7 +64,7 @@ class Streams:
         return RequestError(detail, kind="too-many-viewers")
 
     async def client(self, websocket: WebSocket, client_id: str) -> None:
-        """One JSON text a datagram, until the client is removed."""
+        """One JSON text per datagram, until the client is removed."""
         try:
             tap = self._bridge.tap(client_id)
         except RequestError as error:

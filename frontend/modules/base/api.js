@@ -51,7 +51,7 @@ export const api = {
   /** @param {string[]} ids @returns {Promise<number>} how many there were */
   removeClients: async (ids) => {
     let removed = 0;
-    // An address has a greatest length; a hundred ids fit any.
+    // URLs have a maximum length; a hundred ids always fit.
     for (let at = 0; at < ids.length; at += 100) {
       removed += (await ask("DELETE", `api/clients?${ids.slice(at, at + 100).map((id) => `id=${encodeURIComponent(id)}`).join("&")}`)).removed;
     }

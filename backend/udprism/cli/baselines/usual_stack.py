@@ -1,6 +1,6 @@
-"""The usual way to build such a bridge, as a baseline: FastAPI, one asyncio datagram endpoint a client, JSON texts.
+"""The usual way to build such a bridge, as a baseline: FastAPI, one asyncio datagram endpoint per client, JSON texts.
 
-Three processes: a plain colour server, a web app that hosts the clients and sends one JSON text a datagram to its
+Three processes: a plain colour server, a web app that hosts the clients and sends one JSON text per datagram to its
 viewer, and the viewer, which is what runs when this file is started: it starts the other two, raises the rate until it
 no longer keeps up, and prints the best step.
 
