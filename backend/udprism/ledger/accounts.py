@@ -69,7 +69,7 @@ class Accounts:
         self.offset = np.zeros(rows, np.int64)
         """How many numbers earlier sessions had, less `base`."""
         self.issued = np.zeros(rows, np.int64)
-        """How many numbers this session was issued, where the sender tells."""
+        """How many numbers this session was issued, if the sender reports it."""
         self.delays = Delays(rows, self.shared_clock)
         self.high = 0
         """Slots at and beyond this one were never used."""
@@ -313,6 +313,6 @@ class Accounts:
 def _untold(
     sums: dict[str, int | None], causes: dict[str, int | None]
 ) -> tuple[dict[str, int | None], dict[str, int | None]]:
-    """Where nobody tells what was done to the datagrams 0 would be an invention; our own kernel does tell."""
+    """If the sender's side is unknown, 0 would be an invention; our own kernel's drops are known."""
     told = ("receiver_kernel", "unknown_path")
     return sums | {"corrupt": None}, {word: count if count or word in told else None for word, count in causes.items()}

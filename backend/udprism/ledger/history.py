@@ -157,7 +157,7 @@ class History:
         self._opaque[at] = block.view(self._opaque.dtype)
 
     def mark_corrupt(self, slot: I32Column, extended: I64Column) -> None:
-        """These numbers were damaged on their way, where they have come."""
+        """These numbers were damaged on their way, if they have arrived."""
         at = self._places(slot, extended)
         self._cells[at, 3] |= CELL_CORRUPT
 

@@ -320,7 +320,7 @@ class Ledger(Accounts):
     # -- what the sender tells, and what is overdue
 
     def set_sent(self, slots: I32Column, next_sequence: I64Column) -> None:
-        """How many numbers these clients' sessions were issued so far, where the sender is in this process."""
+        """How many numbers these clients' sessions were issued so far, if the sender is in this process."""
         self.issued[slots] = np.maximum(self.issued[slots], next_sequence)
 
     def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> Declared:

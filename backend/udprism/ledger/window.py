@@ -139,7 +139,7 @@ class Window:
         """Make `number` the highest, received, and holes of what lies between it and the one before.
 
         due_tick: when the holes are overdue. arrivals: how many datagrams the client had received before this one.
-        Returns how many holes the window is too narrow for: nobody follows them any longer.
+        Returns how many holes the window is too narrow for; they are no longer tracked.
         """
         if number - highest - 1 > _FEW:
             return self._advance_far(slot, highest, number, due_tick, arrivals)
@@ -207,7 +207,7 @@ class Window:
     ) -> BoolColumn:
         """As `advance`, for many clients at once, each by `ahead` > 0 and each at most once.
 
-        Returns for which this was done, bool[n]: not for those where a hole would be pushed out.
+        Returns bool[n]: True if this was done, False if a hole would have been pushed out.
         """
         starts = np.cumsum(ahead) - ahead
         owner = np.repeat(np.arange(len(slot)), ahead)

@@ -51,7 +51,7 @@ class Witness:
         self.hold_ns = 0
         """The longest time for which the link model may hold a datagram back now."""
         self.next_release_ns = NEVER_NS
-        """All that the link model held back until then has left; in the past where the sender is behind."""
+        """All that the link model held back until then has left; in the past if the sender is behind."""
         self.forgotten = 0
         """Reports discarded because they were not read in time; their losses show as unexplained."""
         self._reports: deque[FateReport] = deque(maxlen=max_reports)

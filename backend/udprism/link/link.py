@@ -116,7 +116,7 @@ class Link:
 
 
 def client_key(name_or_address: str) -> int:
-    """64-bit key of a client: of its name where it has one, else of its "ip:port"."""
+    """64-bit key of a client: of its name if it has one, otherwise of its "ip:port"."""
     return int.from_bytes(hashlib.blake2s(name_or_address.encode(), digest_size=8).digest(), "big")
 
 

@@ -284,7 +284,7 @@ class Definitions(TypedDict):
 
 
 class Check(TypedDict):
-    """Whether a part works; where a fatal one does not, the program is not ready."""
+    """Whether a part works; if a fatal one does not, the program is not ready."""
 
     name: str
     ok: bool

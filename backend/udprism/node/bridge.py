@@ -323,7 +323,7 @@ class Bridge:
                 slot = self._slot(client_id)
                 if (new.name, new.rate_hz, new.colours) != (old.name, old.rate_hz, old.colours):
                     self._works.pool.change(slot, name=new.name, rate_hz=new.rate_hz, colours=new.colours)
-                if "paused" in changes:  # also if it is so already: whoever says `false` wants it to ask now
+                if "paused" in changes:  # even if unchanged: `false` also means: ask now
                     self._works.pool.pause(slot, new.paused)
                 return self._works.client_bodies([slot])[0]
 
@@ -380,7 +380,7 @@ class Bridge:
         return [self._complete_session(body) for body in bodies], total
 
     async def end_session(self, session_id: str) -> None:
-        """End a session, with a BYE where its stream is measured. Raises: RequestError (404)."""
+        """End a session, with a BYE if its stream is measured. Raises: RequestError (404)."""
         server = self._works.server
         await self._server(lambda: server.end_session(server.slot_of(session_id), ByeReason.OPERATOR))
 

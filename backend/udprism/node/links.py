@@ -113,7 +113,7 @@ class Links:
         }
 
     def warning(self) -> str | None:
-        """Why datagrams will be lost though nobody asked for that; None if they will not."""
+        """Why datagrams will be lost although no loss was requested; None if they will not."""
         room = self.room()
         if room["needed"] <= room["datagrams"]:
             return None

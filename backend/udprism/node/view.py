@@ -80,7 +80,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """Who is in which slot: everybody where `base` is 0, else what changed since version `base`.
+    """Who is in which slot: everyone if `base` is 0, otherwise what changed since version `base`.
 
     upsert: [slot, id, name, target, mode, stream, rate_hz, colours, local_address]. remove: slots.
     """
@@ -183,7 +183,7 @@ class View:
         return stats
 
     def roster(self, since: int) -> Roster:
-        """What changed since version `since`; everything where that is too long ago."""
+        """What changed since version `since`; everything if that is too long ago."""
         table = self._table
         oldest_kept = table.removals[0][0] if len(table.removals) == table.removals.maxlen else 0
         if since <= 0 or since < oldest_kept or since > table.roster_version:

@@ -208,7 +208,7 @@ class Works:
         return reachable_host(host), port
 
     def is_ours(self, address: Address) -> bool:
-        """Whether our own server is at this address and answers from it: whoever asks there need not fall back."""
+        """Whether our own server is at this address and answers from it: clients that ask there need not fall back."""
         if self.settings.engine != "batch":
             return False
         if address in (self.own_target, *self.udp_addresses):

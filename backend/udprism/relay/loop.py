@@ -269,7 +269,7 @@ class Loop:
 
 
 def best_port(slots: int) -> Port:
-    """The fastest that works here: half the processor time of the other, where the kernel has and allows io_uring."""
+    """The faster one if the kernel has and allows io_uring: it takes half the processor time of the other."""
     try:
         return RingPort(slots)
     except OSError as error:

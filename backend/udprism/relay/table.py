@@ -14,7 +14,7 @@ from udprism.relay.fronts import network_of
 from udprism.relay.memory import Count, Memory, State, Sum
 
 NEW_FLOWS_A_SECOND = 64
-"""From one address beyond loopback: nobody can prove an address in somebody else's protocol."""
+"""From one address beyond loopback: another program's protocol cannot prove an address."""
 IDLE_ENOUGH_NS = 10 * NS_PER_S
 """So long idle, a flow in both directions may make room for a new one."""
 PORT_KEPT_NS = 600 * NS_PER_S

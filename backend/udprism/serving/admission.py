@@ -33,7 +33,7 @@ NEW_SESSIONS_PER_S_A_PREFIX: Final = 10
 RETRIES_PER_S: Final = 100
 _LIMITER_PLACES_BITS: Final = 14
 _NETWORKS_AGE_NS: Final = NS_PER_S
-"""The interfaces are not read more often, whoever asks."""
+"""The interfaces are not read more often."""
 _MINUTE_NS: Final = 60 * NS_PER_S
 _PRIVATE: Final[list[_Network]] = [
     IPv4Network("10.0.0.0/8"),
@@ -180,7 +180,7 @@ class Admission:
         return "remote"
 
     def is_forbidden(self, ip: _IP, port: int) -> bool:
-        """Whether no stream may ever go there, whoever asks for it."""
+        """Whether no stream may ever go there, for any request."""
         return (
             port < MIN_PORT
             or port in self._own_ports

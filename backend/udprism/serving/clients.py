@@ -18,7 +18,7 @@ UNANSWERED_BEFORE_FALLBACK = 2
 """Tries that a client makes by itself, for what it was told to ask for."""
 MAX_REMOVALS_KEPT = 4096
 MAX_PROBERS = 32
-"""Clients that go on asking a target at their own pace when it answers nobody; those beyond wait for word from them."""
+"""Clients that keep asking a target that does not answer at their own pace; all others wait for their result."""
 
 
 class State(IntEnum):
@@ -59,7 +59,7 @@ class HostedClient:
     colours: int
     connected: bool
     falls_back: bool = True
-    """Whether to try the bare `connect`: not where the target is known to speak the measured stream."""
+    """Whether to try the bare `connect`: not if the target is known to speak the measured stream."""
     local: Address = ("", 0)
     local_address: str = ""
     token: str | None = None
@@ -195,7 +195,7 @@ class ClientTable:
     def held_back(self, slots: I32Column, now_ns: int) -> BoolColumn:
         """Which of these should leave it to others to find out whether their target is back: bool[n].
 
-        A target that answers nobody is asked by MAX_PROBERS clients; all others would only ask the same thing again.
+        MAX_PROBERS clients ask a target that does not answer; the others would only repeat the same question.
         The first two tries of a client are its own.
         """
         held = np.zeros(self.high, np.bool_)
@@ -205,7 +205,7 @@ class ClientTable:
         is_waiting = self._is_waiting(slice(self.high))
         is_waiting &= (state != State.CONNECTING) | (self.attempts[: self.high] >= UNANSWERED_BEFORE_FALLBACK)
         quiet_ns = now_ns - self.last_arrival_ns[: self.high]
-        # Half of it: where a target falls silent for thousands, they do not all notice in the same moment.
+        # Half of it: if a target falls silent for thousands, they do not all notice in the same moment.
         is_heard = (state == State.LIVE) & (quiet_ns < self.silent_after_ns[: self.high] // 2)
         waiting = np.flatnonzero(is_waiting & ~np.isin(target, np.unique(target[is_heard])))
         waiting = waiting[np.argsort(target[waiting], kind="stable")]

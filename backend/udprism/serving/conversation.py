@@ -38,7 +38,7 @@ _COUNTS: Final = ("received", "lost", "reordered", "duplicates", "late")
 class Heard:
     """One colour arrived. What a plain stream does not tell is None.
 
-    sequence: extended, it does not wrap. flags: of `ledger`. delay_ns: only where both ends share a clock.
+    sequence: extended, it does not wrap. flags: of `ledger`. delay_ns: only if both ends share a clock.
     """
 
     rgb: tuple[int, int, int]
@@ -94,7 +94,7 @@ class Conversation:
         self._plain = 0
         """Colours that came on plain streams."""
         self._unheard_ns = 0
-        """Length of the silences in which nobody knows what was sent, because another stream ended them."""
+        """Length of the silences in which the number sent is unknown, because another stream ended them."""
         self._again_ns = NEVER_NS
         """When a plain stream's server is to be asked for the measured one."""
 

@@ -28,7 +28,7 @@ class Inbox:
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Queue `work`; its result or exception goes into the future.
 
-        Raises: RequestError (503) where the queue is full or the thread has ended.
+        Raises: RequestError (503) if the queue is full or the thread has ended.
         """
         if self._closed or len(self._waiting) >= self._max_waiting:
             raise RequestError("the program is stopping or too busy: try again", kind="busy")

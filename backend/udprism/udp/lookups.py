@@ -19,7 +19,7 @@ Found: TypeAlias = tuple[Address, ...]
 
 
 class Lookups:
-    """Any thread. Each target is looked up once at a time, whoever asks; nothing is remembered.
+    """Any thread. Each target has at most one lookup at a time; nothing is remembered.
 
     The threads are daemons, and end when there is nothing to do: the end of the program waits for no name server.
     """

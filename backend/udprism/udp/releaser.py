@@ -147,7 +147,7 @@ class Releaser:
                     os.sched_setaffinity(self._process.pid, alone)
 
     def hand_over(self, held: Held, names: Rows, sources: Rows | None = None) -> bool:
-        """Let these, BLOCK_DATAGRAMS at most, leave, each in its time; False, and nothing done, where that cannot be.
+        """Schedule up to BLOCK_DATAGRAMS datagrams. Returns False, with no effect, if that is not possible.
 
         names: uint8[n, SOCKADDR_BYTES], where each goes. sources: uint8[n, SOURCE_BYTES], from which address; needed if
         the socket tells sources. Their places are taken until `settle` gives them back.

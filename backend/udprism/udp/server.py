@@ -139,7 +139,7 @@ class ColourServer:
         return round(float((self.outlet.link.delay_ns(slots) / period_ns).sum()))
 
     def end_session(self, slot: int, reason: ByeReason) -> None:
-        """Say BYE where the stream is measured, and forget the session."""
+        """Send BYE if the stream is measured, and forget the session."""
         self._say_bye(np.array([slot], np.int32), reason)
         self._forget(slot)
 

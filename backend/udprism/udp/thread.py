@@ -48,7 +48,7 @@ class SupervisedThread:
     It is one thread all its life, so what it owns never has two masters. Python cannot end a thread that hangs, and
     another one beside it would find tables in the midst of a change; so one that is late is waited for, and one that
     never comes back ends the program. `body` must call `beat` at least once a second and return soon after `stopping`
-    is set. After too many restarts, or where it hangs for good, `given_up` is called, once, from the dying or from the
+    is set. After too many restarts, or if it hangs for good, `given_up` is called, once, from the dying or from the
     watching thread.
     """
 

@@ -67,7 +67,7 @@ class Api:
         return answer({"clients": clients, "total": total})
 
     async def add_clients(self, body: Annotated[bodies.AddClients | None, Body()] = None) -> Response:
-        """Make hosted clients: all of them or, where one cannot be, none."""
+        """Add hosted clients: all of them, or none if one of them is impossible."""
         asked = body or bodies.AddClients()
         made = await self._bridge.add_clients(
             asked.name, asked.target, asked.rate_hz, asked.colours, asked.mode, asked.count

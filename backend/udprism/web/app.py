@@ -157,7 +157,7 @@ def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Ends at once where that was asked for before its own signal handlers were in place."""
+    """Ends at once if that was asked for before its own signal handlers were in place."""
 
     def __init__(self, config: uvicorn.Config, ended: threading.Event) -> None:
         super().__init__(config)

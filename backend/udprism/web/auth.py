@@ -57,7 +57,7 @@ def needs_token(settings: Settings) -> bool:
 
 
 def with_token(settings: Settings) -> Settings:
-    """The same settings, with a new token where one is needed and none was given."""
+    """The same settings, with a new token if one is needed and missing."""
     if settings.token or not needs_token(settings):
         return settings
     return settings.model_copy(update={"token": secrets.token_urlsafe(TOKEN_BYTES)})

@@ -34,7 +34,7 @@ async def converse(websocket: WebSocket, *directions: Coroutine[None, None, None
             for direction in directions:
                 group.create_task(_to_its_end(direction))
     except* WebSocketDisconnect:
-        pass  # nobody is left to be told
+        pass  # the other side is gone
     except* BadMessage as errors:
         bad = errors.exceptions[0]
         assert isinstance(bad, BadMessage)

@@ -115,7 +115,7 @@ def is_cross_origin(headers: Headers, *, is_safe: bool, trusted: Set[Origin] = f
 
     Go's net/http.CrossOriginProtection (1.25): an unsafe method needs Sec-Fetch-Site same-origin or none; where a
     browser does not send that (plain HTTP beyond loopback), Origin must name our Host; without both it is no browser.
-    Beyond Go's, a foreign Origin is refused for safe methods too: nobody has a use for an answer without CORS.
+    Beyond Go's, a foreign Origin is refused for safe methods too: an answer without CORS is of no use there.
     is_safe: false for websocket handshakes, which are GETs that CORS does not guard.
     trusted: origins of which everything is taken, whatever the Host.
     """
@@ -134,7 +134,7 @@ def is_cross_origin(headers: Headers, *, is_safe: bool, trusted: Set[Origin] = f
 
 
 def _parted(host: str) -> tuple[str, int | None] | None:
-    """Name or address, and port where one is said, of a Host header; None if it is none."""
+    """Name or address of a Host header, and its port if it has one; None if the header is malformed."""
     match = _HOST.fullmatch(host.lower())
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""HTTP/1.1 with a deadline and a size for every request, and a deadline for whoever does not read the answer."""
+"""HTTP/1.1 with a deadline and a size for every request, and a deadline for reading each answer."""
 
 from __future__ import annotations
 

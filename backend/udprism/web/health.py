@@ -41,7 +41,7 @@ class Health:
         return PlainTextResponse("alive\n")
 
     async def ready(self) -> Response:
-        """200 where every check that is fatal is well, else 503; each check with its reason."""
+        """200 if every fatal check passes, otherwise 503; each check with its reason."""
         checks = self._bridge.checks()
         is_ready = all(check["ok"] or not check["fatal"] for check in checks)
         return answer({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)

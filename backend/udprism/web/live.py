@@ -30,7 +30,7 @@ SLOW_S: Final = 0.25
 TAKE_TIMEOUT_S: Final = 2.0
 LISTED_SESSIONS: Final = 500
 FIND_S: Final = 1.0
-"""Sessions are looked through at most this often: that takes the server's thread some 15 ms where there are 10,000."""
+"""Sessions are searched at most this often: with 10,000 it takes the server's thread some 15 ms."""
 FIND_SHARE: Final = 20
 """After a search among sessions, so many times as long passes before the next one, for whichever words: however many
 viewers look for something else each, all of them together take a twentieth of the server's time."""

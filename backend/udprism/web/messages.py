@@ -110,7 +110,7 @@ def rows(snapshot: Snapshot, places: I32Column) -> bytes:
 
 
 def _units(values: npt.NDArray[np.float32], per_unit: int, top: int, unknown: int) -> U16Column:
-    """Whole units, 0 to `top`; `unknown` where a value is NaN."""
+    """Whole units, 0 to `top`; `unknown` if a value is NaN."""
     scaled = np.clip(np.rint(values * np.float32(per_unit)), 0, top)
     return np.where(np.isnan(scaled), np.float32(unknown), scaled).astype(np.uint16)
 
@@ -164,7 +164,7 @@ def hello(bridge: Bridge, server_unix_ms: int) -> str:
 
 
 def roster(change: Roster) -> str:
-    """Who is in which slot: all of it where `base` is 0, else what changed since version `base`."""
+    """Who is in which slot: all of it if `base` is 0, otherwise what changed since version `base`."""
     return text(
         {
             "type": "roster",

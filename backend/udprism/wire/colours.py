@@ -137,7 +137,7 @@ _HASHES: Final[U64Column] = _hash(_NAME_WORDS)[_BY_HASH]
 def decode_plain(rows: Rows, length: I32Column) -> tuple[I32Column, U8Column]:
     """The colours of n plain datagrams: (index int32[n], rgb uint8[n, 3]).
 
-    index: a place in NAMES, HEX_INDEX for `#rrggbb`, -1 (and black) where it is no colour that we know. Upper case is
+    index: a place in NAMES, HEX_INDEX for `#rrggbb`, -1 (and black) if it is not a known colour. Upper case is
     taken as lower case; trailing LF, CR, space and NUL are ignored, in a datagram of at most 24 bytes.
     """
     n = len(rows)

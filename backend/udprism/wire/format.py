@@ -23,7 +23,7 @@ class Numbering(NamedTuple):
     """How a format counts: `first`, `first` + 1 … `first` + `modulus` - 1, and `first` again.
 
     modulus: 2**32 measured, 2**16 RTP, 256 E1.31, 255 Art-Net, 15 DDP; 0 if the format has no numbers.
-    first: 1 where the wire's 0 means "not numbered" (Art-Net, DDP), otherwise 0.
+    first: 1 if the wire's 0 means "not numbered" (Art-Net, DDP), otherwise 0.
     """
 
     modulus: int
@@ -168,7 +168,7 @@ class Format(Protocol):
 
     @property
     def port(self) -> int:
-        """Where its senders send if nobody says otherwise; 0 for a format without a usual port."""
+        """The port to which its senders send by default; 0 for a format without a usual port."""
 
     @property
     def numbering(self) -> Numbering:
@@ -202,7 +202,7 @@ class Format(Protocol):
         """A datagram's fields, as far as it goes. Never raises."""
 
     def pixels(self, data: bytes) -> Pixels:
-        """What the datagram changes in the picture; NO_PIXELS where it is not valid or has none. Never raises."""
+        """What the datagram changes in the picture; NO_PIXELS if it is not valid or has none. Never raises."""
 
     def encoder(self, sending: Sending) -> Encoder | None:
         """Makes a sender's datagrams; None for a format that is only received.

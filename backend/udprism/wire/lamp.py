@@ -21,7 +21,7 @@ _RGB: Final = 1
 
 
 class Lamp(NamedTuple):
-    """What is told. mac: six bytes. live_from: the IP address of whoever sends realtime data now, or ""."""
+    """What is told. mac: six bytes. live_from: the IP address of the current sender of realtime data, or ""."""
 
     name: str
     ip: str

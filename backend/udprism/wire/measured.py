@@ -146,7 +146,7 @@ def encode_colour(colour: Colour) -> bytes:
 
 
 def encode_report(report: Report) -> bytes:
-    """48 bytes. Raises: struct.error where a figure is no uint32: saturate or wrap before."""
+    """48 bytes. Raises: struct.error if a figure is not a uint32: saturate or wrap first."""
     return _pack_report(Kind.REPORT, report)
 
 
