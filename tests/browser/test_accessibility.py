@@ -261,7 +261,7 @@ def test_a_screen_reader_finds_its_way_without_the_canvas(home: Visit) -> None:
     expect(grid.get_by_role("gridcell")).to_have_count(1)
     expect(grid.get_by_role("gridcell")).to_have_attribute("aria-label", re.compile("live"))
     page.get_by_role("button", name="Add clients").first.click()
-    for name in ("How many", "Name", "Datagrams a second", "Target"):
+    for name in ("How many", "Name", "Datagrams per second", "Target"):
         expect(page.get_by_role("dialog", name="Add clients").get_by_label(re.compile(f"^{name}"))).to_be_visible()
 
 
