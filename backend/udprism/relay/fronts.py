@@ -8,8 +8,6 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from udprism.columns.types import U8Column
 from udprism.relay import layout
 
@@ -58,13 +56,3 @@ def network_of(sockaddr: U8Column) -> ipaddress.IPv4Address | ipaddress.IPv6Addr
         return ipaddress.IPv4Address(data[4:8])
     six = ipaddress.IPv6Address(data[8:24])
     return six.ipv4_mapped or six
-
-
-def key_bytes(six: bool) -> int:
-    """How many of a struct sockaddr's bytes tell clients apart."""
-    return 28 if six else 8
-
-
-def zero_sockaddr() -> U8Column:
-    """uint8[28]: no address."""
-    return np.zeros(28, np.uint8)

@@ -67,11 +67,9 @@ class Count(IntEnum):
     TURNED_AWAY_SOCKET = 6
     STRANGERS = 7
     WITHHELD = 8
-    TOO_LONG = 9
-    REBINDS = 10
-    HELD_OVERFLOW = 11
-    LOOPS = 12
-    TOO_BIG = 13
+    REBINDS = 9
+    HELD_OVERFLOW = 10
+    TOO_BIG = 11
 
 
 class State(IntEnum):
