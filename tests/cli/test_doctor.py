@@ -193,3 +193,22 @@ def test_the_command_prints_every_finding_and_exits_with_1_where_one_failed() ->
     assert f"FAIL  cannot bind UDP {udp}" in result.output
     assert "fix:" in result.output
     assert "round trips over loopback" in result.output
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.6\r\n", b"", b"\xff\xfe\0"])
+def test_a_program_that_speaks_no_http_at_our_port_is_no_udprism(said: bytes) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(said)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        settings = Settings(http=f"127.0.0.1:{listening.getsockname()[1]}")
+        assert doctor.check_running(settings) is None
+        thread.join()

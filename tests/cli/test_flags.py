@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from typer.testing import CliRunner
 import udprism
 from udprism import __main__
 from udprism.cli import app, flags
-from udprism.errors import BindError, StoreError
+from udprism.errors import BindError, StoreError, UdprismError
 from udprism.settings import Settings
 
 
@@ -117,6 +119,30 @@ def test_the_data_directory_lies_in_the_home_where_no_variable_says_otherwise(
     assert flags.user_data_directory() == tmp_path / expected
 
 
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_a_variable_is_enough_where_there_is_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert flags.user_data_directory() == tmp_path / "udprism"
+
+
+@pytest.mark.parametrize("given", [None, "", "relative/path"])
+def test_without_home_and_variable_the_flags_that_help_are_named(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    if given is not None:
+        monkeypatch.setenv("XDG_DATA_HOME", given)
+    with pytest.raises(UdprismError, match=r"--data DIR, .*--ephemeral"):
+        flags.user_data_directory()
+
+
 def test_the_version_is_printed() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.output) == (0, f"udprism {udprism.__version__}\n")
@@ -160,6 +186,9 @@ def test_wrong_usage_of_serve_starts_nothing(words: tuple[str, ...]) -> None:
         (BindError("cannot bind UDP 127.0.0.1:12345: Address already in use"), 3, 1),
         (StoreError("/data is in use by another udprism"), 2, 1),
         (ZeroDivisionError("a bug"), 70, 4),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data"), 74, 1),
+        (OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH)), 74, 1),
+        (OSError(errno.EBADF, "a bug of ours"), 70, 4),
     ],
 )
 def test_an_error_ends_with_its_exit_code_and_one_line_unless_it_is_a_bug(

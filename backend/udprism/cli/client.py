@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from udprism.cli import output
 from udprism.cli.line import Line
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, format_address, is_loopback
 from udprism.errors import UdprismError, WireError
@@ -71,8 +72,8 @@ def client(
             _resolve(reachable_host(host), port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words
         ) as end:
             end.run()
-    except BrokenPipeError:  # `| head` has seen enough; the interpreter would complain once more as it flushes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # nobody reads any more: `| head` has seen enough, or the disk is full
+        return
 
 
 def _resolve(host: str, port: int) -> list[Address]:
@@ -163,6 +164,8 @@ class Terminal:
         elif not self._quiz.is_waiting and (name := palette.nearest_name(heard.rgb)) in palette.INDONESIAN:
             print(self._show(heard), flush=True)
             self._quiz.ask(name)
+        if output.lost() is not None:
+            raise BrokenPipeError
 
     def _note_answer(self) -> None:
         self._told = ""
@@ -273,9 +276,10 @@ class Quiz:
         return [answer.encode()[:MAX_RESPONSE_BYTES].decode(errors="ignore").encode()] if answer else []
 
     def _read(self) -> None:
-        for line in sys.stdin:
-            self._lines.put(line)
-            self._wake()
+        with contextlib.suppress(OSError):  # a terminal that has gone
+            for line in sys.stdin:
+                self._lines.put(line)
+                self._wake()
         self._lines.put("")
         self._wake()
 

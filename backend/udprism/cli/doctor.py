@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -72,7 +73,7 @@ def check_running(settings: Settings) -> Finding | None:
     except urllib.error.HTTPError as error:
         with error:
             text = error.read()
-    except OSError:
+    except (OSError, http.client.HTTPException):  # nobody, or a program that speaks something else
         return None
     try:
         body = json.loads(text)

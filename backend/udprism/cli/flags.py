@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 from typer.models import OptionInfo
 
+from udprism.errors import UdprismError
 from udprism.settings import Settings
 
 
@@ -47,10 +48,22 @@ def read_settings(**given: object) -> Settings:
 
 
 def user_data_directory() -> Path:
-    """Where this user's programs keep their data, by the custom of the system."""
-    home = Path.home()
+    """Where this user's programs keep their data, by the custom of the system.
+
+    Raises: UdprismError for a user without a home, if no variable names the place.
+    """
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "udprism"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "udprism"
     if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "udprism"
-    return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "udprism"
+        return _home() / "Library" / "Application Support" / "udprism"
+    given = os.environ.get("XDG_DATA_HOME", "")  # XDG Base Directory: one that is not absolute is ignored
+    return (Path(given) if os.path.isabs(given) else _home() / ".local" / "share") / "udprism"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UdprismError(
+            "this user has no home directory: name one with --data DIR, or keep nothing with --ephemeral"
+        ) from None

@@ -74,7 +74,7 @@ class JsonFormatter(logging.Formatter):
             line["held_back"] = held_back
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)  # in ASCII: escapes of the stream would be none of JSON
 
 
 def set_up(as_json: bool, stream: TextIO | None = None) -> None:

@@ -56,7 +56,11 @@ _COLUMNS = (
 def shipped() -> dict[str, str]:
     """The texts of the scenarios that come with the program, by name."""
     files = resources.files("udprism").joinpath("scenarios").iterdir()
-    return {file.name.removesuffix(".toml"): file.read_text() for file in files if file.name.endswith(".toml")}
+    return {
+        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
+        for file in files
+        if file.name.endswith(".toml")
+    }
 
 
 def run(

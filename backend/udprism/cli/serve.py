@@ -21,6 +21,7 @@ import typer
 
 from udprism.cli import logs
 from udprism.cli.flags import flag, read_settings, user_data_directory
+from udprism.cli.output import courtesy
 from udprism.columns.types import format_address
 from udprism.node.store import Store
 from udprism.settings import Settings
@@ -192,4 +193,4 @@ def _say_udp(bridge: Bridge) -> None:
 
 
 def _say(what: str, text: str) -> None:
-    print(f"  {what:8} {text}", flush=True)
+    courtesy(f"  {what:8} {text}")
