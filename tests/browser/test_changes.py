@@ -247,7 +247,8 @@ def test_a_drawer_says_why_its_client_hears_nothing_and_that_it_has_gone(visit: 
         probe.bind(("127.0.0.1", 0))
         target = f"127.0.0.1:{probe.getsockname()[1]}"
     (made,) = product.ask("POST", "/api/clients", {"name": "short-lived", "target": target})["clients"]
-    page = visit(f"{product.page}/?open={made['id']}").page
+    one = visit(f"{product.page}/?open={made['id']}")
+    page = one.page
     expect(page.locator(".lane[data-open=true]")).to_contain_text("short-lived")
     facts = page.locator("#panel-overview .now-facts")
     expect(facts).to_contain_text(f"nothing listens at {target}", timeout=SOON_MS)
@@ -256,3 +257,5 @@ def test_a_drawer_says_why_its_client_hears_nothing_and_that_it_has_gone(visit: 
     expect(page.locator("#drawer-gone")).to_be_visible(timeout=SOON_MS)
     expect(page.locator("#drawer-title")).to_have_text("short-lived")
     expect(page.locator("#drawer-change")).to_be_hidden()
+    # A question for its past may cross its removal: the browser logs the 404 by itself.
+    one.errors[:] = [error for error in one.errors if "404" not in error]

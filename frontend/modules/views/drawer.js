@@ -159,7 +159,7 @@ export class Drawer {
     const client = this.#client;
     const gone = this.#world.clientGone === id || (client === null && this.#world.rosterChanges > 0 && !this.#world.byId.has(id));
     this.#showGone(gone, "This client no longer exists.");
-    this.#overview.open(id, this.slot);
+    this.#overview.open(gone ? "" : id, this.slot);
     this.#overview.tick(client);
     this.#pause.hidden = this.#change.hidden = gone;
     const paused = this.#isPaused;
@@ -169,7 +169,7 @@ export class Drawer {
     const entry = this.#world.byId.get(id);
     const way = entry ? `${entry.target} → ${entry.localAddress ?? "not bound yet"}` : "";
     this.#inspector.tick(way);
-    this.#recent.tick(this.#moment.serverUnixMs);
+    if (!gone) this.#recent.tick(this.#moment.serverUnixMs);
     need("drawer-not-kept", HTMLElement).hidden = this.#moment.has(id);
     if (!client) {
       if (gone) return;
