@@ -19,7 +19,7 @@ from support import program, readme
 pytestmark = pytest.mark.slow
 
 STATIC = "udprism/static/"
-NOT_SERVED = {"package.json", "package-lock.json", "tsconfig.json", ".npmrc"}
+NOT_SERVED = {"package.json", "package-lock.json", "tsconfig.json", "biome.json", ".npmrc"}
 
 
 def page_files(checkout: Path = readme.ROOT) -> dict[str, bytes]:
@@ -64,7 +64,7 @@ def test_the_wheel_holds_the_package_and_the_page_and_nothing_else(wheel: Path) 
     assert modules == {
         str(path.relative_to(backend))
         for path in (backend / "udprism").rglob("*")
-        if path.suffix in {".py", ".toml", ".c"} or path.name == "py.typed"
+        if path.suffix in {".py", ".toml", ".c", ".lua"} or path.name == "py.typed"
     }
 
 
