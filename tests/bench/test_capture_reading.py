@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow  # takes all of a processor, and other tests besid
 
 DATAGRAMS = 300_000
 LEAST_TIMES_DPKT = 12
-"""The claim of 20 times is for 2,000,000 datagrams on a quiet machine; beside other work 18.8 was measured with these."""
+"""The claim of 20 times is for 2,000,000 datagrams on a quiet machine; with these, 18.8 was measured under load."""
 LEAST_TIMES_SCAPY = 200
 
 
