@@ -82,7 +82,7 @@ def lost() -> OSError | None:
 
 
 def courtesy(text: str) -> None:
-    """A line for whoever is there to read it: that it was lost is no failure."""
+    """Print a line that may be lost: if nobody can read it, the command does not fail for it."""
     before = lost()
     print(text, flush=True)
     if before is None and isinstance(sys.stdout, Output):

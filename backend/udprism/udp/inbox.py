@@ -16,7 +16,7 @@ T = TypeVar("T")
 class Inbox:
     """A bounded queue of callables. `submit` from any thread, `run` on the thread that owns it.
 
-    `close` once that thread has ended, or from whoever has waited for it for too long.
+    Call `close` after that thread has ended, or after waiting for it for too long.
     """
 
     def __init__(self, wake: Callable[[], None], max_waiting: int = 4096) -> None:

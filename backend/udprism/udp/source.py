@@ -1,9 +1,9 @@
 """From which of this machine's addresses an answer leaves: from the one that was asked.
 
-A socket that is bound to one address has no choice. One that is bound to all of them (0.0.0.0, ::) sends from whichever
-the routing table prefers, and whoever asked another one drops what comes: netcat, a connected socket, a NAT. So the
-kernel is asked for the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), and is given it back as the source
-(ip(7), ipv6(7); RFC 3542 section 6.2). Linux only; elsewhere bind to one address.
+A socket that is bound to one address has no choice. One that is bound to all of them (0.0.0.0, ::) sends from the one
+that the routing table prefers, and a peer that asked another one drops the answer: netcat, a connected socket, a NAT.
+So the kernel is asked for the destination of each datagram (IP_PKTINFO, IPV6_RECVPKTINFO), and is given it back as the
+source (ip(7), ipv6(7); RFC 3542 section 6.2). Linux only; elsewhere bind to one address.
 
 A *source* is the control message that says so, ready to be sent: bytes, or a row of uint8[SOURCE_BYTES]. It is empty
 for a socket that is bound to one address.

@@ -25,7 +25,7 @@ _ENDS_WITHIN_S = 2.0
 
 
 class ThreadsEngine:
-    """One `_Stream` a session. `serve` and `end` by whoever has `owning`, `stop` when the server's thread has ended."""
+    """One `_Stream` per session. Call `serve` and `end` with `owning`, `stop` after the server's thread ended."""
 
     def __init__(self, table: SessionTable, encoder: Encoder, outlet: Outlet, clock: Clock) -> None:
         self.owning = threading.Lock()
@@ -72,7 +72,7 @@ class ThreadsEngine:
                 self.end(slot)
 
     def send(self, slot: int, due_ns: int) -> int:
-        """Send a session its datagram that was due then; returns when the next one is. By whoever has `owning`."""
+        """Send a session its datagram that was due then; returns when the next one is due. Call it with `owning`."""
         now_ns, column = self._clock.now_ns(), np.array([slot], np.int32)
         enters_ns = self._outlet.enter(np.array([due_ns], np.int64), now_ns)
         for which, batch in self._encoder.batches(column, now_ns):
