@@ -274,19 +274,18 @@ need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDia
 const help = followHelp(preferences);
 followTerms();
 
+const showKeys = () => {
+  showLanesKey(motion());
+  showWallKey(address.place.lens, motion());
+  clock.tickNow();
+};
 followMotion(preferences, () => {
   keepPreferences(preferences);
-  showWallKey(address.place.lens, motion());
-  showLanesKey(motion());
-  clock.tickNow();
+  showKeys();
 });
-
 followThemeButton(preferences);
-onThemeChange(() => {
-  showLanesKey(motion());
-  showWallKey(address.place.lens, motion());
-  clock.tickNow();
-});
+onThemeChange(showKeys);
+showKeys();
 followSystemTheme();
 
 followReducedMotion((less) => clock.reduceMotion(less));

@@ -74,6 +74,10 @@ def test_a_lane_s_label_names_the_colour_beside_it(visit: Open, product: Program
     assert [look for look in looks if look[0] != look[shown_for]] == []
 
 
+def test_the_key_of_the_lanes_is_there_from_the_start(visit: Open, product: Program) -> None:
+    expect(visit(product.page + "/").page.locator("#lanes-key-shapes")).to_contain_text("lost")
+
+
 def test_softened_colours_have_a_legend(visit: Open, product: Program) -> None:
     page = visit(product.page + "/?view=wall").page
     expect(page.locator("#wall-key")).not_to_contain_text("Softened")
