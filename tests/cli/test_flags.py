@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,23 @@ def test_an_error_ends_with_its_exit_code_and_one_line_unless_it_is_a_bug(
     assert str(error) in said
     assert ("Traceback" in said) == (code == 70)
     assert len(said.splitlines()) == lines or code == 70
+
+
+def test_a_subcommand_imports_no_other() -> None:
+    """`udprism client` in a script starts in half the time."""
+    code = (
+        "import sys; from udprism.cli import app\n"
+        "try: app(['client', '--help'])\n"
+        "except SystemExit: pass\n"
+        "seldom = ('udprism.cli.bench', 'udprism.web', 'fastapi')\n"
+        "print('\\n' + ' '.join(name for name in seldom if name in sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines()[-1] == ""
+
+
+def test_a_mistaken_subcommand_is_corrected() -> None:
+    ended = subprocess.run([sys.executable, "-m", "udprism", "serv"], capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "Did you mean 'serve', 'server'?" in ended.stderr

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from udprism.columns.runs import runs_of
+from udprism.columns.runs import distinct, runs_of
 from udprism.columns.types import NS_PER_S, BoolColumn, I32Column, I64Column, U8Column
 from udprism.ledger.accounts import Accounts
 from udprism.ledger.fates import Cause
@@ -259,7 +259,7 @@ class Losses:
         overdue = window.overdue(busy, accounts.highest[busy], accounts.received_of(busy), now_ns)
         if not len(overdue.slot) and not len(unsettled):
             return NOTHING_DECLARED
-        losing = np.union1d(overdue.slot, unsettled)
+        losing = distinct(np.concatenate((overdue.slot, unsettled)))
         self._room[losing] = accounts.unused_drops(losing, receiver_drops)
         self._settle(unsettled, hold_ns)
         if not len(overdue.slot):

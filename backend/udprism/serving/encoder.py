@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from udprism.columns.outgoing import Outgoing
+from udprism.columns.runs import distinct
 from udprism.columns.types import I32Column, I64Column
 from udprism.serving.sessions import SessionTable, Shape
 from udprism.wire import colours as palette
@@ -35,7 +36,7 @@ class Encoder:
                 which = slice(start, start + self._max_batch)
                 yield which, self._encode(self._table.shapes[shapes[0]], slot[which], now_ns)
             return
-        for number in np.unique(shapes):
+        for number in distinct(shapes):
             places = np.flatnonzero(shapes == number)
             for start in range(0, len(places), self._max_batch):
                 some = places[start : start + self._max_batch]

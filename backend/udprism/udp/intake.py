@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 
 from udprism.columns.arrivals import Arrivals
+from udprism.columns.runs import distinct
 from udprism.columns.types import (
     BoolColumn,
     Clock,
@@ -120,7 +121,7 @@ class Intake:
 
     def _came_alive(self, slot: I32Column, now_ns: int) -> None:
         table = self.table
-        woken = self._rules.came_alive(np.unique(slot[table.state[slot] != State.LIVE]), now_ns)
+        woken = self._rules.came_alive(distinct(slot[table.state[slot] != State.LIVE]), now_ns)
         self._asking.wishes.hear_unwanted(slot, now_ns)
         measured = woken[table.stream[woken] == Mode.MEASURED]
         self._set_report_timers(measured, now_ns)

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from udprism.columns.outgoing import Outgoing, Stamp
+from udprism.columns.runs import distinct
 from udprism.columns.types import (
     NEVER_NS,
     NS_PER_MS,
@@ -154,7 +155,7 @@ class Outlet:
             if (index == first).all():
                 yield first, None
             else:
-                yield from ((one, np.flatnonzero(index == one)) for one in np.unique(index).tolist())
+                yield from ((one, np.flatnonzero(index == one)) for one in distinct(index).tolist())
 
     def release(self, now_ns: int) -> None:
         """Let go what the link held back, and report what it held as dropped.
