@@ -47,6 +47,12 @@ def listens(port: int, table: str = "udp") -> bool:
     return any(row[1].endswith(f":{port:04X}") and (table == "udp" or row[3] == "0A") for row in rows)
 
 
+def all_read(port: int) -> bool:
+    """Whether the UDP sockets that are bound to this port hold no datagram that their program has not read."""
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return all(row[4].endswith(":00000000") for row in rows if row[1].endswith(f":{port:04X}"))
+
+
 class Programs(ExitStack):
     """Processes that end with the test."""
 
@@ -70,14 +76,18 @@ class Programs(ExitStack):
             if pipe is not None:
                 pipe.close()
 
-    def forward_tcp(self, listen: tuple[str, int], to: tuple[str, int]) -> None:
-        """Carry TCP beside a relay: some programs agree over it what they send over UDP."""
+    def forward_tcp(self, listen: tuple[str, int], to: tuple[str, int], *, when: Callable[[], bool]) -> None:
+        """Carry TCP beside a relay: some programs agree over it what they send over UDP.
+
+        when: each piece waits until it is so. A relay delays datagrams, and not the word that all have been sent.
+        """
         listener = self.enter_context(socket.create_server(listen))
         open_sockets: list[socket.socket] = []
 
         def pump(source: socket.socket, sink: socket.socket) -> None:
             try:
                 while data := source.recv(65_536):
+                    wait_for(when)
                     sink.sendall(data)
                 sink.shutdown(socket.SHUT_WR)
             except OSError:
