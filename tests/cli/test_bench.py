@@ -16,6 +16,8 @@ import pytest
 
 from support.program import DEADLINE_S
 from udprism.cli import baselines, bench
+from udprism.cli.scenario import EXIT_VOID
+from udprism.node import scenario
 
 Figures = dict[str, Any]
 
@@ -28,9 +30,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def small() -> Figures:
     ran = run("--clients", "50", "--rate-hz", "20", "--seconds", "1", "--no-baselines", "--json")
-    assert ran.returncode == 0, ran.stderr
     assert "keep" in ran.stderr  # progress while it runs
     figures: Figures = json.loads(ran.stdout)
+    # A neighbour may take so much of this machine that a thousand datagrams per second are too many.
+    assert ran.returncode == (0 if scenario.is_kept(figures["schedule_kept_ratio"]) else EXIT_VOID), ran.stderr
     return figures
 
 
@@ -53,6 +56,12 @@ def test_the_json_names_what_it_measured_on(small: Figures) -> None:
     assert small["all_heard_s"] is not None
 
 
+def test_a_rate_that_no_machine_keeps_has_no_verdict() -> None:
+    ran = run("--clients", "3000", "--rate-hz", "1000", "--seconds", "0.5", "--no-baselines", "--json")
+    assert ran.returncode == EXIT_VOID, ran.stderr
+    assert json.loads(ran.stdout)["schedule_kept_ratio"] < 0.9
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="counted in /proc")
 def test_processor_time_is_told_by_thread_and_adds_up(small: Figures) -> None:
     by_thread = small["cpu_us_by_thread"]
@@ -73,7 +82,6 @@ def test_a_table_has_a_line_for_each_step_and_each_baseline(small: Figures) -> N
 
 def test_a_baseline_that_breaks_down_is_said_and_the_figures_of_all_others_hold(small: Figures) -> None:
     ran = run("--clients", "5", "--rate-hz", "20", "--seconds", "0.5", "--json", PATH="/nowhere")
-    assert ran.returncode == 0, ran.stderr
     figures = json.loads(ran.stdout)
     assert figures["baselines"]["kernel_limit"] == {"broke_down": "there is no C compiler"}
     assert figures["baselines"]["usual_stack"]["delivered_per_s"] > 0

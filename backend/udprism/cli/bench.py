@@ -20,6 +20,7 @@ import typer
 
 from udprism.cli import baselines
 from udprism.cli.product import Product, running
+from udprism.cli.scenario import EXIT_VOID
 from udprism.cli.viewer import Viewer
 from udprism.node import scenario
 from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
@@ -55,7 +56,10 @@ def bench(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Measure the whole product on this machine, beside its baselines."""
+    """Measure the whole product on this machine, beside its baselines.
+
+    Ends with exit code 4 if --rate-hz is more than this machine can send: the figures are those of a lower rate.
+    """
     raise_limit()  # for what is started, too
     try:
         result = measure("batch", clients, rate_hz, seconds, viewers)
@@ -69,6 +73,8 @@ def bench(
     }
     result["baselines"] = dict(_baselines(clients, rate_hz, seconds)) if with_baselines else {}
     print(json.dumps(result) if as_json else table(result))
+    if rate_hz is not None and not scenario.is_kept(result["schedule_kept_ratio"]):
+        raise typer.Exit(EXIT_VOID)
 
 
 def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, viewers: int) -> Figures:
