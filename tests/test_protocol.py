@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -55,8 +55,7 @@ def test_every_reason_of_a_bad_datagram_is_in_its_table() -> None:
 
 
 def test_every_reason_of_a_refusal_is_named() -> None:
-    assert admission.Refuse.__doc__ is not None
-    for reason in re.findall(r"`([a-z-]+)`", admission.Refuse.__doc__):
+    for reason in get_args(admission.Refusal):  # no other can be given: mypy checks it
         assert f"`{reason}`" in TEXT
 
 

@@ -123,7 +123,7 @@ def test_delays_without_a_shared_clock_are_relative() -> None:
     ledger = ledger_of(shared_clock=False)
     take(ledger, 0, transit_ns=-UNIX_NS)
     take(ledger, 1, transit_ns=-UNIX_NS + NS_PER_MS)
-    body = ledger.delay_body(0)
+    body = ledger.delays.body(0)
     assert (body["min"], body["max"]) == (0, 1)
     assert ledger.anomalies(0) == {"jumps": 0, "beyond_window": 0, "negative_delays": 0}
 

@@ -138,7 +138,7 @@ def test_a_batch_is_the_same_as_its_datagrams_one_by_one(seed: int) -> None:
             assert getattr(whole, name).tolist() == getattr(single, name).tolist()
         np.testing.assert_allclose(whole.jitter_ns, single.jitter_ns)
         for slot in range(clients):
-            assert whole.delay_body(slot) == single.delay_body(slot)
+            assert whole.delays.body(slot) == single.delays.body(slot)
 
 
 def flags_of(outcome: Outcome) -> list[int]:
@@ -412,5 +412,5 @@ def test_a_hostile_client_changes_nothing_for_the_others() -> None:
         rng.shuffle(batch)
         update(beside, batch, START_NS)
     assert alone.body(0) == beside.body(0)
-    assert alone.delay_body(0) == beside.delay_body(0)
+    assert alone.delays.body(0) == beside.delays.body(0)
     assert closes(beside, 1)

@@ -51,7 +51,6 @@ def test_a_batch_reaches_each_address_with_its_own_bytes(use_sendmmsg: bool) -> 
     with udp() as sock:
         sock.setblocking(False)
         sender = BatchSender(sock, 16, use_sendmmsg=use_sendmmsg)
-        assert sender.sends_batches == (use_sendmmsg and sys.platform == "linux")
         addresses = np.stack([sockaddr_row(one.getsockname(), socket.AF_INET) for one in receivers])
         rows = np.arange(5 * 8, dtype=np.uint8).reshape(5, 8)
         length = np.array([8, 1, 2, 3, 4], np.int32)

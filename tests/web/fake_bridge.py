@@ -293,7 +293,13 @@ class FakeBridge:
             "reordered": 0,
             "duplicates": 0,
             "corrupt": 0,
-            "lost_by_cause": {"link": lost, "sender_kernel": 0, "receiver_kernel": 0, "unexplained": 0},
+            "lost_by_cause": {
+                "link": lost,
+                "sender_kernel": 0,
+                "receiver_kernel": 0,
+                "unexplained": 0,
+                "unknown_path": 0,
+            },
             "relayed": received,
             "conflated": 0,
         }
@@ -324,6 +330,7 @@ class FakeBridge:
             "loss_ratio": lost / issued if issued else None,
             "jitter_ms": 0.2 if heard else None,
             "delay_ms": delay,
+            "anomalies": {"jumps": 0, "beyond_window": 0, "negative_delays": 0} if heard else None,
             "delay_is_relative": False if heard else None,
             "rtt_ms": 0.3 if heard else None,
             "last_colour": self._colour(client, issued - 1) if heard else None,
@@ -473,6 +480,7 @@ class FakeBridge:
             "clients": sum(client.link is not None for client in self._clients.values()),
             "sessions": sum(owner.startswith("raw-") for owner in self._links),
             "since_unix_ms": self.started_unix_ns // NS_PER_MS if self._links else None,
+            "room": {"datagrams": 65_536, "needed": 0, "held": 0, "turned_away": 0},
         }
 
     async def status(self) -> dict[str, Any]:

@@ -305,10 +305,6 @@ class Accounts:
         """Each client's delays in ms, relative to the smallest where no clock is shared."""
         return self.delays.bodies(slots)
 
-    def delay_body(self, slot: int) -> dict[str, float | None]:
-        """One client's delays in ms, relative to the smallest where no clock is shared."""
-        return self.delays.body(slot)
-
 
 def _untold(
     sums: dict[str, int | None], causes: dict[str, int | None]

@@ -64,14 +64,16 @@ class Retry:
     payload: bytes
 
 
+Refusal: TypeAlias = Literal[
+    "forbidden-destination", "sessions-full", "address-full", "prefix-rate", "retry-rate", "amplification"
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Send nothing; count the reason.
+    """Send nothing; count the reason."""
 
-    `forbidden-destination`, `sessions-full`, `address-full`, `prefix-rate`, `retry-rate`, `amplification`.
-    """
-
-    reason: str
+    reason: Refusal
 
 
 Decision: TypeAlias = Serve | Retry | Refuse

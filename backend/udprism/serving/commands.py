@@ -26,7 +26,6 @@ MAX_NAME_BYTES: Final = 160
 """Of a name as a command carries it, percent-encoded: with it, every other option still fits in the same command."""
 MIN_RATE_HZ: Final = 0.01
 MAX_RATE_HZ: Final = 1000.0
-TOKEN_CHARACTERS: Final = 11
 RETRY_BYTES: Final = 17
 SERVER_ONLY_REASONS: Final = frozenset({"server-text", "server-binary"})
 """Whoever sends such a thing is itself a server, or an echo of one: a stream that goes there goes in a circle."""

@@ -261,11 +261,6 @@ class BatchSender:
         self._base, self._length, self._name = self._iov["base"], self._iov["length"], self._messages["name"]
         self._control = self._messages["control"]
 
-    @property
-    def sends_batches(self) -> bool:
-        """True if one system call carries many datagrams."""
-        return self._sendmmsg is not None
-
     def prepare(
         self,
         rows: Rows,

@@ -184,13 +184,9 @@ def is_plain_colour(text: bytes) -> bool:
 
 
 _NAME_OF: Final[dict[tuple[int, int, int], str]] = {}
+"""The name of exactly this colour; of two names (cyan, aqua) the first in NAMES."""
 for _name, _colour in zip(NAMES, RGB.tolist(), strict=True):
     _NAME_OF.setdefault((_colour[0], _colour[1], _colour[2]), _name)
-
-
-def name_of(rgb: tuple[int, int, int]) -> str | None:
-    """The name of exactly this colour, or None; of two names (cyan, aqua) the first in NAMES."""
-    return _NAME_OF.get(rgb)
 
 
 @lru_cache(maxsize=4096)
@@ -214,8 +210,3 @@ def hex_of(rgb: tuple[int, int, int]) -> str:
 def text_of(rgb: tuple[int, int, int]) -> str:
     """As a plain stream would write it: the exact name, else `#rrggbb`."""
     return _NAME_OF.get(rgb) or hex_of(rgb)
-
-
-def indonesian(name: str) -> str | None:
-    """The Indonesian name of a basic colour; None for any other."""
-    return INDONESIAN.get(name)
