@@ -1,9 +1,10 @@
-"""Costs as ratios of one run, with wide margins: another program on this machine must not make them fail."""
+"""Costs as ratios of one run, less the spread that was measured: another program must not make them fail."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -56,11 +57,26 @@ def test_more_than_the_machine_can_carry_is_skipped_and_counted_but_not_lost_une
     assert too_much["unexplained"] == 0
 
 
+PART_OF_THE_KERNEL_LIMIT, SPREAD = 0.55, 0.14
+"""As the README says: the median of seven pairs of one second, and how far below it the lowest of them was."""
+PAIRS = 5
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-def test_the_whole_product_carries_a_good_part_of_what_the_kernel_can(too_much: Figures, tmp_path: Path) -> None:
+def test_the_whole_product_carries_the_part_of_the_kernels_limit_that_the_readme_claims(tmp_path: Path) -> None:
     program = tmp_path / "kernel_limit"
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", str(program), str(baselines.KERNEL_LIMIT)]
     subprocess.run(command, check=True)
-    ran = subprocess.run([program, str(MANY), "1", "23"], capture_output=True, check=True)
-    limit: Figures = json.loads(ran.stdout)
-    assert too_much["delivered_per_s"] > 0.15 * limit["delivered_per_s"]
+
+    def limit_per_s() -> float:
+        ran = subprocess.run([program, str(MANY), "1", "23"], capture_output=True, check=True)
+        figures: Figures = json.loads(ran.stdout)
+        return float(figures["delivered_per_s"])
+
+    parts = []
+    for _ in range(PAIRS):
+        before = limit_per_s()
+        carried = at(MANY, 2_000_000)["delivered_per_s"]
+        parts.append(2 * carried / (before + limit_per_s()))
+    print("of the kernel's limit:", *(f"{part:.2f}" for part in parts))
+    assert statistics.median(parts) > PART_OF_THE_KERNEL_LIMIT - SPREAD
