@@ -15,6 +15,7 @@ Kind: TypeAlias = Literal[
     "no-socket",
     "hosted-session",
     "too-many-relays",
+    "too-many-receivers",
     "cannot-bind",
     "relay-down",
     "target-not-allowed",

@@ -213,6 +213,7 @@ class Settings(BaseSettings):
         24_000, ge=1, le=MAX_SESSIONS, description="Sessions of the colour server, including hosted ones."
     )
     max_remote_sessions: int = Field(10_000, ge=0, le=MAX_SESSIONS, description="Sessions from beyond loopback.")
+    max_flows: int = Field(4096, ge=1, le=MAX_CLIENTS, description="Flows of receivers.")
     max_responses: int = Field(16, ge=1, le=1000, description="Responses kept for each session.")
     max_viewers: int = Field(200, ge=1, le=10_000, description="Browser tabs on the live feed.")
     max_taps: int = Field(64, ge=1, le=10_000, description="Websockets for single clients' datagrams.")

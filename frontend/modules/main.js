@@ -6,7 +6,7 @@ import { Banner, conditionOf } from "./views/banner.js";
 import { Clock } from "./feed/clock.js";
 import { copy, splitAddress } from "./dialogs/code.js";
 import { need, setAttribute, setText, within } from "./base/dom.js";
-import { Drawer } from "./views/drawer.js";
+import { Drawer, RECEIVED } from "./views/drawer.js";
 import { followTerms } from "./dialogs/explain.js";
 import { followHelp } from "./dialogs/help.js";
 import { Feed } from "./feed/feed.js";
@@ -136,9 +136,10 @@ function choose() {
     need(`${view}-nothing`, HTMLElement).hidden = chosen.length > 0 || !told;
   }
   const removal = need("remove-open", HTMLButtonElement);
-  removal.disabled = chosen.length === 0;
+  const removable = chosen.filter((slot) => world.roster.get(slot)?.kind === "client").length;
+  removal.disabled = removable === 0;
   removal.hidden = empty || address.place.view === "server";
-  const what = find.trim() === "" ? "Remove all…" : `Remove ${count(chosen.length)} found…`;
+  const what = find.trim() === "" ? "Remove all…" : `Remove ${count(removable)} found…`;
   setText(within(removal, "span", HTMLElement), what);
   removal.title = what;
   lanes.setOrder(chosen);
@@ -181,7 +182,7 @@ function painted() {
   keepRows(world, new Set(wanted));
   const { view, find: words, open: client, session } = address.place;
   const sessions = view === "server";
-  feed.watch({ rows: wanted, client: client || null, sessions, find: sessions ? words.trim() : "", session: session || null });
+  feed.watch({ rows: wanted, client: client && !client.startsWith(RECEIVED) ? client : null, sessions, find: sessions ? words.trim() : "", session: session || null });
   feed.more(rows);
 }
 
@@ -220,7 +221,8 @@ function pause(paused) {
 /** The last picture before a pause has the ribbons of as many clients as one frame holds, first those that are in sight. */
 function askForAll() {
   const wanted = [...new Set([...(drawer.slot >= 0 ? [drawer.slot] : []), ...sighted, ...chosen])].slice(0, ROWS_MOST);
-  feed.watch({ rows: wanted, client: address.place.open || null, sessions: false, find: "", session: address.place.session || null });
+  const { open: client } = address.place;
+  feed.watch({ rows: wanted, client: client && !client.startsWith(RECEIVED) ? client : null, sessions: false, find: "", session: address.place.session || null });
   feed.more(true, true);
   if (chosen.length > wanted.length) notify(`The ribbons of ${count(wanted.length)} clients are kept; of the others colours, numbers and states`);
 }

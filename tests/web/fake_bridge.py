@@ -29,7 +29,9 @@ from udprism.ledger.timeline import STEP, Steps
 from udprism.node.events import Event
 from udprism.node.flows import flow_of_client
 from udprism.node.history import HistoryBody, history_body
+from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
+from udprism.node.store import Store
 from udprism.node.view import ROW_STATS, Roster, Snapshot
 from udprism.serving.clients import State
 from udprism.settings import Settings, split_host_port
@@ -141,6 +143,10 @@ class FakeFlows:
         return await self._bridge.datagrams(flow_id, limit)
 
 
+async def _keeps_nothing(write: Callable[[Store], None]) -> None:
+    """What an ephemeral program does."""
+
+
 @dataclass
 class FakeBridge:
     """What `bridge.Bridge` offers to the web; time comes from `unix_ns`, which a test may turn by hand."""
@@ -173,6 +179,7 @@ class FakeBridge:
         self.flows = FakeFlows(self)
         # Real ones: whoever begins some ends them.
         self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
+        self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
         for name in self._names(None, self.first_clients):
             self._add(name, self.settings.udp, None, None, None)
 
@@ -519,6 +526,7 @@ class FakeBridge:
             "schedule_lag_seconds": 0.0001,
             "datagram_delay_seconds": Histogram([0.001, 0.01, float("inf")], [1, 3, 4], 0.03),
             **self.relays.counters(),
+            **self.receivers.counters(),
         }
 
     # the live feed

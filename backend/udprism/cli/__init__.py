@@ -19,6 +19,7 @@ _MODULES: Final = {
     "server": "serve",
     "client": "client",
     "relay": "relay",
+    "listen": "listen",
     "run": "scenario",
     "bench": "bench",
     "doctor": "doctor",

@@ -518,10 +518,3 @@ class FlowDatagrams(TypedDict):
     """A flow's last datagrams, newest last; those that a relay carries are not read."""
 
     datagrams: list[Datagram] | list[RelayDatagram]
-
-
-class FlowList(TypedDict):
-    """One page of flows, and how many match."""
-
-    flows: list[Flow]
-    total: int

@@ -23,9 +23,13 @@ from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node.flows import Flows
+from udprism.node.heard import HeardByReceivers
 from udprism.node.history import HistoryBody, history_body
 from udprism.node.kept import OWN_SERVER, KeptClient
+from udprism.node.lanes import Lanes
 from udprism.node.links import Links
+from udprism.node.receivers import KIND as RECEIVER
+from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
 from udprism.node.store import Store
 from udprism.node.threads import Threads
@@ -87,7 +91,9 @@ class Bridge:
         self._pool, self._server, self._keep = self._threads.pool, self._threads.server, self._threads.keep
         self._links = Links(self._works, self._threads, delays_over_all_links=delays_over_all_links)
         self.relays = Relays(store, self._works.targets, self._note)
-        self.flows = Flows(self._works, self._threads, self.relays)
+        self.receivers = Receivers(settings, self._keep, self._note, given_up)
+        self._lanes = Lanes(self._works, self._threads, self.receivers)
+        self.flows = Flows(self._works, self._threads, self.relays, HeardByReceivers(self.receivers))
         self._changing = asyncio.Lock()
         self._taps = 0
         self._rows_left_out = 0
@@ -145,6 +151,8 @@ class Bridge:
         self._tell_who_cannot_start()
         self._works.start_pool()
         self.relays.restore()
+        if self._store is not None:
+            self.receivers.restore(self._store.endpoints(RECEIVER))
 
     def _tell_who_cannot_start(self) -> None:
         """One line per limit, however many clients it keeps from running."""
@@ -192,6 +200,7 @@ class Bridge:
     def stop(self) -> None:
         """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
         self.relays.stop()
+        self.receivers.stop()
         self._works.stop()
         if self._store is not None:
             self._store.close()
@@ -478,12 +487,12 @@ class Bridge:
         self._works.events.note(time.time_ns(), kind, text, flow)
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
-        """One consistent moment of all clients, for the live feed."""
-        return await self._pool(lambda: self._works.snapshot(watch_slots))
+        """One moment of all clients and of what receivers hear, for the live feed."""
+        return await self._lanes.snapshot(watch_slots)
 
     async def roster(self, since_version: int) -> Roster:
         """Who is in which slot."""
-        return await self._pool(lambda: self._works.view.roster(since_version))
+        return await self._lanes.roster(since_version)
 
     async def schedule(self) -> tuple[int, int]:
         """Datagrams that the colour server has made since its start, and those that were due and it did not make."""
@@ -520,6 +529,7 @@ class Bridge:
             "store_rows_left_out": self._rows_left_out,
             "taps": self._taps,
             **self.relays.counters(),
+            **self.receivers.counters(),
         }
 
     # -- asking the threads, and keeping

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
+from udprism.node.heard import HeardByReceivers
 from udprism.node.relays import Relays
 from udprism.node.threads import Threads
 from udprism.node.works import Works
@@ -21,9 +22,10 @@ from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
 from udprism.wire.colours import hex_of
 
-FlowKind = Literal["client", "session", "relay"]
-FlowFormat = Literal["measured", "plain", "opaque"]
+FlowKind = Literal["client", "session", "relay", "receiver"]
+FlowFormat = Literal["measured", "plain", "ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
 _STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
+_OWN_FORMATS: Final = (None, "measured", "plain")
 _SESSION: Final = "s-"
 """Ids of sessions begin so; those of clients do not."""
 
@@ -115,20 +117,21 @@ def flows_of_conversation(body: Mapping[str, Any], name: str) -> list[dict[str, 
 class Flows:
     """Every flow, read only. Asked from an event loop."""
 
-    def __init__(self, works: Works, threads: Threads, relays: Relays) -> None:
+    def __init__(self, works: Works, threads: Threads, relays: Relays, heard: HeardByReceivers) -> None:
         self._works = works
         self._threads = threads
         self._relays = relays
+        self._heard = heard
 
     async def page(
         self, kind: FlowKind | None, form: FlowFormat | None, query: str | None, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int]:
-        """One page: clients by name, sessions by age, the newest first, then relays'; and how many match."""
+        """One page: clients by name, sessions by age, newest first, relays', receivers'; and how many match."""
         flows: list[dict[str, Any]] = []
         total = 0
-        if kind in (None, "client") and form != "opaque":
+        if kind in (None, "client") and form in _OWN_FORMATS:
             flows, total = await self._threads.pool(lambda: self._clients(form, query, offset, limit))
-        if kind in (None, "session") and form != "opaque":
+        if kind in (None, "session") and form in _OWN_FORMATS:
             rest, first = limit - len(flows), max(0, offset - total)
             more, count = await self._threads.server(lambda: self._sessions(form, query, first, rest))
             flows, total = flows + more, total + count
@@ -136,6 +139,10 @@ class Flows:
             carried, first = await self._carried(query), max(0, offset - total)
             flows += carried[first : first + limit - len(flows)]
             total += len(carried)
+        if kind in (None, "receiver") and form not in ("measured", "plain"):
+            rest, first = limit - len(flows), max(0, offset - total)
+            more, count = await self._heard.page(form, query, first, rest)
+            flows, total = flows + more, total + count
         return flows, total
 
     async def _carried(self, query: str | None) -> list[dict[str, Any]]:
@@ -155,6 +162,8 @@ class Flows:
 
     async def get(self, flow_id: str) -> dict[str, Any]:
         """One flow. Raises: RequestError (404)."""
+        if self._heard.has(flow_id):
+            return await self._heard.get(flow_id)
         if flow_id.startswith(_SESSION):
             return await self._threads.server(lambda: self._session(self._works.server.slot_of(flow_id)))
         carried = await self._carried_one(flow_id)
@@ -173,10 +182,16 @@ class Flows:
                 field="id",
                 kind="no-datagrams",
             )
+        if self._heard.has(flow_id):
+            return await self._heard.datagrams(flow_id, limit)
         carried = await self._carried_one(flow_id)
         if carried is not None:
             return await self._relays.datagrams(*carried, limit)
         return await self._threads.pool(lambda: self._works.datagrams(self._slot(flow_id), limit))
+
+    async def picture(self, flow_id: str) -> dict[str, Any]:
+        """The picture of a flow that a receiver hears. Raises: RequestError (404)."""
+        return await self._heard.picture(flow_id)
 
     # -- the pool's thread
 

@@ -29,6 +29,7 @@ from udprism.web.guarded_http import GuardedHttp
 from udprism.web.guarded_websocket import GuardedWebSocket
 from udprism.web.health import Health
 from udprism.web.live import Hub
+from udprism.web.receivers import ReceiverRoutes
 from udprism.web.relays import RelayRoutes
 from udprism.web.streams import Streams
 
@@ -99,6 +100,7 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     router = Api(bridge).router()
     FlowRoutes(bridge.flows).add_to(router)
     RelayRoutes(bridge.relays).add_to(router)
+    ReceiverRoutes(bridge.receivers).add_to(router)
     app.include_router(router)
     app.include_router(Streams(bridge, hub).router())
     app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts).router())

@@ -7,15 +7,24 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.node import bodies as answers
 from udprism.node import relay_bodies
 from udprism.node.flows import FlowFormat, FlowKind, Flows
+from udprism.node.receiver_bodies import HeardFlow, Picture
 from udprism.web import bodies
 from udprism.web.api import DATAGRAM_FIELDS, answer, datagrams_answer
 from udprism.web.routes import add_routes
 
 _ONE: Final = "/flows/{flow_id}"
+
+
+class FlowList(TypedDict):
+    """One page of flows, and how many match."""
+
+    flows: list[answers.Flow | HeardFlow]
+    total: int
 
 
 class FlowsQuery(bodies.Query):
@@ -37,20 +46,25 @@ class FlowRoutes:
     def add_to(self, router: APIRouter) -> None:
         """All of them, under /api."""
         routes = (
-            ("GET", "/flows", self.list_flows, answers.FlowList),
-            ("GET", _ONE, self.get_flow, answers.Flow),
+            ("GET", "/flows", self.list_flows, FlowList),
+            ("GET", _ONE, self.get_flow, answers.Flow | HeardFlow),
             ("GET", _ONE + "/datagrams", self.list_flow_datagrams, answers.FlowDatagrams),
+            ("GET", _ONE + "/picture", self.get_flow_picture, Picture),
         )
         add_routes(router, routes)
 
     async def list_flows(self, query: Annotated[FlowsQuery, Query()]) -> Response:
-        """Every flow: what arrives at hosted clients, what departs to sessions, and what relays carry."""
+        """Every flow: of hosted clients, of sessions, of relays and of receivers."""
         flows, total = await self._flows.page(query.kind, query.format, query.query, query.offset, query.limit)
         return answer({"flows": flows, "total": total})
 
     async def get_flow(self, flow_id: str) -> Response:
         """One flow, with its ledger: inferred from numbers if it arrives, exact if it departs."""
         return answer(await self._flows.get(flow_id))
+
+    async def get_flow_picture(self, flow_id: str) -> Response:
+        """All channels of the newest picture of a flow that a receiver hears, and its newest datagram to the end."""
+        return answer(await self._flows.picture(flow_id))
 
     async def list_flow_datagrams(self, flow_id: str, query: Annotated[bodies.DatagramsQuery, Query()]) -> Response:
         """The last datagrams of a flow that arrives or is carried by a relay, newest last, lost ones included.

@@ -42,6 +42,16 @@ METRICS: Final = (
         "datagrams for which there was no room.",
     ),
     _metric("relay_process_restarts_total", "restarts", "How often a relay's process died and was replaced."),
+    _metric("receivers", "receivers", "Receivers, including those whose port could not be bound."),
+    _metric("receiver_flows", "flows", "Flows that receivers hear."),
+    _metric("receiver_datagrams_total", "datagrams", "Datagrams of all flows that receivers hear or heard."),
+    _metric(
+        "receiver_drops_total",
+        "datagrams",
+        "Datagrams that came to a receiver and belong to no flow, by reason: not of its format (short, foreign, "
+        "version, kind, length, empty), a goodbye of an unknown flow, or from a sender beyond a limit (full, network, "
+        "rate).",
+    ),
     _metric("info", None, "Always 1; the label is the version of udprism."),
     _metric(
         "datagrams_sent_total",

@@ -55,6 +55,7 @@ STATUS: Final[Mapping[Kind, int]] = {
     "no-socket": 409,
     "hosted-session": 409,
     "too-many-relays": 409,
+    "too-many-receivers": 409,
     "cannot-bind": 409,
     "relay-down": 503,
     "target-not-allowed": 403,

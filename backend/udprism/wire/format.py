@@ -119,6 +119,26 @@ class Decoded:
     media_hz: I32Column | None = None
     all_valid: bool
 
+    def only(self, which: I64Column | BoolColumn) -> Decoded:
+        """Some of them, copied."""
+        valid = self.valid[which]
+        return Decoded(
+            valid=valid,
+            control=self.control[which],
+            reason=self.reason[which],
+            key=self.key[which],
+            number=self.number[which],
+            numbered=self.numbered[which],
+            part=None if self.part is None else self.part[which],
+            marks=self.marks[which],
+            rgb=self.rgb[which],
+            coloured=self.coloured[which],
+            sent_unix_ns=None if self.sent_unix_ns is None else self.sent_unix_ns[which],
+            media_ticks=None if self.media_ticks is None else self.media_ticks[which],
+            media_hz=None if self.media_hz is None else self.media_hz[which],
+            all_valid=bool(valid.all()),
+        )
+
 
 class Field(NamedTuple):
     """One field of a datagram, for the inspector. Fields may overlap (bits of one byte) and need not cover it all."""

@@ -40,12 +40,13 @@ export class RemoveDialog {
   /** What is counted here is what goes, whatever else joins in the meantime; "all" is whoever is there. @param {number[]} slots @param {string} find */
   open(slots, find) {
     const { roster } = this.#world;
-    const all = slots.length === roster.size;
-    const ids = slots.flatMap((slot) => roster.get(slot)?.id ?? []);
+    const clients = [...roster.values()].filter((entry) => entry.kind === "client");
+    const ids = slots.flatMap((slot) => roster.get(slot)?.kind === "client" ? roster.get(slot)?.id ?? [] : []);
+    const all = ids.length === clients.length;
     this.#ids = all ? null : ids;
     const many = plural(ids.length, "client");
     setText(need("remove-title", HTMLElement), `Remove ${many}?`);
-    setText(need("remove-which", HTMLElement), all ? "These are all clients." : `Clients found by “${find.trim()}”, of ${plural(roster.size, "client")} in all.`);
+    setText(need("remove-which", HTMLElement), all ? "These are all clients." : `Clients found by “${find.trim()}”, of ${plural(clients.length, "client")} in all.`);
     setText(this.#submit, `Remove ${many}`);
     showError(this.#form, "", "");
     this.#dialog.showModal();

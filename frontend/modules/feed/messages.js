@@ -15,10 +15,10 @@ const HAS_ROWS = 2;
 /** The server broke the protocol, or speaks a newer one. */
 export class ProtocolError extends Error {}
 
-/** States of a hosted client, in the order of the wire's numbers. */
-export const STATES = /** @type {const} */ (["free", "connecting", "live", "silent", "refused", "error", "paused"]);
+/** States of a hosted client or of a received flow, in the order of the wire's numbers. */
+export const STATES = /** @type {const} */ (["free", "connecting", "live", "silent", "refused", "error", "paused", "held", "ended"]);
 /** @typedef {typeof STATES[number]} StateName */
-export const State = Object.freeze({ FREE: 0, CONNECTING: 1, LIVE: 2, SILENT: 3, REFUSED: 4, ERROR: 5, PAUSED: 6 });
+export const State = Object.freeze({ FREE: 0, CONNECTING: 1, LIVE: 2, SILENT: 3, REFUSED: 4, ERROR: 5, PAUSED: 6, HELD: 7, ENDED: 8 });
 
 export const Fate = Object.freeze({ EMPTY: 0, RECEIVED: 1, LOST: 2, LATE: 3 });
 export const Cell = Object.freeze({ FATE: 0b11, REORDERED: 4, DUPLICATE: 8, CORRUPT: 16, CAUSE_SHIFT: 5 });
@@ -30,7 +30,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
  *   frame_hz: number, history: number, max_clients: number, palette: {basic: [string, string, string][]},
  *   limits: import("../base/form.js").Limits}} Hello */
 /** @typedef {[slot: number, id: string, name: string | null, target: string, mode: string, stream: string | null, rate_hz: number | null,
- *   colours: number, local_address: string | null]} RosterRow */
+ *   colours: number, local_address: string | null, kind?: "receiver"]} RosterRow */
 /** @typedef {{type: "roster", version: number, base: number, upsert: RosterRow[], remove: number[]}} Roster */
 /** @typedef {{sent: number | null, received: number, lost: number | null, in_flight: number | null, late: number | null, received_plain?: number | null,
  *   reordered: number | null, duplicates: number | null, corrupt: number | null,

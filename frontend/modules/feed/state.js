@@ -8,9 +8,9 @@ import { Flag, State, STATES } from "./messages.js";
 /** @typedef {import("./messages.js").Frame} Frame */
 /** @typedef {import("./messages.js").StateName} StateName */
 
-/** A hosted client as the roster tells of it; `words` is what the find box looks through.
+/** A hosted client, or a flow that a receiver hears, as the roster tells of it; `words` is what the find box looks through.
  * @typedef {{slot: number, id: string, name: string, target: string, mode: string, stream: string | null, rateHz: number | null,
- *   colours: number, localAddress: string | null, words: string}} Entry */
+ *   colours: number, localAddress: string | null, kind: "client" | "receiver", words: string}} Entry */
 
 /** `sessions` are those that have the words of `sessionsFind` (null before any came), `sessionsTotal` how many these are, listed or not.
  * @typedef {{hello: import("./messages.js").Hello | null, status: import("./messages.js").Status | null,
@@ -84,11 +84,12 @@ function applyRoster(world, message) {
     world.roster.delete(slot);
     world.rows.delete(slot);
   }
-  for (const [slot, id, name, target, mode, stream, rateHz, colours, localAddress] of message.upsert) {
+  for (const [slot, id, name, target, mode, stream, rateHz, colours, localAddress, kind] of message.upsert) {
     const before = world.roster.get(slot);
     if (before && before.id !== id) world.byId.delete(before.id);
     const words = [name ?? "", id, target, mode, stream ?? "", localAddress ?? ""].join(" ").toLowerCase();
-    const entry = { slot, id, name: name ?? id, target, mode, stream, rateHz, colours, localAddress, words };
+    /** @type {Entry} */
+    const entry = { slot, id, name: name ?? id, target, mode, stream, rateHz, colours, localAddress, kind: kind ?? "client", words };
     world.roster.set(slot, entry);
     world.byId.set(id, entry);
   }
@@ -159,7 +160,9 @@ export function trouble(world, slot) {
     case State.REFUSED: return 3.5;
     case State.SILENT: return 3;
     case State.CONNECTING: return 1.5;
-    case State.PAUSED: return 0;
+    case State.PAUSED:
+    case State.HELD:
+    case State.ENDED: return 0;
     default: {
       const loss = lossRatio(world, slot);
       if ((world.frame?.flags[slot] ?? 0) & Flag.BEHIND) return 2.5;

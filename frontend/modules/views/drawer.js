@@ -10,11 +10,15 @@ import { Inspector } from "./inspector.js";
 import { LinkEditor } from "../dialogs/link.js";
 import { announce, notify, saidBy } from "../dialogs/notices.js";
 import { Overview } from "./overview.js";
+import { Received } from "./received.js";
 import { Recent } from "../feed/recent.js";
 import { stateOf } from "../feed/state.js";
 
 /** @typedef {import("../base/address.js").Place} Place */
 /** @typedef {import("../base/address.js").Tab} Tab */
+
+/** Ids of received flows begin so; no others do. */
+export const RECEIVED = "f-";
 
 export class Drawer {
   #root = need("drawer", HTMLElement);
@@ -34,6 +38,7 @@ export class Drawer {
   #flight;
   #link = new LinkEditor();
   #code = new CodePanel();
+  #received = new Received();
   #changeDialog = new ChangeDialog();
   /** @type {Element | null} what had the focus before */ #before = null;
   /** @type {Place | null} */ #place = null;
@@ -72,6 +77,11 @@ export class Drawer {
     return this.#place?.open ? this.#world.byId.get(this.#place.open)?.slot ?? -1 : -1;
   }
 
+  /** Whether what is open is a flow that a receiver hears. */
+  get #isReceived() {
+    return Boolean(this.#place?.open.startsWith(RECEIVED));
+  }
+
   /** The body of the client that is open; null until the first one has come, some moments after its drawer. */
   get #client() {
     const { client } = this.#world;
@@ -102,13 +112,14 @@ export class Drawer {
       return;
     }
     if (is !== was) this.#openSubject(place);
+    this.#received.open(this.#isReceived ? place.open : "");
     for (const { tab, button, panel } of this.#tabs) {
       const chosen = tab === place.tab;
-      const possible = Boolean(place.open) || (tab !== "datagrams" && tab !== "flight");
+      const possible = this.#isReceived ? false : Boolean(place.open) || (tab !== "datagrams" && tab !== "flight");
       button.hidden = !possible;
       button.tabIndex = chosen ? 0 : -1;
       setAttribute(button, "aria-selected", String(chosen));
-      panel.hidden = !chosen || (tab === "overview" && !place.open);
+      panel.hidden = !chosen || this.#isReceived || (tab === "overview" && !place.open);
     }
     this.#facts.hidden = !place.session || place.tab !== "overview";
     this.tick();
@@ -119,7 +130,7 @@ export class Drawer {
     setText(this.#title, this.#world.byId.get(place.open)?.name ?? place.session);
     if (!this.#moment.paused) this.#world.client = this.#world.session = null;
     this.#link.close();
-    if (place.open) {
+    if (place.open && !this.#isReceived) {
       this.#recent.open(place.open);
       this.#inspector.open(place.open);
       this.#flight.clear();
@@ -143,15 +154,28 @@ export class Drawer {
   }
 
   live() {
-    if (!this.isOpen || !this.#place?.open) return;
+    if (!this.isOpen || !this.#place?.open || this.#isReceived) return;
     this.#overview.open(this.#place.open, this.slot);
     this.#overview.live();
   }
 
   tick() {
     if (!this.isOpen || !this.#place) return;
-    if (this.#place.open) this.#tickClient(this.#place.open);
+    if (this.#isReceived) this.#tickReceived(this.#place.open);
+    else if (this.#place.open) this.#tickClient(this.#place.open);
     else this.#tickSession(this.#place.session);
+  }
+
+  /** @param {string} id */
+  #tickReceived(id) {
+    const entry = this.#world.byId.get(id);
+    const gone = this.#received.gone || (this.#world.rosterChanges > 0 && !entry);
+    this.#showGone(gone, "This flow is gone: nothing came for ten minutes, or its receiver ended.");
+    this.#pause.hidden = this.#change.hidden = this.#remove.hidden = true;
+    need("drawer-not-kept", HTMLElement).hidden = !this.#moment.paused;
+    setText(this.#title, entry?.name ?? id);
+    setText(this.#way, entry ? `${entry.target} → ${entry.localAddress ?? ""}, ${entry.stream ?? ""}` : "");
+    if (!gone && !this.#moment.paused) this.#received.tick();
   }
 
   /** @param {string} id */

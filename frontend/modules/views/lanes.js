@@ -45,6 +45,7 @@ class Lane {
     setText(this.name, entry.name);
     this.name.title = `${entry.name}, ${entry.target}`;
     setAttribute(this.#remove, "aria-label", `Remove ${entry.name}`);
+    this.#remove.hidden = entry.kind === "receiver";
     setAttribute(this.element, "aria-rowindex", String(index + 2));
   }
 
@@ -73,12 +74,14 @@ class Lane {
     const plain = ((world.frame?.flags[slot] ?? 0) & Flag.PLAIN) !== 0;
     const quiet = state === "connecting" || state === "refused" || state === "error";
     const behind = ((world.frame?.flags[slot] ?? 0) & Flag.BEHIND) !== 0;
-    const asked = world.roster.get(slot)?.rateHz ?? null;
+    const entry = world.roster.get(slot);
+    const asked = entry?.rateHz ?? null;
+    /** The format of a received flow. */ const received = entry?.kind === "receiver" ? entry.stream : null;
     const texts = [`${perSecond(rateHz(world, slot))}${behind && asked !== null ? ` of ${count(asked)}` : ""}`, percent(lossRatio(world, slot)), milliseconds(jitterMs(world, slot)), milliseconds(delayMs(world, slot))];
     this.#numbers.forEach((node, index) => setText(node, quiet && index === 0 ? "–" : texts[index] ?? "–"));
     const age = ageMs(world, slot);
-    setText(this.#stateWord, state === "silent" && !Number.isNaN(age) ? `silent ${span(age)}` : plain && state === "live" ? "live, plain" : state);
-    this.#state.title = plain ? "A plain stream: no sequence numbers, so loss, jitter and delay cannot be known" : "";
+    setText(this.#stateWord, state === "silent" && !Number.isNaN(age) ? `silent ${span(age)}` : plain && state === "live" ? (received ? `live, ${received}` : "live, plain") : state);
+    this.#state.title = plain && !received ? "A plain stream: no sequence numbers, so loss, jitter and delay cannot be known" : "";
     setIcon(this.#stateIcon, state);
     setAttribute(this.element, "data-state", state);
     setAttribute(this.element, "data-behind", String(behind));

@@ -1,0 +1,72 @@
+"""What receivers hear, for the live feed: the same columns as those of hosted clients. The loop's thread only."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from udprism.columns.types import NS_PER_MS, I32Column
+from udprism.ledger.heard import HeardFlows
+from udprism.node.view import AGE_NEVER, FLAG_PLAIN, ROW_STATS, Roster, Snapshot
+
+_AGE_MOST: Final = AGE_NEVER - 1
+KIND: Final = "receiver"
+
+
+def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> Snapshot:
+    """Copies of all columns, and the rows of the watched slots that exist. Its frame number is 0."""
+    high = flows.high
+    flows.latest.take_frame(high)
+    rows = np.array([slot for slot in watch if slot in flows.flows], np.int32)
+    unknown = np.full(high, np.nan, np.float32)
+    age_ms = np.clip((now_ns - flows.last_ns[:high]) // NS_PER_MS, 0, _AGE_MOST)
+    return Snapshot(
+        frame=0,
+        unix_ns=unix_ns,
+        n=high,
+        state=flows.state[:high].copy(),
+        rgba=flows.latest.rgba[:high].copy(),
+        flags=flows.rates.flags[:high] | np.uint8(FLAG_PLAIN),
+        age_ms=age_ms.astype(np.uint16),
+        rate_hz=flows.rates.rate_hz[:high].astype(np.float32),
+        loss_ratio=flows.rates.loss_recent[:high].astype(np.float32),
+        jitter_ms=unknown,
+        delay_ms=unknown,
+        version=flows.latest.version[:high].astype(np.uint32),
+        roster_version=flows.roster_version,
+        rows=rows,
+        row_stats=_row_stats(flows, rows, now_ns),
+        cells=flows.history.cells(rows),
+    )
+
+
+def _row_stats(flows: HeardFlows, rows: I32Column, now_ns: int) -> npt.NDArray[np.void]:
+    stats = np.zeros(len(rows), ROW_STATS)
+    for name in ("newest", "lost", "sent", "loss_ratio", "jitter_ms", "delay_ms"):
+        stats[name] = np.nan
+    stats["received"] = flows.ledger.received_of(rows)
+    stats["rate_hz"] = flows.rates.rate_hz[rows]
+    stats["silence_ms"] = (now_ns - flows.last_ns[rows]) / NS_PER_MS
+    return stats
+
+
+def roster(flows: HeardFlows, since: int, base: int) -> Roster:
+    """What changed since version `since`, everything if that is too long ago. base: added to each slot."""
+    oldest_kept = flows.removals[0][0] if len(flows.removals) == flows.removals.maxlen else 0
+    if since <= 0 or since < oldest_kept or since > flows.roster_version:
+        return Roster(flows.roster_version, 0, [_row(flows, slot, base) for slot in sorted(flows.flows)], [])
+    changed = np.flatnonzero(flows.changed_in[: flows.high] > since).tolist()
+    removed = {slot for version, slot in flows.removals if version > since}
+    return Roster(
+        flows.roster_version,
+        since,
+        [_row(flows, slot, base) for slot in changed if slot in flows.flows],
+        sorted(base + slot for slot in removed if slot not in flows.flows),
+    )
+
+
+def _row(flows: HeardFlows, slot: int, base: int) -> list[Any]:
+    flow = flows.flows[slot]
+    return [base + slot, flow.id, flow.name, flow.source, flow.form.name, flow.form.name, None, 0, flow.to, KIND]

@@ -1,0 +1,192 @@
+"""The receivers of this program: begun, shown, ended, and kept over a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Final, TypeAlias, TypeVar
+
+from udprism.columns.types import format_address
+from udprism.errors import BindError, RequestError
+from udprism.node import receiver_bodies as bodies
+from udprism.node.kept import KeptEndpoint
+from udprism.node.receiver_plan import Entry, ReceiverPlan
+from udprism.node.store import Store
+from udprism.settings import Settings
+from udprism.udp.clock import SystemClock
+from udprism.udp.endpoints.receiver import ReceiverEndpoint
+from udprism.udp.listening import MAX_RECEIVERS, Listening
+from udprism.udp.networks import own_networks
+from udprism.udp.sockets import bind
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+Keep: TypeAlias = Callable[[Callable[[Store], None]], Awaitable[None]]
+KIND: Final = "receiver"
+
+
+class Receivers:
+    """Coroutines belong to one event loop; what the loop's thread owns is asked for by its inbox."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        keep: Keep,
+        note: Callable[[str, str, str | None], None],
+        given_up: Callable[[BaseException | None], None] = lambda error: None,
+    ) -> None:
+        """keep: writes to the store; returns after the commit, or raises RequestError. note: writes down an event."""
+        self._settings, self._keep, self._note, self._given_up = settings, keep, note, given_up
+        self._entries: dict[str, Entry] = {}
+        self._changing = asyncio.Lock()
+        self._clock = SystemClock()
+        self._drops_gone: Counter[str] = Counter()
+        self.listening: Listening | None = None
+        """None before the first receiver."""
+
+    # -- life
+
+    def restore(self, kept: list[KeptEndpoint]) -> None:
+        """Begin those that were kept. One whose port is taken is in state `error`, and tries again."""
+        for one in kept:
+            try:
+                entry = Entry(one.id, ReceiverPlan.from_json(one.body))
+            except RequestError as fault:
+                log.warning("the receiver %r is left out: %s (%s)", one.id, fault.detail, fault.field)
+                continue
+            self._entries[entry.id] = entry
+            listening = self._begun()
+            listening.loop.inbox.submit(partial(self._open_or_want, listening, entry))
+
+    def stop(self) -> None:
+        """End all of them; what is kept stays."""
+        if self.listening is not None:
+            self.listening.loop.stop()
+
+    def _begun(self) -> Listening:
+        if self.listening is None:
+            self.listening = Listening(self._settings, self._clock, self._given_up)
+        return self.listening
+
+    async def ask(self, work: Callable[[Listening], T]) -> T:
+        """What `work` returns on the loop's thread. There must be a loop. Raises: RequestError (503)."""
+        listening = self._begun()
+        return await asyncio.wrap_future(listening.loop.inbox.submit(partial(work, listening)))
+
+    # -- what there is
+
+    async def every(self) -> list[dict[str, Any]]:
+        """All of them, in the order in which they were begun."""
+        entries = list(self._entries.values())
+        if not entries:
+            return []
+        return await self.ask(lambda listening: [self._body(entry, listening) for entry in entries])
+
+    async def get(self, receiver_id: str) -> dict[str, Any]:
+        """One. Raises: RequestError (404)."""
+        entry = self._entry(receiver_id)
+        return await self.ask(partial(self._body, entry))
+
+    # -- what is done
+
+    async def add(self, name: str | None, form: str, listen: str | None) -> dict[str, Any]:
+        """Begin a receiver, and keep it. Raises: RequestError (409, 422, 503, 507), with the field at fault."""
+        async with self._changing:
+            plan = ReceiverPlan.asked(name, form, listen)
+            if len(self._entries) >= MAX_RECEIVERS:
+                raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
+            entry = Entry(f"p-{secrets.token_hex(6)}", plan)
+            await self.ask(partial(self._open, entry))
+            try:
+                await self._keep(
+                    lambda store: store.put_endpoint(KeptEndpoint(entry.id, KIND, json.dumps(asdict(entry.plan))))
+                )
+            except RequestError:
+                await self.ask(partial(self._close, entry))
+                raise
+            self._entries[entry.id] = entry
+            self._note("receiver", f"receiver {entry.plan.name} listens on {format_address(entry.plan.address)}", None)
+            return await self.ask(partial(self._body, entry))
+
+    async def remove(self, receiver_id: str) -> None:
+        """End a receiver and forget its flows. Raises: RequestError (404, 507)."""
+        async with self._changing:
+            entry = self._entry(receiver_id)
+            await self._keep(lambda store: store.remove_endpoint(receiver_id))
+            del self._entries[receiver_id]
+            await self.ask(partial(self._close, entry))
+            await self.ask(lambda listening: None)  # a poll later, when the port is free
+            self._note("receiver", f"receiver {entry.plan.name} ended", None)
+
+    # -- figures
+
+    def counters(self) -> dict[str, Any]:
+        """For /metrics. From any thread."""
+        drops = Counter(self._drops_gone)
+        endpoints = [entry.endpoint for entry in list(self._entries.values()) if entry.endpoint is not None]
+        for endpoint in endpoints:
+            drops.update(dict(endpoint.drops))
+        listening = self.listening
+        return {
+            "receivers": len(self._entries),
+            "receiver_flows": 0 if listening is None else len(listening.flows.flows),
+            "receiver_datagrams_total": 0 if listening is None else listening.flows.datagrams,
+            "receiver_drops_total": dict(drops),
+        }
+
+    # -- the loop's thread
+
+    def _open(self, entry: Entry, listening: Listening) -> None:
+        plan = entry.plan
+        try:
+            sock = bind(plan.host, plan.port, self._settings.receive_buffer_bytes)
+        except BindError as error:
+            raise RequestError(str(error), field="listen", kind="cannot-bind") from error
+        endpoint = ReceiverEndpoint(
+            entry.id, plan.form, sock, listening.flows, listening.peers, listening.new_id, own_networks
+        )
+        try:
+            listening.open(endpoint, sock)
+        except RequestError:
+            sock.close()
+            raise
+        entry.endpoint, entry.error = endpoint, None
+        entry.plan = ReceiverPlan(plan.name, plan.format, *endpoint.address)
+
+    def _open_or_want(self, listening: Listening, entry: Entry) -> None:
+        if not self._try(listening, entry):
+            listening.wanted.append(partial(self._try, listening, entry))
+
+    def _try(self, listening: Listening, entry: Entry) -> bool:
+        """Whether no further try is wanted."""
+        if self._entries.get(entry.id) is not entry:
+            return True
+        try:
+            self._open(entry, listening)
+        except RequestError as error:
+            if error.detail != entry.error:
+                log.warning("the receiver %s does not listen: %s", entry.plan.name, error.detail)
+            entry.error = error.detail
+            return False
+        return True
+
+    def _close(self, entry: Entry, listening: Listening) -> None:
+        if entry.endpoint is not None:
+            listening.close(entry.endpoint)
+            self._drops_gone.update(entry.endpoint.drops)
+
+    def _body(self, entry: Entry, listening: Listening) -> dict[str, Any]:
+        return bodies.receiver_body(entry, listening)
+
+    def _entry(self, receiver_id: str) -> Entry:
+        entry = self._entries.get(receiver_id)
+        if entry is None:
+            raise RequestError(f"no receiver {receiver_id!r}", field="id", kind="not-found")
+        return entry

@@ -1,0 +1,118 @@
+"""The receivers' thread: the loop, the book of the flows that they hear, and who these are from."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NS_PER_MS, NS_PER_S, Clock
+from udprism.errors import RequestError
+from udprism.ledger.heard import HeardFlows
+from udprism.ledger.history import History
+from udprism.ledger.ledger import Ledger
+from udprism.settings import Settings
+from udprism.udp.arrivals import best_receiver
+from udprism.udp.endpoints.receiver import ReceiverEndpoint
+from udprism.udp.loop import Loop
+from udprism.udp.peers import Peers
+
+FLOW: Final = "f-"
+"""Ids of received flows begin so; no others do."""
+ROW_BYTES: Final = 2048
+"""Bytes read of each datagram: all of it, unless it is longer than an Ethernet frame."""
+MAX_RECEIVERS: Final = 64
+FORGOTTEN_AFTER_NS: Final = 600 * NS_PER_S
+"""A flow is gone so long after its last datagram."""
+TRY_AGAIN_NS: Final = 5 * NS_PER_S
+_MOST_ARRIVALS: Final = 2048
+_SWEEP_NS: Final = 250 * NS_PER_MS
+
+
+class Listening:
+    """Begun with the first receiver: whoever has none pays nothing for it."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, given_up: Callable[[BaseException | None], None] = lambda error: None
+    ) -> None:
+        capacity = settings.max_flows
+        self.flows = HeardFlows(
+            capacity,
+            Ledger(
+                capacity,
+                window=settings.history_datagrams,
+                loss_after_ns=round(settings.loss_after_s * NS_PER_S),
+                loss_after_arrivals=settings.loss_after_arrivals,
+            ),
+            History(capacity, settings.history_datagrams, settings.history_payload_bytes),
+            width=ROW_BYTES,
+            silent_after_ns=round(settings.silent_after_s * NS_PER_S),
+        )
+        self.peers = Peers(capacity, np.random.default_rng())
+        self.wanted: list[Callable[[], bool]] = []
+        """What could not be opened yet: tried every five seconds until it returns True. The loop's thread only."""
+        self._clock = clock
+        self.loop = Loop(
+            "udprism-listen",
+            best_receiver(MAX_RECEIVERS, ROW_BYTES, _MOST_ARRIVALS, settings.coalesce_ms / 1000),
+            MAX_RECEIVERS,
+            clock,
+            given_up,
+        )
+        self.loop.add(_Keeper(self, clock))
+        self.loop.start()
+
+    def new_id(self) -> str:
+        """Of a flow: never used again."""
+        return f"{FLOW}{secrets.token_hex(6)}"
+
+    # -- the loop's thread only
+
+    def open(self, endpoint: ReceiverEndpoint, sock: socket.socket) -> None:
+        """Listen from now on. Raises: RequestError if there are too many."""
+        if not self.loop.has_room:
+            raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
+        endpoint.slot = self.loop.hear(endpoint, sock)
+        self.loop.add(endpoint)
+
+    def close(self, endpoint: ReceiverEndpoint) -> None:
+        """Listen no more, and forget what was heard."""
+        self.loop.unhear(endpoint.sock, endpoint.slot)
+        self.loop.remove(endpoint)
+        endpoint.end(self._clock.now_ns())
+        endpoint.forget_flows()
+
+
+class _Keeper:
+    """`loop.Endpoint` without a socket: what time brings to all flows."""
+
+    def __init__(self, listening: Listening, clock: Clock) -> None:
+        self._listening, self._clock = listening, clock
+        self._due_ns = self._try_again_ns = 0
+
+    def take(self, arrivals: Arrivals, now_ns: int) -> None:
+        raise AssertionError("it has no socket")
+
+    def fail(self, error: int, now_ns: int) -> None:
+        raise AssertionError("it has no socket")
+
+    def next_due_ns(self) -> int:
+        return self._due_ns
+
+    def act(self, now_ns: int) -> None:
+        self._due_ns = now_ns + _SWEEP_NS
+        flows, peers = self._listening.flows, self._listening.peers
+        for slot in flows.silent_since(now_ns - FORGOTTEN_AFTER_NS):
+            flows.remove(slot)
+            peers.forget(slot)
+        flows.sweep(now_ns, self._clock.unix_ns())
+        if now_ns >= self._try_again_ns:
+            self._try_again_ns = now_ns + TRY_AGAIN_NS
+            self._listening.wanted = [attempt for attempt in self._listening.wanted if not attempt()]
+
+    def end(self, now_ns: int) -> None:
+        """Nothing is open."""

@@ -1,0 +1,68 @@
+"""REST for receivers: /api/receivers and what is below."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import Response
+
+from udprism.node import receiver_bodies as answers
+from udprism.node.receiver_plan import MAX_NAME_CHARACTERS
+from udprism.node.receivers import Receivers
+from udprism.web import bodies
+from udprism.web.api import answer
+from udprism.web.relays import Address
+from udprism.web.routes import NO_CONTENT, add_routes
+
+FormatName = Literal["ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
+_ALL: Final = "/receivers"
+_ONE: Final = "/receivers/{receiver_id}"
+
+
+class AddReceiver(bodies.Body):
+    """`POST /api/receivers`: the format is all that has to be said, if it has a usual port."""
+
+    format: FormatName
+    listen: Address | None = None
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)] | None = None
+
+
+class ReceiverRoutes:
+    """The routes of one program's receivers."""
+
+    def __init__(self, receivers: Receivers) -> None:
+        self._receivers = receivers
+
+    def add_to(self, router: APIRouter) -> None:
+        """All of them, under /api."""
+        routes = (
+            ("GET", _ALL, self.list_receivers, answers.ReceiverList),
+            ("POST", _ALL, self.add_receiver, answers.Receiver),
+            ("GET", _ONE, self.get_receiver, answers.Receiver),
+            ("DELETE", _ONE, self.remove_receiver, None),
+        )
+        add_routes(router, routes, created=(_ALL,))
+
+    async def list_receivers(self) -> Response:
+        """All receivers, in the order in which they were begun."""
+        receivers = await self._receivers.every()
+        return answer({"receivers": receivers, "total": len(receivers)})
+
+    async def add_receiver(self, body: AddReceiver) -> Response:
+        """Listen on a port in one format: each sender's datagrams become flows.
+
+        Without `listen`, the format's usual port on 127.0.0.1. Beyond loopback only this machine's own networks are
+        heard.
+        """
+        return answer(await self._receivers.add(body.name, body.format, body.listen), 201)
+
+    async def get_receiver(self, receiver_id: str) -> Response:
+        """One receiver, with the ids of its flows."""
+        return answer(await self._receivers.get(receiver_id))
+
+    async def remove_receiver(self, receiver_id: str) -> Response:
+        """End a receiver, and forget its flows."""
+        await self._receivers.remove(receiver_id)
+        return Response(status_code=NO_CONTENT)
