@@ -31,9 +31,7 @@ def listen(
     from udprism.node.receiver_plan import Entry, ReceiverPlan
     from udprism.settings import Settings
     from udprism.udp.clock import SystemClock
-    from udprism.udp.endpoints.receiver import ReceiverEndpoint
     from udprism.udp.listening import Listening
-    from udprism.udp.networks import own_networks
     from udprism.udp.sockets import bind
 
     plan = ReceiverPlan.asked(None, form, where or listen_on)
@@ -41,9 +39,7 @@ def listen(
     sock = bind(plan.host, plan.port, settings.receive_buffer_bytes)
     ended = end_on_signals()
     listening = Listening(settings, SystemClock(), lambda error: ended.set())
-    endpoint = ReceiverEndpoint(
-        "listen", plan.form, sock, listening.flows, listening.peers, listening.new_id, own_networks
-    )
+    endpoint = listening.endpoint("listen", plan.form, sock)
     listening.loop.inbox.submit(lambda: listening.open(endpoint, sock)).result()
     try:
         if as_json:

@@ -67,7 +67,8 @@ class Heard:
 class HeardFlows:
     """The table and its columns, [capacity]. One thread only, the loop's.
 
-    state: uint8, FlowState. last_ns: int64, monotonic, the newest datagram; 0 none. datagrams: int64.
+    state: uint8, FlowState. last_ns: int64, monotonic, the newest datagram; 0 none. coloured: bool, whether any
+    datagram had a colour.
     """
 
     def __init__(self, capacity: int, ledger: Ledger, history: History, *, width: int, silent_after_ns: int) -> None:
@@ -76,6 +77,7 @@ class HeardFlows:
         self.slot_of_id: dict[str, int] = {}
         self.state = np.zeros(capacity, np.uint8)
         self.last_ns = np.zeros(capacity, np.int64)
+        self.coloured = np.zeros(capacity, np.bool_)
         self.high = 0
         self.roster_version = 0
         self.changed_in = np.zeros(capacity, np.int64)
@@ -106,6 +108,7 @@ class HeardFlows:
         for part in (self.ledger, self.history, self.rates, self.latest, self.newest):
             part.reset(column)
         self.frames.reset(column, now_ns)
+        self.coloured[slot] = False
         self.flows[slot] = flow
         self.slot_of_id[flow.id] = slot
         self.state[slot], self.last_ns[slot] = FlowState.LIVE, now_ns
@@ -135,9 +138,11 @@ class HeardFlows:
         rank = self._rank(slot)
         number = self.ledger.update_plain(slot, stamp)
         rgb: U8Column = decoded.rgb
-        if not decoded.coloured.all():
-            before = self.latest.rgba[slot]
-            last = np.where(before[:, 3:] > 0, before[:, :3], np.uint8(_NO_COLOUR))
+        if decoded.coloured.all():
+            self.coloured[slot] = True
+        else:
+            self.coloured[slot[decoded.coloured]] = True
+            last = np.where(self.coloured[slot, None], self.latest.rgba[slot, :3], np.uint8(_NO_COLOUR))
             rgb = np.where(decoded.coloured[:, None], rgb, last)
         flags = np.full(count, NEW, np.uint8)
         self.history.record(slot, number, stamp, length, rows, rgb, flags)

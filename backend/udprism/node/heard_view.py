@@ -27,7 +27,7 @@ def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> 
         unix_ns=unix_ns,
         n=high,
         state=flows.state[:high].copy(),
-        rgba=flows.latest.rgba[:high].copy(),
+        rgba=flows.latest.rgba[:high] * flows.coloured[:high, None],
         flags=flows.rates.flags[:high] | np.uint8(FLAG_PLAIN),
         age_ms=age_ms.astype(np.uint16),
         rate_hz=flows.rates.rate_hz[:high].astype(np.float32),

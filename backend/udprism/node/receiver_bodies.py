@@ -25,7 +25,8 @@ _MARK_NOTES: Final = (
 
 
 class Receiver(TypedDict):
-    """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason."""
+    """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld:
+    replies to Art-Net's polls."""
 
     id: str
     name: str
@@ -37,6 +38,8 @@ class Receiver(TypedDict):
     datagrams: int
     controls: int
     drops: dict[str, int]
+    answered: int | None
+    withheld: int | None
     kernel_drops: int | None
     receives_by: str
 
@@ -123,6 +126,7 @@ class Picture(TypedDict):
 def receiver_body(entry: Entry, listening: Listening) -> dict[str, Any]:
     """One receiver, with the ids of its flows."""
     endpoint = entry.endpoint
+    answering = None if endpoint is None else endpoint.answering
     return {
         "id": entry.id,
         "name": entry.plan.name,
@@ -134,6 +138,8 @@ def receiver_body(entry: Entry, listening: Listening) -> dict[str, Any]:
         "datagrams": 0 if endpoint is None else endpoint.datagrams,
         "controls": 0 if endpoint is None else endpoint.controls,
         "drops": {} if endpoint is None else dict(endpoint.drops),
+        "answered": None if answering is None else answering.answered,
+        "withheld": None if answering is None else answering.withheld,
         "kernel_drops": None if endpoint is None else dropped_by_kernel(endpoint.sock),
         "receives_by": listening.loop.receiver.description,
     }
@@ -143,7 +149,6 @@ def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
     """One flow, as in `/api/flows`."""
     flow = flows.flows[slot]
     rgba = flows.latest.rgba[slot]
-    has_colour = bool(flow.form.name != "opaque" and rgba[3])
     rgb = (int(rgba[0]), int(rgba[1]), int(rgba[2]))
     return {
         "id": flow.id,
@@ -161,7 +166,7 @@ def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
         "jitter_ms": None,
         "delay_ms": None,
         "age_ms": (now_ns - int(flows.last_ns[slot])) / NS_PER_MS,
-        "last_colour": {"name": nearest_name(rgb), "rgb": hex_of(rgb)} if has_colour else None,
+        "last_colour": {"name": nearest_name(rgb), "rgb": hex_of(rgb)} if flows.coloured[slot] else None,
         "receiver_id": flow.receiver_id,
         "frames": _frames(flows, slot),
         "goodbyes": flow.ends,

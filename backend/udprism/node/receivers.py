@@ -20,9 +20,7 @@ from udprism.node.receiver_plan import Entry, ReceiverPlan
 from udprism.node.store import Store
 from udprism.settings import Settings
 from udprism.udp.clock import SystemClock
-from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.listening import MAX_RECEIVERS, Listening
-from udprism.udp.networks import own_networks
 from udprism.udp.sockets import bind
 
 log = logging.getLogger(__name__)
@@ -149,9 +147,7 @@ class Receivers:
             sock = bind(plan.host, plan.port, self._settings.receive_buffer_bytes)
         except BindError as error:
             raise RequestError(str(error), field="listen", kind="cannot-bind") from error
-        endpoint = ReceiverEndpoint(
-            entry.id, plan.form, sock, listening.flows, listening.peers, listening.new_id, own_networks
-        )
+        endpoint = listening.endpoint(entry.id, plan.form, sock)
         try:
             listening.open(endpoint, sock)
         except RequestError:

@@ -17,9 +17,13 @@ from udprism.ledger.history import History
 from udprism.ledger.ledger import Ledger
 from udprism.settings import Settings
 from udprism.udp.arrivals import best_receiver
+from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.loop import Loop
+from udprism.udp.networks import own_networks
 from udprism.udp.peers import Peers
+from udprism.wire.artnet import Artnet
+from udprism.wire.format import Format
 
 FLOW: Final = "f-"
 """Ids of received flows begin so; no others do."""
@@ -69,6 +73,11 @@ class Listening:
     def new_id(self) -> str:
         """Of a flow: never used again."""
         return f"{FLOW}{secrets.token_hex(6)}"
+
+    def endpoint(self, receiver_id: str, form: Format, sock: socket.socket) -> ReceiverEndpoint:
+        """A receiver on this socket, which is bound; heard from `open` on."""
+        answering = ArtPolls(sock, own_networks) if form.name == Artnet.name else None
+        return ReceiverEndpoint(receiver_id, form, sock, self.flows, self.peers, self.new_id, own_networks, answering)
 
     # -- the loop's thread only
 

@@ -97,7 +97,7 @@ class Lane {
     if (packed === this.#heard) return;
     this.#heard = packed;
     const [red, green, blue] = unpack(packed);
-    setText(this.#colour, silent ? "nothing yet" : nameOf(red, green, blue));
+    setText(this.#colour, silent ? (world.roster.get(this.slot)?.kind === "receiver" ? "no colour" : "nothing yet") : nameOf(red, green, blue));
     setText(this.#hex, silent ? "" : hex(red, green, blue));
   }
 

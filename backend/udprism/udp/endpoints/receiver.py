@@ -31,7 +31,15 @@ _RECENT_ADDRESSES: Final = 4096
 
 
 class Answering(Protocol):
-    """Answers a format's control datagrams, such as a poll."""
+    """Answers a format's control datagrams, such as a poll, and counts what it did."""
+
+    @property
+    def answered(self) -> int:
+        """Replies that left."""
+
+    @property
+    def withheld(self) -> int:
+        """Those that did not, for want of trust or for lack of a way."""
 
     def answer(self, data: bytes, source: Rows, now_ns: int) -> None:
         """One control datagram, and its sender's struct sockaddr."""
@@ -64,7 +72,7 @@ class ReceiverEndpoint:
         self.error: str | None = None
         self._flows, self._peers = flows, peers
         self._new_id, self._read_networks, self._networks = new_id, networks, list(networks())
-        self._answering = answering
+        self.answering = answering
         self._six = sock.family == socket.AF_INET6
         host, port = sock.getsockname()[:2]
         self.address = (str(host), int(port))
@@ -123,10 +131,10 @@ class ReceiverEndpoint:
                     self.drops[self.form.reasons[reason]] += count
         controls = np.flatnonzero(decoded.control)
         self.controls += len(controls)
-        if self._answering is not None:
+        if self.answering is not None:
             for row in controls[:_MOST_CONTROLS_A_BATCH].tolist():
                 data = arrivals.rows[row, : arrivals.length[row]].tobytes()
-                self._answering.answer(data, arrivals.source[row], now_ns)
+                self.answering.answer(data, arrivals.source[row], now_ns)
 
     def _find(self, arrivals: Arrivals, decoded: Decoded, now_ns: int) -> I32Column:
         names = names_of(arrivals.source, decoded.key, self.slot, self._six)

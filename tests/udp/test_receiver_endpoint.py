@@ -1,0 +1,268 @@
+"""What real senders send, as a receiver hears it: who they are, what state they are in, and what is said of them.
+
+The captures of tests/golden/senders are handed to the endpoint in batches, at the times at which they were caught.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from peers import golden
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NEVER_NS, NS_PER_S
+from udprism.ledger.heard import FlowState, Heard, HeardFlows
+from udprism.ledger.history import History
+from udprism.ledger.ledger import Ledger
+from udprism.node.receiver_bodies import flow_body
+from udprism.udp.endpoints.art_poll import ArtPolls
+from udprism.udp.endpoints.receiver import ReceiverEndpoint
+from udprism.udp.networks import own_networks
+from udprism.udp.peers import Peers
+from udprism.udp.sockets import sockaddr_row
+from udprism.wire.artnet import Artnet
+from udprism.wire.formats import FORMATS
+
+START_NS = 1_700_000_000 * NS_PER_S
+WIDTH = 2048
+CAPACITY = 64
+FRAME = next(one.data for one in golden.read("ola-artnet") if one.data[8:10] == b"\x00\x50")
+"""An ArtDmx of OLA's."""
+
+
+@dataclass
+class Ear:
+    """A receiver without a loop: what it hears comes from a test, and so does its time."""
+
+    endpoint: ReceiverEndpoint
+    flows: HeardFlows
+    now_ns: int = field(default=0)
+
+    def hear(self, *datagrams: bytes, source: tuple[str, int] = ("127.0.0.1", 5000), at_ns: int | None = None) -> None:
+        """One batch, all from one sender at one time."""
+        self.now_ns = self.now_ns if at_ns is None else at_ns
+        rows = np.full((len(datagrams), WIDTH), 0xAA, np.uint8)
+        for row, data in zip(rows, datagrams, strict=True):
+            row[: len(data)] = np.frombuffer(data, np.uint8)[:WIDTH]
+        name = sockaddr_row(source, socket.AF_INET)
+        count = len(datagrams)
+        arrivals = Arrivals(
+            np.zeros(count, np.int32),
+            np.full(count, START_NS + self.now_ns),
+            np.array([len(data) for data in datagrams], np.int32),
+            rows,
+            np.broadcast_to(name, (count, len(name))),
+        )
+        self.endpoint.take(arrivals, self.now_ns)
+
+    def sweep(self, at_ns: int) -> None:
+        """Let time pass until then."""
+        self.now_ns = at_ns
+        self.flows.sweep(at_ns, START_NS + at_ns)
+
+    def states(self) -> list[str]:
+        return [FlowState(int(self.flows.state[slot])).word for slot in self.flows.flows]
+
+    @property
+    def heard(self) -> list[Heard]:
+        return list(self.flows.flows.values())
+
+
+def ear(form: str) -> Iterator[Ear]:
+    ledger = Ledger(CAPACITY, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
+    flows = HeardFlows(CAPACITY, ledger, History(CAPACITY, 256), width=WIDTH, silent_after_ns=2 * NS_PER_S)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        peers = Peers(CAPACITY, np.random.default_rng(1))
+        names = iter(f"f-{number}" for number in range(1000))
+        polls = ArtPolls(sock, own_networks) if form == Artnet.name else None
+        endpoint = ReceiverEndpoint("p-1", FORMATS[form], sock, flows, peers, names.__next__, list, polls)
+        endpoint.slot = 0
+        yield Ear(endpoint, flows)
+
+
+@pytest.fixture
+def artnet() -> Iterator[Ear]:
+    yield from ear("artnet")
+
+
+@pytest.fixture
+def e131() -> Iterator[Ear]:
+    yield from ear("e131")
+
+
+@pytest.fixture
+def ddp() -> Iterator[Ear]:
+    yield from ear("ddp")
+
+
+@pytest.fixture
+def rtp() -> Iterator[Ear]:
+    yield from ear("rtp")
+
+
+def play(listener: Ear, name: str, until_ns: int = NEVER_NS) -> None:
+    """A capture, datagram by datagram, with a sweep at each quarter of a second; only what came to our port."""
+    caught = [one for one in golden.read(name) if one.at_ns < until_ns]
+    port = listener.endpoint.form.port
+    swept_ns = 0
+    for one in caught:
+        while swept_ns + NS_PER_S // 4 <= one.at_ns:
+            swept_ns += NS_PER_S // 4
+            listener.sweep(swept_ns)
+        if one.port == port:
+            listener.hear(one.data, at_ns=one.at_ns)
+
+
+def test_a_goodbye_that_is_sent_three_times_is_one_end_per_universe(e131: Ear) -> None:
+    play(e131, "ola-sacn")
+    assert {flow.ends for flow in e131.heard} == {1}
+    assert set(e131.states()) == {"ended"}
+
+
+def test_a_flow_that_goes_on_after_its_goodbye_is_live_again_and_may_end_again(e131: Ear) -> None:
+    data = bytearray(next(one.data for one in golden.read("ola-sacn") if not one.data[112] & 0x40))
+    end = bytes(data[:112] + bytes([data[112] | 0x40]) + data[113:])
+    e131.hear(end)
+    assert (e131.heard, e131.endpoint.drops["goodbye"]) == ([], 1)
+    for _ in range(2):
+        e131.hear(bytes(data))
+        assert e131.states() == ["live"]
+        e131.hear(end, end)
+        e131.hear(end)
+        assert e131.states() == ["ended"]
+    assert [flow.ends for flow in e131.heard] == [2]
+    e131.hear(bytes(data), end, bytes(data))
+    assert (e131.states(), e131.heard[0].ends) == (["live"], 3)
+
+
+@pytest.mark.parametrize(("name", "period_ms"), [("sacn-still", (1000, 1030)), ("dmxnet-still", (990, 1010))])
+def test_a_still_scene_that_is_repeated_is_held_and_its_period_is_measured(
+    name: str, period_ms: tuple[float, float], request: pytest.FixtureRequest
+) -> None:
+    listener: Ear = request.getfixturevalue("e131" if "sacn" in name else "artnet")
+    play(listener, name, until_ns=4 * NS_PER_S + NS_PER_S // 4)
+    (slot, *_) = [slot for slot, state in zip(listener.flows.flows, listener.states(), strict=True) if state == "held"]
+    body = flow_body(listener.flows, slot, listener.now_ns)
+    assert body["state"] == "held"
+    assert period_ms[0] <= body["frames"]["repeats_after_ms"] <= period_ms[1]
+
+
+def test_a_scene_that_was_sent_once_falls_silent_and_is_not_called_held(artnet: Ear) -> None:
+    artnet.hear(FRAME, at_ns=0)
+    artnet.sweep(NS_PER_S)
+    assert artnet.states() == ["live"]
+    artnet.sweep(3 * NS_PER_S)
+    assert artnet.states() == ["silent"]
+
+
+def test_each_universe_and_each_source_is_a_flow_of_its_own(artnet: Ear) -> None:
+    play(artnet, "ledfx-artnet")
+    universes = [flow.name for flow in artnet.heard]
+    assert len(universes) == len(set(universes)) > 1
+    (first, *_) = golden.read("ledfx-artnet")
+    before = len(universes)
+    artnet.hear(first.data, source=("127.0.0.1", 5001))
+    artnet.hear(first.data[:13] + b"\x01" + first.data[14:])
+    assert len(artnet.heard) == before + 2
+    assert artnet.heard[-1].name.startswith("universe 0, physical 1 from")
+
+
+def test_a_length_that_disagrees_is_said(artnet: Ear) -> None:
+    play(artnet, "stupidartnet-lengths")
+    said = flow_body(artnet.flows, 0, artnet.now_ns)["notes"]
+    assert any("length field" in note for note in said)
+
+
+def test_a_ddp_frame_in_two_datagrams_is_one_frame_and_pushes_are_seen(ddp: Ear) -> None:
+    play(ddp, "ledfx-ddp")
+    datagrams = [one for one in golden.read("ledfx-ddp") if one.port == 4048]
+    body = flow_body(ddp.flows, 0, ddp.now_ns)
+    assert body["frames"]["count"] == len(datagrams) // 2
+    assert body["ledger"]["received"] == len(datagrams)
+    assert not any("PUSH" in note for note in body["notes"])
+
+
+def test_a_sender_that_never_pushes_is_said(ddp: Ear) -> None:
+    datagrams = [one.data for one in golden.read("ledfx-ddp")]
+    for data in datagrams:
+        ddp.hear(bytes([data[0] & ~1]) + data[1:])
+    (note,) = flow_body(ddp.flows, 0, ddp.now_ns)["notes"]
+    assert "PUSH" in note
+
+
+def test_a_picture_is_what_all_parts_and_partial_updates_make_together(artnet: Ear) -> None:
+    play(artnet, "npm-artnet")
+    caught = [one.data for one in golden.read("npm-artnet") if one.port == 6454]
+    assert [len(data) - 18 for data in caught] != sorted(len(data) - 18 for data in caught)
+    picture = artnet.flows.pictures.look(0, artnet.endpoint.form, artnet.now_ns)
+    assert len(picture.values) == 512
+    artnet.hear(caught[0][:16] + b"\x00\x02\xc8\xc9")
+    assert picture.values[:2].tolist() == [0xC8, 0xC9]
+    assert len(picture.values) == 512
+
+
+def test_media_of_any_payload_is_a_flow_by_its_ssrc(rtp: Ear) -> None:
+    caught = [one.data for one in golden.read("ffmpeg-pcmu")]
+    kept = [data for data in caught if len(data) > 200]
+    rtp.hear(*kept[:20])
+    (flow,) = rtp.heard
+    assert flow.name.startswith("SSRC 0x")
+    assert flow_body(rtp.flows, 0, rtp.now_ns)["last_colour"] is None
+
+
+def poll(listener: Ear, source: socket.socket, at_ns: int) -> bytes | None:
+    """The answer to one ArtPoll from this socket."""
+    listener.hear(b"Art-Net\0\x00\x20\x00\x0e\x02\x00", source=source.getsockname(), at_ns=at_ns)
+    source.settimeout(0.0)
+    try:
+        return source.recv(1000)
+    except BlockingIOError:
+        return None
+
+
+def test_a_poll_is_answered_once_a_second_with_the_port_the_right_way_round(artnet: Ear) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as console:
+        console.bind(("127.0.0.1", 0))
+        reply = poll(artnet, console, NS_PER_S)
+        assert reply is not None
+        assert len(reply) == 239
+        assert int.from_bytes(reply[14:16], "little") == artnet.endpoint.address[1]
+        assert reply[10:14] == bytes([127, 0, 0, 1])
+        assert reply[26:34] == b"udprism\0"
+        assert poll(artnet, console, NS_PER_S + 1) is None
+        again = poll(artnet, console, 2 * NS_PER_S)
+        assert again is not None
+        assert (again[26:108], artnet.endpoint.controls) == (reply[26:108], 3)
+    answering = artnet.endpoint.answering
+    assert answering is not None
+    assert (answering.answered, answering.withheld) == (2, 1)
+    assert artnet.heard == []
+
+
+def test_polls_from_elsewhere_and_too_many_get_nothing(artnet: Ear) -> None:
+    answering = artnet.endpoint.answering
+    assert answering is not None
+    data = b"Art-Net\0\x00\x20\x00\x0e\x02\x00"
+    artnet.hear(data, source=("203.0.113.7", 6454))
+    assert (answering.answered, answering.withheld) == (0, 1)
+    for port in range(20_000, 20_040):
+        artnet.hear(data, source=("127.0.0.1", port))
+    assert (answering.answered, answering.withheld) == (16, 25)
+
+
+def test_senders_from_foreign_networks_are_counted_and_no_flow(artnet: Ear) -> None:
+    artnet.hear(FRAME, source=("203.0.113.7", 6454))
+    assert (artnet.heard, artnet.endpoint.drops["network"]) == ([], 1)
+
+
+def test_anything_on_the_port_is_counted_under_a_reason_and_changes_nothing_else(artnet: Ear) -> None:
+    artnet.hear(FRAME)
+    before = flow_body(artnet.flows, 0, artnet.now_ns)
+    artnet.hear(b"", b"x", b"Art-Net\0", bytes(1000))
+    assert sum(artnet.endpoint.drops.values()) == 4
+    assert flow_body(artnet.flows, 0, artnet.now_ns) == before
