@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from udprism.cli.flags import read_settings
 from udprism.errors import UdprismError
-from udprism.node import works
+from udprism.node import assembly
 from udprism.node.bridge import Bridge
 from udprism.settings import Settings, split_host_port
 
@@ -99,7 +99,7 @@ def test_tables_that_no_memory_holds_are_a_usage_error_that_names_what_to_lower(
     def no_memory(*sizes: int) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(works, "History", no_memory)
+    monkeypatch.setattr(assembly, "History", no_memory)
     with pytest.raises(UdprismError, match="UDPRISM_HISTORY_PAYLOAD_BYTES"):
         Bridge(Settings(udp="127.0.0.1:0"))
 

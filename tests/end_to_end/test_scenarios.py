@@ -42,8 +42,8 @@ async def _fates(rate_hz: float, clients: int) -> dict[str, dict[str, set[int]]]
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, ephemeral=True))
     try:
         bridge.start()
-        await bridge.put_default_link(LINK)
-        bodies = await bridge.add_clients(None, None, rate_hz, 1, "measured", clients)
+        await bridge.links.put_default(LINK)
+        bodies = await bridge.clients.add(None, None, rate_hz, 1, "measured", clients)
         async with asyncio.timeout(DEADLINE_S):
             return {body["name"]: await _fates_of(bridge, body["id"]) for body in bodies}
     finally:
@@ -52,7 +52,7 @@ async def _fates(rate_hz: float, clients: int) -> dict[str, dict[str, set[int]]]
 
 async def _fates_of(bridge: Bridge, client_id: str) -> dict[str, set[int]]:
     while True:
-        rows = [row for row in await bridge.datagrams(client_id, 256) if row["sequence"] < COMPARED]
+        rows = [row for row in await bridge.clients.datagrams(client_id, 256) if row["sequence"] < COMPARED]
         if len(rows) == COMPARED and all(row["fate"] != "in_flight" for row in rows):
             return {what: {row["sequence"] for row in rows if is_so(row)} for what, is_so in _FATES.items()}
         await asyncio.sleep(0.05)

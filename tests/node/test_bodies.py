@@ -46,14 +46,14 @@ def served() -> Iterator[dict[str, Any]]:
 
 async def ask(bridge: Bridge) -> dict[str, Any]:
     """Some datagrams, one loss and one plain client later."""
-    await bridge.add_clients(name="plain", mode="plain", rate_hz=100)
-    await bridge.put_default_link({"loss_ratio": 0.5, "seed": 1})
+    await bridge.clients.add(name="plain", mode="plain", rate_hz=100)
+    await bridge.links.put_default({"loss_ratio": 0.5, "seed": 1})
     until_s = time.monotonic() + 20
     while (await bridge.ledger())["lost"] < 3:
         assert time.monotonic() < until_s
         await asyncio.sleep(0.02)
-    clients, _ = await bridge.list_clients()
-    datagrams = [one for client in clients for one in await bridge.datagrams(client["id"], 100)]
+    clients, _ = await bridge.clients.page()
+    datagrams = [one for client in clients for one in await bridge.clients.datagrams(client["id"], 100)]
     relay = await bridge.relays.add({"target": clients[0]["target"], "rules": [{"action": "drop", "nth": 1}]})
     host, _, port = relay["listen"].rpartition(":")
     flows: list[dict[str, Any]] = []
@@ -71,9 +71,9 @@ async def ask(bridge: Bridge) -> dict[str, Any]:
         "Client": clients,
         "WholeLedger": [await bridge.ledger()],
         "Datagram": datagrams,
-        "Session": (await bridge.sessions())[0],
-        "Links": [await bridge.links()],
-        "Link": [await bridge.put_default_link({}), Link().to_body()],
+        "Session": (await bridge.sessions.page())[0],
+        "Links": [await bridge.links.summary()],
+        "Link": [await bridge.links.put_default({}), Link().to_body()],
         "Check": bridge.checks(),
         "Profile": [profile.to_body() for profile in PROFILES],
         "Definitions": [definitions.to_body()],

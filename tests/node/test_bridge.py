@@ -91,12 +91,12 @@ def foreign_server() -> Iterator[int]:
 def test_hosted_clients_come_alive_and_every_ledger_closes() -> None:
     async def main() -> None:
         async with running() as bridge:
-            added = await bridge.add_clients(count=50)
+            added = await bridge.clients.add(count=50)
             assert len({body["id"] for body in added}) == 50
             await until(lambda: all_live(bridge, 50))
             for _ in range(20):
                 assert closes(await bridge.ledger())
-                for body in (await bridge.list_clients())[0]:
+                for body in (await bridge.clients.page())[0]:
                     assert closes(body["ledger"]), body
                 await asyncio.sleep(0.01)
             whole = await bridge.ledger()
@@ -109,20 +109,20 @@ def test_hosted_clients_come_alive_and_every_ledger_closes() -> None:
 def test_loss_on_one_client_is_its_own_and_has_its_cause() -> None:
     async def main() -> None:
         async with running(rate_hz=200) as bridge:
-            first, second = [body["id"] for body in await bridge.add_clients(count=2)]
-            await bridge.put_link(first, {"loss_ratio": 0.2, "seed": 7})
+            first, second = [body["id"] for body in await bridge.clients.add(count=2)]
+            await bridge.links.put(first, {"loss_ratio": 0.2, "seed": 7})
 
             async def enough() -> bool:
-                return bool((await bridge.get_client(first))["ledger"]["sent"] > 300)
+                return bool((await bridge.clients.get(first))["ledger"]["sent"] > 300)
 
             await until(enough)
-            hurt, healthy = await bridge.get_client(first), await bridge.get_client(second)
+            hurt, healthy = await bridge.clients.get(first), await bridge.clients.get(second)
             assert closes(hurt["ledger"])
             assert hurt["ledger"]["lost"] == hurt["ledger"]["lost_by_cause"]["link"] > 20
             assert hurt["ledger"]["lost_by_cause"]["unexplained"] == 0
             assert healthy["ledger"]["lost"] == 0
             assert hurt["link"]["loss_ratio"] == 0.2
-            rows = await bridge.datagrams(first, 256)
+            rows = await bridge.clients.datagrams(first, 256)
             lost = [row for row in rows if row["fate"] == "lost"]
             assert lost
             assert {row["cause"] for row in lost} == {"link"}
@@ -134,15 +134,15 @@ def test_loss_on_one_client_is_its_own_and_has_its_cause() -> None:
 def test_what_the_link_drops_before_the_first_arrival_has_its_cause_too() -> None:
     async def main() -> None:
         async with running(rate_hz=20) as bridge:
-            await bridge.put_default_link({"loss_ratio": 0.7, "seed": 3})
-            await bridge.add_clients(count=100)
+            await bridge.links.put_default({"loss_ratio": 0.7, "seed": 3})
+            await bridge.clients.add(count=100)
 
             async def enough() -> bool:
                 whole = await bridge.ledger()
                 return bool(whole["sent"] > 4000)
 
             await until(enough, 30)
-            await bridge.delete_default_link()
+            await bridge.links.remove_default()
             whole = await bridge.ledger()
             assert closes(whole)
             assert whole["lost_by_cause"]["unexplained"] == 0
@@ -154,12 +154,12 @@ def test_what_the_link_drops_before_the_first_arrival_has_its_cause_too() -> Non
 def test_delays_begin_anew_when_the_link_changes() -> None:
     async def main() -> None:
         async with running() as bridge:
-            (body,) = await bridge.add_clients()
+            (body,) = await bridge.clients.add()
             await until(lambda: all_live(bridge, 1))
-            await bridge.put_link(body["id"], {"delay_ms": 60})
+            await bridge.links.put(body["id"], {"delay_ms": 60})
 
             async def slow() -> bool:
-                p50 = (await bridge.get_client(body["id"]))["delay_ms"]["p50"]
+                p50 = (await bridge.clients.get(body["id"]))["delay_ms"]["p50"]
                 return p50 is not None and bool(60 <= p50 < 100)
 
             await until(slow)
@@ -171,9 +171,9 @@ def test_a_foreign_server_that_answers_from_another_port_can_be_a_target() -> No
     async def main() -> None:
         with foreign_server() as port:
             async with running() as bridge:
-                (body,) = await bridge.add_clients(target=f"127.0.0.1:{port}")
+                (body,) = await bridge.clients.add(target=f"127.0.0.1:{port}")
                 await until(lambda: all_live(bridge, 1))
-                body = await bridge.get_client(body["id"])
+                body = await bridge.clients.get(body["id"])
                 assert body["stream"] == "plain"
                 assert body["last_colour"]["name"] == "green"
                 assert body["ledger"]["lost"] is None
@@ -189,17 +189,17 @@ def test_a_target_that_refuses_is_refused_and_comes_alive_when_it_is_there() -> 
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         async with running() as bridge:
-            (body,) = await bridge.add_clients(target=f"127.0.0.1:{port}")
+            (body,) = await bridge.clients.add(target=f"127.0.0.1:{port}")
 
             async def refused() -> bool:
-                return bool((await bridge.get_client(body["id"]))["state"] == "refused")
+                return bool((await bridge.clients.get(body["id"]))["state"] == "refused")
 
             await until(refused)
             other = Bridge(Settings(udp=f"127.0.0.1:{port}", clients=0))
             other.start()
             try:
                 await until(lambda: all_live(bridge, 1))
-                known = (await bridge.get_client(body["id"]))["ledger"]
+                known = (await bridge.clients.get(body["id"]))["ledger"]
                 assert known["lost_by_cause"]["link"] is None, "what another process did is not known here"
             finally:
                 other.stop()
@@ -210,31 +210,31 @@ def test_a_target_that_refuses_is_refused_and_comes_alive_when_it_is_there() -> 
 def test_a_silent_client_says_so_and_a_paused_one_is_disconnected() -> None:
     async def main() -> None:
         async with running(silent_after_s=0.3) as bridge:
-            (body,) = await bridge.add_clients()
+            (body,) = await bridge.clients.add()
             await until(lambda: all_live(bridge, 1))
-            await bridge.put_link(body["id"], {"blackout": True})
+            await bridge.links.put(body["id"], {"blackout": True})
 
             async def silent() -> bool:
-                return bool((await bridge.get_client(body["id"]))["state"] == "silent")
+                return bool((await bridge.clients.get(body["id"]))["state"] == "silent")
 
             await until(silent)
-            await bridge.delete_link(body["id"])
+            await bridge.links.remove(body["id"])
             await until(lambda: all_live(bridge, 1))
-            assert (await bridge.patch_client(body["id"], {"paused": True}))["state"] == "paused"
+            assert (await bridge.clients.change(body["id"], {"paused": True}))["state"] == "paused"
 
             async def gone() -> bool:
-                return bool((await bridge.sessions())[1] == 0)
+                return bool((await bridge.sessions.page())[1] == 0)
 
             await until(gone)
 
             async def settled() -> bool:
-                return bool((await bridge.get_client(body["id"]))["ledger"]["in_flight"] == 0)
+                return bool((await bridge.clients.get(body["id"]))["ledger"]["in_flight"] == 0)
 
             await until(settled)
-            ledger = (await bridge.get_client(body["id"]))["ledger"]
+            ledger = (await bridge.clients.get(body["id"]))["ledger"]
             assert closes(ledger)
             assert ledger["lost_by_cause"]["unexplained"] == 0
-            await bridge.patch_client(body["id"], {"paused": False})
+            await bridge.clients.change(body["id"], {"paused": False})
             await until(lambda: all_live(bridge, 1))
 
     asyncio.run(main())
@@ -243,8 +243,8 @@ def test_a_silent_client_says_so_and_a_paused_one_is_disconnected() -> None:
 def test_a_tap_yields_each_datagram_with_sequence_and_delay() -> None:
     async def main() -> None:
         async with running() as bridge:
-            (body,) = await bridge.add_clients()
-            with bridge.tap(body["id"]) as tap:
+            (body,) = await bridge.clients.add()
+            with bridge.clients.tap(body["id"]) as tap:
                 values = []
                 async with asyncio.timeout(10):
                     async for value in tap:
@@ -261,9 +261,9 @@ def test_a_tap_yields_each_datagram_with_sequence_and_delay() -> None:
 def test_a_session_is_found_by_the_name_of_its_client_though_a_plain_connect_does_not_tell_it() -> None:
     async def main() -> None:
         async with running() as bridge:
-            await bridge.add_clients(name="plain", mode="plain", count=2)
+            await bridge.clients.add(name="plain", mode="plain", count=2)
             await until(lambda: all_live(bridge, 2))
-            ((found,), total) = await bridge.sessions(query="PLAIN-002 hosted")
+            ((found,), total) = await bridge.sessions.page(query="PLAIN-002 hosted")
             assert total == 1
             assert found["name"] == "plain-002"
 
@@ -273,7 +273,7 @@ def test_a_session_is_found_by_the_name_of_its_client_though_a_plain_connect_doe
 def test_one_raw_client_is_somebodys_own_session() -> None:
     async def main() -> None:
         async with running() as bridge:
-            await bridge.add_clients(count=3)
+            await bridge.clients.add(count=3)
             await until(lambda: all_live(bridge, 3))
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
                 raw.connect(bridge.udp_address)
@@ -283,15 +283,15 @@ def test_one_raw_client_is_somebodys_own_session() -> None:
                     return bool((await bridge.status())["sessions"] == {"total": 4, "raw": 1})
 
                 await until(seen)
-                listed, total = await bridge.sessions()
+                listed, total = await bridge.sessions.page()
                 assert total == 4
                 assert [body["kind"] for body in listed] == ["raw", "hosted", "hosted", "hosted"]
                 assert listed[0]["address"] == f"127.0.0.1:{raw.getsockname()[1]}"
-                link = await bridge.put_link(listed[0]["id"], {"loss_ratio": 1})
+                link = await bridge.links.put(listed[0]["id"], {"loss_ratio": 1})
                 assert link["loss_ratio"] == 1
-                assert (await bridge.links())["sessions"] == 1
-                await bridge.end_session(listed[0]["id"])
-                assert (await bridge.links())["sessions"] == 0
+                assert (await bridge.links.summary())["sessions"] == 1
+                await bridge.sessions.end(listed[0]["id"])
+                assert (await bridge.links.summary())["sessions"] == 0
 
     asyncio.run(main())
 
@@ -299,21 +299,21 @@ def test_one_raw_client_is_somebodys_own_session() -> None:
 def test_a_link_without_room_for_what_it_delays_says_so_before_and_counts_it_apart() -> None:
     async def main() -> None:
         async with running(link_queue_datagrams=50) as bridge:
-            await bridge.add_clients(count=4, rate_hz=100)
+            await bridge.clients.add(count=4, rate_hz=100)
             await until(lambda: all_live(bridge, 4))
-            assert "warning" not in await bridge.put_default_link({"delay_ms": 10})
-            answer = await bridge.put_default_link({"delay_ms": 500})
+            assert "warning" not in await bridge.links.put_default({"delay_ms": 10})
+            answer = await bridge.links.put_default({"delay_ms": 500})
             assert "about 200 datagrams at once and has room for 50" in answer["warning"]
 
             async def told() -> bool:
                 return any(one["why"] == "link-room" for one in (await bridge.status())["attention"])
 
             await until(told)
-            room = (await bridge.links())["room"]
+            room = (await bridge.links.summary())["room"]
             assert (room["datagrams"], room["needed"]) == (50, 200)
             assert 0 < room["turned_away"] <= bridge.counters()["link_turned_away_total"]
-            await bridge.delete_default_link()
-            assert "warning" not in await bridge.put_default_link({"loss_ratio": 0.5})
+            await bridge.links.remove_default()
+            assert "warning" not in await bridge.links.put_default({"loss_ratio": 0.5})
 
     asyncio.run(main())
 
@@ -337,21 +337,21 @@ def test_links_of_many_are_set_and_cleared_in_one_transaction_whoever_goes_meanw
         store = CountingStore.open(tmp_path)
         assert isinstance(store, CountingStore)
         async with running(store, clients=0) as bridge:
-            ids = [body["id"] for body in await bridge.add_clients(count=1000, rate_hz=0.1)]
-            await bridge.put_links(ids, {"loss_ratio": 0.5})
-            await bridge.put_default_link({"delay_ms": 1})
-            assert (await bridge.links())["clients"] == 1000
+            ids = [body["id"] for body in await bridge.clients.add(count=1000, rate_hz=0.1)]
+            await bridge.links.put_many(ids, {"loss_ratio": 0.5})
+            await bridge.links.put_default({"delay_ms": 1})
+            assert (await bridge.links.summary())["clients"] == 1000
             assert store.commits == 2
-            await asyncio.gather(bridge.delete_links(), bridge.delete_client(ids[0]), bridge.delete_client(ids[500]))
+            await asyncio.gather(bridge.links.clear(), bridge.clients.remove(ids[0]), bridge.clients.remove(ids[500]))
             assert store.commits == 3
-            bodies, total = await bridge.list_clients(limit=1000)
+            bodies, total = await bridge.clients.page(limit=1000)
             assert total == 998
             assert {body["link"] for body in bodies} == {None}
-            links = await bridge.links()
+            links = await bridge.links.summary()
             assert (links["default"], links["clients"], links["since_unix_ms"]) == (False, 0, None)
             with pytest.raises(RequestError):
-                await bridge.put_links([ids[1], ids[0]], {"loss_ratio": 0.5})
-            assert (await bridge.links())["clients"] == 0
+                await bridge.links.put_many([ids[1], ids[0]], {"loss_ratio": 0.5})
+            assert (await bridge.links.summary())["clients"] == 0
 
     asyncio.run(main())
     store = Store.open(tmp_path)
@@ -375,11 +375,11 @@ def test_links_of_many_are_set_and_cleared_in_one_transaction_whoever_goes_meanw
 def test_what_cannot_be_names_its_field_and_adds_nothing(asked: dict[str, Any], field: str) -> None:
     async def main() -> None:
         async with running() as bridge:
-            await bridge.add_clients(name="taken")
+            await bridge.clients.add(name="taken")
             with pytest.raises(RequestError) as caught:
-                await bridge.add_clients(**asked)
+                await bridge.clients.add(**asked)
             assert caught.value.field == field
-            assert (await bridge.list_clients())[1] == 1
+            assert (await bridge.clients.page())[1] == 1
 
     asyncio.run(main())
 
@@ -387,24 +387,24 @@ def test_what_cannot_be_names_its_field_and_adds_nothing(asked: dict[str, Any], 
 def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
     async def first() -> list[str]:
         async with running(Store.open(tmp_path), clients=2) as bridge:
-            (body,) = await bridge.add_clients(name="kept", rate_hz=33)
-            await bridge.put_link(body["id"], {"loss_ratio": 0.5})
-            await bridge.put_default_link({"delay_ms": 5})
-            paused, gone = [one["id"] for one in (await bridge.list_clients())[0] if one["id"] != body["id"]]
-            await bridge.patch_client(paused, {"paused": True})
-            await bridge.delete_client(gone)
+            (body,) = await bridge.clients.add(name="kept", rate_hz=33)
+            await bridge.links.put(body["id"], {"loss_ratio": 0.5})
+            await bridge.links.put_default({"delay_ms": 5})
+            paused, gone = [one["id"] for one in (await bridge.clients.page())[0] if one["id"] != body["id"]]
+            await bridge.clients.change(paused, {"paused": True})
+            await bridge.clients.remove(gone)
             return [body["id"], paused]
 
     async def second(kept: str, paused: str) -> None:
         async with running(Store.open(tmp_path), clients=2) as bridge:
-            listed, total = await bridge.list_clients()
+            listed, total = await bridge.clients.page()
             assert total == 2
             by_id = {body["id"]: body for body in listed}
             assert (by_id[kept]["name"], by_id[kept]["rate_hz"]) == ("kept", 33)
             assert by_id[kept]["link"]["loss_ratio"] == 0.5
             assert by_id[paused]["state"] == "paused"
-            assert (await bridge.get_default_link() or {})["delay_ms"] == 5
-            assert (await bridge.links())["default"]
+            assert (await bridge.links.get_default() or {})["delay_ms"] == 5
+            assert (await bridge.links.summary())["default"]
 
     asyncio.run(second(*asyncio.run(first())))
 
@@ -419,14 +419,14 @@ def test_a_client_whose_kept_name_fits_no_command_is_in_error_alone_until_it_is_
         async with running(store) as bridge:
 
             async def one_fails() -> bool:
-                return (await bridge.get_client("c-1"))["state"] == "error"
+                return (await bridge.clients.get("c-1"))["state"] == "error"
 
             await until(one_fails)
-            assert "225" in (await bridge.get_client("c-1"))["error"]
+            assert "225" in (await bridge.clients.get("c-1"))["error"]
             await until(lambda: all_live(bridge, 1))
-            await bridge.patch_client("c-1", {"name": "short"})
+            await bridge.clients.change("c-1", {"name": "short"})
             await until(lambda: all_live(bridge, 2))
-            assert (await bridge.get_client("c-1"))["error"] is None
+            assert (await bridge.clients.get("c-1"))["error"] is None
             assert bridge.counters()["thread_restarts_total"] == {"server": 0, "pool": 0}
 
     asyncio.run(main())
@@ -455,15 +455,15 @@ def test_a_kept_client_that_cannot_have_a_socket_is_in_error_with_its_reason_and
     async def main() -> None:
         nonlocal is_away
         async with running(store) as bridge:
-            states = {body["id"]: (body["state"], body["error"]) for body in (await bridge.list_clients())[0]}
+            states = {body["id"]: (body["state"], body["error"]) for body in (await bridge.clients.page())[0]}
             assert {states["c-1"][0], states["c-2"][0], states["c-3"][0]} == {"error", "paused"}
             assert "unreachable" in states["c-1"][1]
             assert "3 of 3 clients cannot start yet" in caplog.text
             is_away = False
             for one in ("c-1", "c-2", "c-3"):  # each would try by itself as well, in a while
-                await bridge.patch_client(one, {"paused": False})
+                await bridge.clients.change(one, {"paused": False})
             await until(lambda: all_live(bridge, 3))
-            assert {body["error"] for body in (await bridge.list_clients())[0]} == {None}
+            assert {body["error"] for body in (await bridge.clients.page())[0]} == {None}
 
     asyncio.run(main())
 
@@ -492,9 +492,9 @@ def test_what_is_kept_beyond_the_most_clients_stays_on_the_disk_and_keeps_its_na
         async with running(Store.open(tmp_path), max_clients=most) as bridge:
             await until(lambda: all_live(bridge, min(most, 4)))
             with pytest.raises(RequestError):
-                await bridge.add_clients(name="n-4")
-            await bridge.patch_client("c-1", {"rate_hz": 33})
-            return [body["id"] for body in (await bridge.list_clients())[0]]
+                await bridge.clients.add(name="n-4")
+            await bridge.clients.change("c-1", {"rate_hz": 33})
+            return [body["id"] for body in (await bridge.clients.page())[0]]
 
     kept_in(tmp_path, *(KeptClient(f"c-{i}", f"n-{i}", "", "auto", 20, 1, False) for i in range(1, 5))).close()
     assert asyncio.run(with_room_for(3)) == ["c-1", "c-2", "c-3"]
@@ -515,9 +515,9 @@ def test_damaged_rows_are_left_out_and_said_and_all_others_come_alive(
     async def main() -> None:
         async with running(Store.open(tmp_path)) as bridge:
             await until(lambda: all_live(bridge, 3))
-            assert {body["id"] for body in (await bridge.list_clients())[0]} == {"c-0", "c-3", "c-4"}
+            assert {body["id"] for body in (await bridge.clients.page())[0]} == {"c-0", "c-3", "c-4"}
             assert bridge.counters()["store_rows_left_out"] == 3
-            await bridge.patch_client("c-4", {"rate_hz": 33})
+            await bridge.clients.change("c-4", {"rate_hz": 33})
 
     asyncio.run(main())
     assert "left out: 3. client 'c-1': its rate_hz is 1e+300; link of 'c-3': loss_ratio" in caplog.text
@@ -527,9 +527,9 @@ def test_damaged_rows_are_left_out_and_said_and_all_others_come_alive(
 def test_the_history_keeps_as_much_of_each_datagram_as_it_was_asked_to(kept_bytes: int, colours: int) -> None:
     async def main() -> None:
         async with running(history_payload_bytes=kept_bytes, max_clients=10) as bridge:
-            (body,) = await bridge.add_clients(colours=colours)
+            (body,) = await bridge.clients.add(colours=colours)
             await until(lambda: all_live(bridge, 1))
-            row = next(row for row in await bridge.datagrams(body["id"], 10) if row["fate"] == "received")
+            row = next(row for row in await bridge.clients.datagrams(body["id"], 10) if row["fate"] == "received")
             assert row["size_bytes"] == 20 + 3 * colours
             assert len(bytes.fromhex(row["payload_hex"])) == min(kept_bytes, row["size_bytes"])
 
@@ -539,12 +539,12 @@ def test_the_history_keeps_as_much_of_each_datagram_as_it_was_asked_to(kept_byte
 def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None:
     async def main() -> None:
         async with running(rate_hz=1) as bridge:
-            bodies = await bridge.add_clients(count=10_000)
+            bodies = await bridge.clients.add(count=10_000)
             assert len(bodies) == 10_000
             await until(lambda: all_live(bridge, 10_000), 60)
             assert closes(await bridge.ledger())
-            assert await bridge.delete_clients() == 10_000
-            assert (await bridge.list_clients())[1] == 0
+            assert await bridge.clients.remove_many() == 10_000
+            assert (await bridge.clients.page())[1] == 0
             whole = await bridge.ledger()
             assert (whole["sent"], whole["received"], whole["lost"]) == (0, 0, 0), "clients take their ledgers along"
             assert bridge.counters()["datagrams_received_total"] > 10_000, "a counter does not fall"

@@ -59,10 +59,10 @@ class Model(RuleBasedStateMachine):
     def adds_one(self, name: str, rate_hz: float, colours: int) -> None:
         if len(self.model) == MAX_CLIENTS or self.is_taken(name):
             with pytest.raises(RequestError) as refused:
-                self.do(self.bridge.add_clients(name=name, rate_hz=rate_hz, colours=colours))
+                self.do(self.bridge.clients.add(name=name, rate_hz=rate_hz, colours=colours))
             assert refused.value.kind in ("name-taken", "too-many-clients")
             return
-        (body,) = self.do(self.bridge.add_clients(name=name, rate_hz=rate_hz, colours=colours))
+        (body,) = self.do(self.bridge.clients.add(name=name, rate_hz=rate_hz, colours=colours))
         self.model[body["id"]] = {
             "name": name,
             "rate_hz": rate_hz,
@@ -75,9 +75,9 @@ class Model(RuleBasedStateMachine):
     def adds_some(self, count: int) -> None:
         if len(self.model) + count > MAX_CLIENTS:
             with pytest.raises(RequestError):
-                self.do(self.bridge.add_clients(count=count))
+                self.do(self.bridge.clients.add(count=count))
             return
-        for body in self.do(self.bridge.add_clients(count=count)):
+        for body in self.do(self.bridge.clients.add(count=count)):
             assert not self.is_taken(body["name"])
             self.model[body["id"]] = {
                 "name": body["name"],
@@ -93,17 +93,17 @@ class Model(RuleBasedStateMachine):
         one = self.some(data)
         if self.is_taken(changes.get("name"), but_for=one):
             with pytest.raises(RequestError) as refused:
-                self.do(self.bridge.patch_client(one, changes))
+                self.do(self.bridge.clients.change(one, changes))
             assert refused.value.field == "name"
             return
-        self.do(self.bridge.patch_client(one, changes))
+        self.do(self.bridge.clients.change(one, changes))
         self.model[one] |= changes
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), paused=st.booleans())
     def pauses(self, data: st.DataObject, paused: bool) -> None:
         one = self.some(data)
-        self.do(self.bridge.patch_client(one, {"paused": paused}))
+        self.do(self.bridge.clients.change(one, {"paused": paused}))
         self.model[one]["paused"] = paused
 
     @precondition(lambda self: self.model)
@@ -111,22 +111,22 @@ class Model(RuleBasedStateMachine):
     def links(self, data: st.DataObject, loss: float | None) -> None:
         one = self.some(data)
         if loss is None:
-            self.do(self.bridge.delete_link(one))
+            self.do(self.bridge.links.remove(one))
         else:
-            self.do(self.bridge.put_link(one, {"loss_ratio": loss}))
+            self.do(self.bridge.links.put(one, {"loss_ratio": loss}))
         self.model[one]["loss"] = loss
 
     @rule(loss=st.sampled_from([None, 0.0, 0.5]))
     def links_everybody(self, loss: float | None) -> None:
         if loss is None:
-            self.do(self.bridge.delete_default_link())
+            self.do(self.bridge.links.remove_default())
         else:
-            self.do(self.bridge.put_default_link({"loss_ratio": loss}))
+            self.do(self.bridge.links.put_default({"loss_ratio": loss}))
         self.default_loss = loss
 
     @rule()
     def clears_links(self) -> None:
-        self.do(self.bridge.delete_links())
+        self.do(self.bridge.links.clear())
         self.default_loss = None
         for one in self.model.values():
             one["loss"] = None
@@ -135,20 +135,20 @@ class Model(RuleBasedStateMachine):
     @rule(data=st.data())
     def removes(self, data: st.DataObject) -> None:
         one = self.some(data)
-        self.do(self.bridge.delete_client(one))
+        self.do(self.bridge.clients.remove(one))
         del self.model[one]
         with pytest.raises(RequestError) as unknown:
-            self.do(self.bridge.get_client(one))
+            self.do(self.bridge.clients.get(one))
         assert unknown.value.kind == "not-found"
 
     @rule()
     def removes_all(self) -> None:
-        assert self.do(self.bridge.delete_clients()) == len(self.model)
+        assert self.do(self.bridge.clients.remove_many()) == len(self.model)
         self.model.clear()
 
     @invariant()
     def both_say_the_same(self) -> None:
-        bodies, total = self.do(self.bridge.list_clients())
+        bodies, total = self.do(self.bridge.clients.page())
         assert total == len(bodies)
         found = {
             body["id"]: {
@@ -161,9 +161,9 @@ class Model(RuleBasedStateMachine):
             for body in bodies
         }
         assert found == self.model
-        default = self.do(self.bridge.get_default_link())
+        default = self.do(self.bridge.links.get_default())
         assert (default and default["loss_ratio"]) == self.default_loss
-        summary = self.do(self.bridge.links())
+        summary = self.do(self.bridge.links.summary())
         assert summary["clients"] == sum(bool(one["loss"]) for one in self.model.values())
         ledger = self.do(self.bridge.ledger())
         assert ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]

@@ -38,7 +38,7 @@ async def until_flows(bridge: Bridge, count: int) -> list[dict[str, Any]]:
 
 def test_a_hosted_client_of_our_own_server_is_one_flow_in_and_one_out() -> None:
     async def scene(bridge: Bridge) -> None:
-        (client,) = await bridge.add_clients(name="anna")
+        (client,) = await bridge.clients.add(name="anna")
         arrives, departs = await until_flows(bridge, 2)
         server = format_address(bridge.udp_address)
         assert (arrives["id"], arrives["kind"], arrives["direction"]) == (client["id"], "client", "in")
@@ -61,8 +61,8 @@ def test_a_hosted_client_of_our_own_server_is_one_flow_in_and_one_out() -> None:
 
 def test_what_departs_is_passed_on_or_lost_by_a_cause() -> None:
     async def scene(bridge: Bridge) -> None:
-        await bridge.put_default_link({"loss_ratio": 0.5})
-        await bridge.add_clients(rate_hz=500)
+        await bridge.links.put_default({"loss_ratio": 0.5})
+        await bridge.clients.add(rate_hz=500)
         async with asyncio.timeout(DEADLINE_S):
             while True:
                 flows, _ = await bridge.flows.page("session", None, None, 0, 10)
@@ -80,7 +80,7 @@ def test_what_departs_is_passed_on_or_lost_by_a_cause() -> None:
 def test_flows_are_chosen_by_kind_format_and_words_and_come_in_pages() -> None:
     async def scene(bridge: Bridge) -> None:
         for name in ("anna", "bert"):
-            await bridge.add_clients(name=name)
+            await bridge.clients.add(name=name)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as raw:
             raw.connect(bridge.udp_address)
             raw.send(b"connect")
@@ -102,7 +102,7 @@ def test_flows_are_chosen_by_kind_format_and_words_and_come_in_pages() -> None:
 
 def test_a_flow_that_is_not_there_and_datagrams_that_are_not_kept_are_named() -> None:
     async def scene(bridge: Bridge) -> None:
-        await bridge.add_clients()
+        await bridge.clients.add()
         _, departs = await until_flows(bridge, 2)
         for asked in (bridge.flows.get("nobody"), bridge.flows.get("s-00000000"), bridge.flows.datagrams("nobody", 1)):
             with pytest.raises(RequestError) as unknown:

@@ -26,9 +26,9 @@ def test_a_loss_is_in_the_history_of_its_client_and_of_all_and_the_link_is_marke
     async def main() -> None:
         begun_ns = time.time_ns()
         async with running() as bridge:
-            first, second = await bridge.add_clients(None, None, 50, 1, "measured", 2)
+            first, second = await bridge.clients.add(None, None, 50, 1, "measured", 2)
             await until(lambda: all_live(bridge, 2))
-            await bridge.put_link(first["id"], {"loss_ratio": 0.5, "seed": 1})
+            await bridge.links.put(first["id"], {"loss_ratio": 0.5, "seed": 1})
 
             async def history(flow: str | None) -> HistoryBody:
                 return await bridge.history(flow, begun_ns, time.time_ns(), 1)
@@ -65,7 +65,7 @@ def test_a_client_that_is_not_there_has_no_history() -> None:
 def test_what_removed_clients_received_stays_in_the_history_of_all() -> None:
     async def main() -> None:
         async with running() as bridge:
-            (client,) = await bridge.add_clients(None, None, 100, 1, "measured", 1)
+            (client,) = await bridge.clients.add(None, None, 100, 1, "measured", 1)
             await until(lambda: all_live(bridge, 1))
 
             async def rates() -> list[float]:
@@ -76,7 +76,7 @@ def test_what_removed_clients_received_stays_in_the_history_of_all() -> None:
                 return len([rate for rate in await rates() if rate > 50]) >= 2
 
             await until(two_steps)
-            await bridge.delete_client(client["id"])
+            await bridge.clients.remove(client["id"])
             before = await rates()
 
             async def a_step_later() -> bool:

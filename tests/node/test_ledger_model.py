@@ -72,13 +72,13 @@ class Model(RuleBasedStateMachine):
     @rule(count=st.integers(1, 2))
     def adds(self, count: int) -> None:
         count = min(count, MAX_CLIENTS - len(self.clients))
-        self.clients += [body["id"] for body in self.do(self.bridge.add_clients(count=count))]
+        self.clients += [body["id"] for body in self.do(self.bridge.clients.add(count=count))]
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def removes(self, data: st.DataObject) -> None:
         one = data.draw(st.sampled_from(self.clients))
-        self.do(self.bridge.delete_client(one))
+        self.do(self.bridge.clients.remove(one))
         self.clients.remove(one)
         self.paused.discard(one)
 
@@ -87,31 +87,31 @@ class Model(RuleBasedStateMachine):
     def pauses_or_goes_on(self, data: st.DataObject) -> None:
         one = data.draw(st.sampled_from(self.clients))
         self.paused ^= {one}
-        self.do(self.bridge.patch_client(one, {"paused": one in self.paused}))
+        self.do(self.bridge.clients.change(one, {"paused": one in self.paused}))
 
     @rule(which=st.none() | st.integers(0, MAX_CLIENTS - 1))
     def ends_sessions(self, which: int | None) -> None:
-        sessions, _ = self.do(self.bridge.sessions())
+        sessions, _ = self.do(self.bridge.sessions.page())
         ids = [session["id"] for session in sessions]
         for one in ids if which is None else ids[which : which + 1]:
             with contextlib.suppress(RequestError):  # over meanwhile
-                self.do(self.bridge.end_session(one))
+                self.do(self.bridge.sessions.end(one))
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), link=st.sampled_from(sorted(LINKS)))
     def changes_a_link(self, data: st.DataObject, link: str) -> None:
         one, body = data.draw(st.sampled_from(self.clients)), LINKS[link]
-        self.do(self.bridge.delete_link(one) if body is None else self.bridge.put_link(one, body))
+        self.do(self.bridge.links.remove(one) if body is None else self.bridge.links.put(one, body))
 
     @rule(link=st.sampled_from(sorted(LINKS)))
     def changes_the_default_link(self, link: str) -> None:
         body = LINKS[link]
-        self.do(self.bridge.delete_default_link() if body is None else self.bridge.put_default_link(body))
+        self.do(self.bridge.links.remove_default() if body is None else self.bridge.links.put_default(body))
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), rate_hz=st.sampled_from([50.0, 1000.0]))
     def changes_a_rate(self, data: st.DataObject, rate_hz: float) -> None:
-        self.do(self.bridge.patch_client(data.draw(st.sampled_from(self.clients)), {"rate_hz": rate_hz}))
+        self.do(self.bridge.clients.change(data.draw(st.sampled_from(self.clients)), {"rate_hz": rate_hz}))
 
     @rule()
     def lets_it_run(self) -> None:
@@ -124,7 +124,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def ledger_closes(self) -> None:
-        bodies, _ = self.do(self.bridge.list_clients())
+        bodies, _ = self.do(self.bridge.clients.page())
         whole = self.do(self.bridge.ledger())
         for ledger in [body["ledger"] for body in bodies if body["ledger"]["sent"] is not None]:
             assert_closes(ledger)
@@ -140,9 +140,9 @@ class Model(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            self.do(self.bridge.delete_links())
+            self.do(self.bridge.links.clear())
             for one in self.clients:
-                self.do(self.bridge.patch_client(one, {"paused": True}))
+                self.do(self.bridge.clients.change(one, {"paused": True}))
 
             def settled() -> bool:
                 whole = self.do(self.bridge.ledger())

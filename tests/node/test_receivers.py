@@ -146,7 +146,7 @@ def test_lanes_move_when_clients_need_their_numbers_and_everybody_is_told() -> N
             (flow,) = await flows_of(bridge, 1)
             await bridge.snapshot([])
             before = await bridge.roster(0)
-            await bridge.add_clients(count=200)
+            await bridge.clients.add(count=200)
             snapshot = await bridge.snapshot([])
             assert snapshot.roster_version > before.version
             after = await bridge.roster(before.version)

@@ -28,7 +28,7 @@ def reader_stands_still(bridge: Bridge) -> Iterator[None]:
         still.set()
         assert go_on.wait(PAUSE_AT_MOST_S)
 
-    bridge._works.pool.inbox.submit(stand_still)
+    bridge._assembly.pool.inbox.submit(stand_still)
     assert still.wait(DEADLINE_S)
     try:
         yield
@@ -44,13 +44,13 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 
 def body_of(bridge: Bridge, client_id: str) -> dict[str, Any]:
-    return asyncio.run(bridge.get_client(client_id))
+    return asyncio.run(bridge.clients.get(client_id))
 
 
 def hosted(bridge: Bridge, server: socket, session_id: int) -> tuple[str, Address]:
     """Id and address of a client that asks this server for a measured stream, and has got its first colour."""
     target = f"127.0.0.1:{server.getsockname()[1]}"
-    (body,) = asyncio.run(bridge.add_clients(target=target, mode="measured"))
+    (body,) = asyncio.run(bridge.clients.add(target=target, mode="measured"))
     _, address = server.recvfrom(2048)
     send_colour(server, address, session_id, 0)
     return body["id"], address

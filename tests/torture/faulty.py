@@ -29,7 +29,7 @@ from support.program import Program
 from udprism.__main__ import main
 from udprism.columns.arrivals import Arrivals
 from udprism.columns.types import NS_PER_S
-from udprism.node import works
+from udprism.node import assembly
 from udprism.node.bridge import Bridge
 from udprism.udp.arrivals import Receiver, best_receiver
 from udprism.udp.clock import SystemClock
@@ -68,7 +68,7 @@ class FaultyBridge(Bridge):
                 with self._store._lock:
                     self._store._connection.execute(f"PRAGMA query_only = {which == 'off'}")
                 continue
-            thread = self._works.server if which == "server" else self._works.pool
+            thread = self._assembly.server if which == "server" else self._assembly.pool
             thread.inbox.submit(_die if what == "die" else _sleeper(float(seconds[0])))
 
 
@@ -145,7 +145,7 @@ def _door(program: Program) -> socket.socket:
 
 if __name__ == "__main__":
     udprism.node.bridge.Bridge = FaultyBridge  # type: ignore[misc]
-    vars(works).update(SystemClock=SteppedClock, best_receiver=lambda *shape: SteppedReceiver(best_receiver(*shape)))
+    vars(assembly).update(SystemClock=SteppedClock, best_receiver=lambda *shape: SteppedReceiver(best_receiver(*shape)))
     signal.signal(signal.SIGUSR1, _stall)
     signal.signal(signal.SIGUSR2, _count_tasks)  # only the loop's own thread may look at its tasks
     main()

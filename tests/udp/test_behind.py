@@ -23,12 +23,12 @@ def test_what_a_server_that_stands_still_holds_back_is_not_called_unexplained() 
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=8, loss_after_s=0.1))
     bridge.start()
     try:
-        asyncio.run(bridge.put_default_link({"delay_ms": 50}))
-        asyncio.run(bridge.add_clients(count=4, rate_hz=200))
+        asyncio.run(bridge.links.put_default({"delay_ms": 50}))
+        asyncio.run(bridge.clients.add(count=4, rate_hz=200))
         until_s = time.monotonic() + DEADLINE_S
         while asyncio.run(bridge.ledger())["received"] < 100:
             assert time.monotonic() < until_s
-        bridge._works.server.inbox.submit(lambda: threading.Event().wait(STANDS_STILL_S))
+        bridge._assembly.server.inbox.submit(lambda: threading.Event().wait(STANDS_STILL_S))
         until_s = time.monotonic() + 2 * STANDS_STILL_S
         while time.monotonic() < until_s:
             ledger = asyncio.run(bridge.ledger())
@@ -62,15 +62,15 @@ class Interrupted:
 
 def test_silence_is_seen_though_the_receiver_is_behind_at_each_sweep() -> None:
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=8, silent_after_s=0.5))
-    pool = bridge._works.pool
+    pool = bridge._assembly.pool
     pool.receiver = Interrupted(pool)
     bridge.start()
     try:
-        asyncio.run(bridge.add_clients(count=4, rate_hz=50))
+        asyncio.run(bridge.clients.add(count=4, rate_hz=50))
         until_s = time.monotonic() + DEADLINE_S
         while (pool.table.state[:4] != State.LIVE).any():
             assert time.monotonic() < until_s
-        bridge._works.server.inbox.submit(lambda: threading.Event().wait(1.5 * STANDS_STILL_S))
+        bridge._assembly.server.inbox.submit(lambda: threading.Event().wait(1.5 * STANDS_STILL_S))
         until_s = time.monotonic() + 1.5 * STANDS_STILL_S
         while (pool.table.state[:4] != State.SILENT).any():
             assert time.monotonic() < until_s

@@ -50,7 +50,7 @@ def test_a_bye_behind_colours_leaves_nobody_live(bridge: Bridge, server: socket.
 def test_a_bye_to_a_paused_client_does_not_wake_it(bridge: Bridge, server: socket.socket) -> None:
     client_id, address = hosted(bridge, server, SESSION)
     wait_for(lambda: body_of(bridge, client_id)["ledger"]["received"] == 1)
-    asyncio.run(bridge.patch_client(client_id, {"paused": True}))
+    asyncio.run(bridge.clients.change(client_id, {"paused": True}))
     bye = wire.Bye(SESSION, 0, time.time_ns(), wire.ByeReason.OPERATOR)
     server.sendto(wire.encode_bye(bye), address)
     send_colour(server, address, SESSION, 1)

@@ -31,7 +31,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def body(bridge: Bridge, client_id: str) -> dict[str, Any]:
-    return asyncio.run(bridge.get_client(client_id))
+    return asyncio.run(bridge.clients.get(client_id))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def clients_of(here: Namespace, **asked: Any) -> Iterator[tuple[Bridge, str]]:
         bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, silent_after_s=0.5))
         bridge.start()
         try:
-            (client,) = asyncio.run(bridge.add_clients(target=f"{SERVER}:5000", rate_hz=20, **asked))
+            (client,) = asyncio.run(bridge.clients.add(target=f"{SERVER}:5000", rate_hz=20, **asked))
             yield bridge, client["id"]
         finally:
             bridge.stop()
@@ -109,20 +109,20 @@ def test_client_that_fell_back_while_the_way_was_lossy_is_measured_in_the_end(
     here, _, server = machines
     with clients_of(here) as (bridge, client_id):
         until(lambda: is_live(bridge, client_id, BEFORE))
-        slot = bridge._works.pool.table.slot_of_id[client_id]
+        slot = bridge._assembly.pool.table.slot_of_id[client_id]
 
         def ask_bare() -> None:
             """What it says after many tries that were lost."""
-            table, asking = bridge._works.pool.table, bridge._works.pool.asking
+            table, asking = bridge._assembly.pool.table, bridge._assembly.pool.asking
             table.forget_session(slot)
             asking.rules._asked_measured[slot] = False
             table.restart(slot, asking._clock.now_ns() + 10**9)
             asking.send_connect(slot, measured=False)
 
-        bridge._works.pool.inbox.submit(ask_bare).result(DEADLINE_S)
+        bridge._assembly.pool.inbox.submit(ask_bare).result(DEADLINE_S)
         until(lambda: body(bridge, client_id)["stream"] == "plain")
         until(lambda: is_live(bridge, client_id, BEFORE))
-        (session,) = asyncio.run(server.sessions())[0]
+        (session,) = asyncio.run(server.sessions.page())[0]
         assert session["stream"] == "measured"
 
 
@@ -138,12 +138,12 @@ def test_client_of_our_own_server_on_all_addresses_accounts_for_what_its_link_dr
         bridge.start()
         try:
             port = bridge.udp_address[1]
-            asyncio.run(bridge.put_default_link({"blackout": True}))
-            (client,) = asyncio.run(bridge.add_clients(target=f"{target}:{port}", rate_hz=20))
+            asyncio.run(bridge.links.put_default({"blackout": True}))
+            (client,) = asyncio.run(bridge.clients.add(target=f"{target}:{port}", rate_hz=20))
             ledger: dict[str, Any] = {"sent": 0}
             until(lambda: (ledger.update(body(bridge, client["id"])["ledger"]) or ledger["sent"] or 0) > 10)
             assert ledger["lost_by_cause"]["unexplained"] == 0
-            asyncio.run(bridge.delete_default_link())
+            asyncio.run(bridge.links.remove_default())
             until(lambda: body(bridge, client["id"])["state"] == "live")
             assert body(bridge, client["id"])["stream"] == "measured"
         finally:
@@ -164,7 +164,7 @@ def test_client_of_a_link_local_address_hears_colours(mode: ModeName) -> None:
             bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0))
             bridge.start()
             try:
-                (client,) = asyncio.run(bridge.add_clients(target="[fe80::1%wire]:5000", mode=mode))
+                (client,) = asyncio.run(bridge.clients.add(target="[fe80::1%wire]:5000", mode=mode))
                 until(lambda: body(bridge, client["id"])["state"] == "live")
                 command = here.command("timeout", "-s", "INT", "10", sys.executable, "-m", "udprism", "client")
                 with started(*command, "[fe80::1%wire]:5000") as terminal:
@@ -221,7 +221,7 @@ def test_one_connect_is_enough_for_a_server_of_the_old_shape(monkeypatch: pytest
     bridge.start()
     try:
         target = f"127.0.0.1:{old.sock.getsockname()[1]}"
-        (client,) = asyncio.run(bridge.add_clients(target=target, rate_hz=100))
+        (client,) = asyncio.run(bridge.clients.add(target=target, rate_hz=100))
         until(lambda: old.sent > 0)
         states = set()
         while old.sent < 8:
@@ -242,7 +242,7 @@ def test_a_colour_in_ten_seconds_is_a_stream() -> None:
     bridge.start()
     try:
         target = f"127.0.0.1:{old.sock.getsockname()[1]}"
-        (client,) = asyncio.run(bridge.add_clients(target=target))
+        (client,) = asyncio.run(bridge.clients.add(target=target))
         until(lambda: old.sent > 0)
         states = set()
         end_s = time.monotonic() + 25

@@ -45,7 +45,7 @@ def epoll(capacity: int, width: int, max_batch: int, coalesce_s: float) -> Recei
 @pytest.fixture(params=[uring, epoll])
 def bridge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridge]:
     """One whose clients have the smallest receive buffer that can be asked for."""
-    monkeypatch.setattr("udprism.node.works.best_receiver", request.param)
+    monkeypatch.setattr("udprism.node.assembly.best_receiver", request.param)
     monkeypatch.setattr("udprism.udp.asking._REPORT_NS", 3600 * NS_PER_S)  # the kernel counts acknowledgements too
     settings = Settings(
         udp="127.0.0.1:0", clients=0, max_clients=8, client_buffer_bytes=2048, loss_after_s=0.2, history_datagrams=4096
@@ -57,11 +57,11 @@ def bridge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def rows_of(bridge: Bridge, client_id: str) -> list[dict[str, Any]]:
-    return asyncio.run(bridge.datagrams(client_id, 4096))
+    return asyncio.run(bridge.clients.datagrams(client_id, 4096))
 
 
 def socket_of(bridge: Bridge, client_id: str) -> socket.socket:
-    pool = bridge._works.pool
+    pool = bridge._assembly.pool
     return pool.sockets[pool.table.slot_of_id[client_id]]
 
 
@@ -76,7 +76,7 @@ def test_what_a_full_buffer_turned_away_is_known_number_by_number(bridge: Bridge
         server.settimeout(DEADLINE_S)
         probe.settimeout(DEADLINE_S)
         target = f"127.0.0.1:{server.getsockname()[1]}"
-        (body,) = asyncio.run(bridge.add_clients(target=target, mode="measured"))
+        (body,) = asyncio.run(bridge.clients.add(target=target, mode="measured"))
         client_id = body["id"]
         _, address = server.recvfrom(2048)
 
@@ -110,16 +110,16 @@ def test_what_a_full_buffer_turned_away_is_known_number_by_number(bridge: Bridge
 
 def test_what_the_link_drops_and_what_the_kernel_drops_are_told_apart_to_the_datagram(bridge: Bridge) -> None:
     link = {"loss_ratio": 0.2, "seed": 5}
-    asyncio.run(bridge.put_default_link(link))
-    clients = asyncio.run(bridge.add_clients(count=3, rate_hz=500))
+    asyncio.run(bridge.links.put_default(link))
+    clients = asyncio.run(bridge.clients.add(count=3, rate_hz=500))
     ids = [client["id"] for client in clients]
     wait_for(lambda: all((body_of(bridge, one)["ledger"]["sent"] or 0) > 100 for one in ids))
     sockets = [socket_of(bridge, one) for one in ids]
     with reader_stands_still(bridge):
         wait_for(lambda: all((dropped_by_kernel(sock) or 0) > 20 for sock in sockets))
     for one in ids:
-        asyncio.run(bridge.patch_client(one, {"paused": True}))
-    wait_for(lambda: asyncio.run(bridge.sessions())[1] == 0)
+        asyncio.run(bridge.clients.change(one, {"paused": True}))
+    wait_for(lambda: asyncio.run(bridge.sessions.page())[1] == 0)
     wait_for(lambda: all(body_of(bridge, one)["ledger"]["in_flight"] == 0 for one in ids))
 
     for client, sock in zip(clients, sockets, strict=True):

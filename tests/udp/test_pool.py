@@ -43,7 +43,7 @@ def server() -> Iterator[socket.socket]:
 def hosted(bridge: Bridge, server: socket.socket) -> tuple[str, Address]:
     """Id and address of a client that asks this server for a measured stream."""
     target = f"127.0.0.1:{server.getsockname()[1]}"
-    (body,) = asyncio.run(bridge.add_clients(target=target, mode="measured"))
+    (body,) = asyncio.run(bridge.clients.add(target=target, mode="measured"))
     _, address = server.recvfrom(2048)
     server.sendto(wire.encode_colour(wire.Colour(SESSION, 0, 0, b"\xff\0\0")), address)
     return body["id"], address
@@ -57,7 +57,7 @@ def test_a_measured_server_that_was_replaced_by_a_plain_one_is_heard_again(
     bridge.start()
     try:
         target = f"127.0.0.1:{server.getsockname()[1]}"
-        (body,) = asyncio.run(bridge.add_clients(target=target, rate_hz=1000))
+        (body,) = asyncio.run(bridge.clients.add(target=target, rate_hz=1000))
         _, address = server.recvfrom(2048)
         server.sendto(wire.encode_colour(wire.Colour(SESSION, 0, 0, b"\xff\0\0")), address)
         data = b""
@@ -65,7 +65,7 @@ def test_a_measured_server_that_was_replaced_by_a_plain_one_is_heard_again(
             data, address = server.recvfrom(2048)
         server.sendto(b"green", address)
         until_s = time.monotonic() + DEADLINE_S
-        while (client := asyncio.run(bridge.get_client(body["id"])))["last_colour"]["name"] != "green":
+        while (client := asyncio.run(bridge.clients.get(body["id"])))["last_colour"]["name"] != "green":
             assert time.monotonic() < until_s
         assert client["stream"] == "plain"
     finally:
@@ -74,7 +74,7 @@ def test_a_measured_server_that_was_replaced_by_a_plain_one_is_heard_again(
 
 def heard(bridge: Bridge, client_id: str, sequence: int) -> bool:
     async def read() -> bool:
-        return any(row["sequence"] == sequence for row in await bridge.datagrams(client_id, 10))
+        return any(row["sequence"] == sequence for row in await bridge.clients.datagrams(client_id, 10))
 
     return asyncio.run(read())
 
@@ -91,14 +91,14 @@ def test_an_echo_of_a_report_from_any_year_is_survived(
     while not heard(bridge, client_id, 1):
         assert time.monotonic() < until_s
     assert bridge.counters()["thread_restarts_total"]["pool"] == 0
-    body = asyncio.run(bridge.get_client(client_id))
+    body = asyncio.run(bridge.clients.get(client_id))
     assert body["state"] == "live"
     assert body["rtt_ms"] is None or 0 < body["rtt_ms"] <= 60_000
 
 
 def test_a_thread_that_is_late_has_its_tables_for_itself_and_goes_on(bridge: Bridge, server: socket.socket) -> None:
     client_id, address = hosted(bridge, server)
-    pool, may_go_on, began = bridge._works.pool, threading.Event(), threading.Event()
+    pool, may_go_on, began = bridge._assembly.pool, threading.Event(), threading.Event()
 
     def hang() -> None:
         began.set()
@@ -123,7 +123,7 @@ def test_what_a_thread_owns_that_does_not_end_is_left_to_it() -> None:
     """Its sockets stay open and its tables whole: it may be in the midst of both."""
     bridge = Bridge(Settings(udp="127.0.0.1:0", clients=20, max_clients=20))
     bridge.start()
-    works, may_go_on, failed = bridge._works, threading.Event(), []
+    works, may_go_on, failed = bridge._assembly, threading.Event(), []
     begun = threading.Semaphore(0)
 
     def work_on(which: ClientPool | ColourServer) -> None:
@@ -156,7 +156,7 @@ def test_change_whose_connect_was_lost_is_said_again_until_what_comes_agrees(
     bridge: Bridge, server: socket.socket
 ) -> None:
     client_id, address = hosted(bridge, server)
-    asyncio.run(bridge.patch_client(client_id, {"rate_hz": 50, "colours": 2}))
+    asyncio.run(bridge.clients.change(client_id, {"rate_hz": 50, "colours": 2}))
     server.settimeout(0.005)
     period_s, pixels, asked, sequence = 0.1, 1, 0, 0
     next_s = agreed_s = time.monotonic()
@@ -180,7 +180,7 @@ def test_change_whose_connect_was_lost_is_said_again_until_what_comes_agrees(
 
 def test_disconnect_that_was_lost_is_said_again_while_colours_come(bridge: Bridge, server: socket.socket) -> None:
     client_id, address = hosted(bridge, server)
-    asyncio.run(bridge.patch_client(client_id, {"paused": True}))
+    asyncio.run(bridge.clients.change(client_id, {"paused": True}))
     server.settimeout(0.02)
     said_s: list[float] = []
     sequence, end_s = 0, time.monotonic() + DEADLINE_S
@@ -193,15 +193,15 @@ def test_disconnect_that_was_lost_is_said_again_while_colours_come(bridge: Bridg
         server.sendto(wire.encode_colour(wire.Colour(SESSION, sequence, 0, b"\xff\0\0")), address)
     assert said_s[1] - said_s[0] > 0.8
     assert said_s[2] - said_s[1] > 1.6
-    assert asyncio.run(bridge.get_client(client_id))["state"] == "paused"
+    assert asyncio.run(bridge.clients.get(client_id))["state"] == "paused"
 
 
 def test_bye_does_not_wake_a_client_that_is_paused(bridge: Bridge, server: socket.socket) -> None:
     client_id, address = hosted(bridge, server)
-    asyncio.run(bridge.patch_client(client_id, {"paused": True}))
+    asyncio.run(bridge.clients.change(client_id, {"paused": True}))
     server.sendto(wire.encode_bye(wire.Bye(SESSION, 0, 0, wire.ByeReason.OPERATOR)), address)
     server.sendto(wire.encode_colour(wire.Colour(SESSION, 1, 0, b"\xff\0\0")), address)
     until_s = time.monotonic() + DEADLINE_S
     while not heard(bridge, client_id, 1):
         assert time.monotonic() < until_s
-    assert asyncio.run(bridge.get_client(client_id))["state"] == "paused"
+    assert asyncio.run(bridge.clients.get(client_id))["state"] == "paused"

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from udprism.settings import Settings
 from udprism.web import app
-from udprism.web.api import Api
+from udprism.web.api import api_router
 from udprism.web.guard import Limits
 from udprism.web.health import Health
 from udprism.web.live import Hub
@@ -95,8 +95,8 @@ def running_plain(bridge: FakeBridge | None = None) -> Iterator[Running]:
     bridge = bridge or FakeBridge()
     bare, as_bridge = FastAPI(), cast(Any, bridge)
     hub = Hub(as_bridge)
-    bare.include_router(Api(as_bridge).router())
-    bare.include_router(Streams(as_bridge, hub).router())
+    bare.include_router(api_router(as_bridge))
+    bare.include_router(Streams(as_bridge.clients, hub).router())
     bare.include_router(Health(as_bridge, hub, Counter()).router())
     server = uvicorn.Server(uvicorn.Config(bare, log_config=None, log_level="critical", timeout_graceful_shutdown=1))
     sock = socket.create_server(("127.0.0.1", 0))

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from udprism.link.profiles import PROFILES
-from udprism.web.api import DATAGRAM_FIELDS
+from udprism.web.answers import DATAGRAM_FIELDS
 from web.fake_bridge import FakeBridge
 from web.running import Clock, Running, ephemeral, running, wait_for
 
@@ -28,8 +28,8 @@ def here() -> Iterator[Running]:
 
 @pytest.fixture
 def api(here: Running) -> Iterator[httpx.Client]:
-    asyncio.run(here.bridge.delete_clients())
-    asyncio.run(here.bridge.delete_links())
+    asyncio.run(here.bridge.clients.remove_many())
+    asyncio.run(here.bridge.links.clear())
     with here.client() as client:
         yield client
 

@@ -4,26 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from udprism import web
 from udprism.node.bridge import Bridge
+from udprism.node.clients import Clients
+from udprism.node.flows import Flows
+from udprism.node.links import Links
+from udprism.node.sessions import Sessions
 from udprism.serving.clients import State
-from udprism.web.api import DATAGRAM_FIELDS
-from web.fake_bridge import FakeBridge
+from udprism.web.answers import DATAGRAM_FIELDS
+from web.fake_bridge import FakeBridge, FakeFlows, FakeLinks, FakeSessions
+from web.fake_clients import FakeClients
 from web.running import DEADLINE_S, Clock, ephemeral
 
-CALLED = sorted(name for name, value in vars(FakeBridge).items() if inspect.isfunction(value) and name[0] != "_")
+SUBJECTS: tuple[tuple[type, type], ...] = (
+    (Bridge, FakeBridge),
+    (Clients, FakeClients),
+    (Sessions, FakeSessions),
+    (Links, FakeLinks),
+    (Flows, FakeFlows),
+)
+OFFERED = [
+    (real, fake, name)
+    for real, fake in SUBJECTS
+    for name, value in vars(fake).items()
+    if name in vars(real) and inspect.isfunction(value) and name[0] != "_"
+]
 
 
-@pytest.mark.parametrize("name", CALLED)
-def test_fake_is_called_as_the_bridge_is(name: str) -> None:
-    real, fake = getattr(Bridge, name), getattr(FakeBridge, name)
-    assert inspect.iscoroutinefunction(real) == inspect.iscoroutinefunction(fake)
-    assert list(inspect.signature(real).parameters) == list(inspect.signature(fake).parameters)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda pair: pair[0].__name__)
+def test_fake_offers_all_that_the_web_calls(subject: tuple[type, type]) -> None:
+    real, fake = subject
+    attribute = "bridge" if real is Bridge else real.__name__.lower()
+    source = "".join(path.read_text() for path in Path(web.__path__[0]).glob("**/*.py"))
+    called = set(re.findall(rf"\b_?{attribute}\.(\w+)\(", source)) & vars(real).keys()
+    assert called
+    assert called <= vars(fake).keys()
+
+
+@pytest.mark.parametrize(("real", "fake", "name"), OFFERED)
+def test_fake_is_called_as_the_real_one_is(real: type, fake: type, name: str) -> None:
+    ours, theirs = getattr(fake, name), getattr(real, name)
+    assert inspect.iscoroutinefunction(ours) == inspect.iscoroutinefunction(theirs)
+    assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters)
 
 
 def test_fake_has_the_bridges_attributes() -> None:
@@ -48,14 +78,14 @@ def bodies_of(bridge: Any) -> dict[str, Any]:
     """One of each body that the web passes on."""
 
     async def ask() -> dict[str, Any]:
-        (client,) = await bridge.add_clients(None, None, None, None, None, 1)
+        (client,) = await bridge.clients.add()
         return {
             "client": client,
             "ledger": await bridge.ledger(),
             "status": await bridge.status(),
-            "links": await bridge.links(),
+            "links": await bridge.links.summary(),
             "check": bridge.checks()[0],
-            "link": await bridge.put_default_link({"loss_ratio": 0.5}),
+            "link": await bridge.links.put_default({"loss_ratio": 0.5}),
         }
 
     return asyncio.run(ask())
@@ -65,15 +95,15 @@ def streaming_bodies_of(bridge: Any) -> dict[str, Any]:
     """A datagram and a session of the clients that are there."""
 
     async def ask() -> dict[str, Any]:
-        (client, *_), _ = await bridge.list_clients(0, 1)
+        (client, *_), _ = await bridge.clients.page(0, 1)
         datagrams: list[dict[str, Any]] = []
         until_s = time.monotonic() + DEADLINE_S
         while not datagrams:
             assert time.monotonic() < until_s, "no datagram came"
             await asyncio.sleep(0.01)
-            datagrams = await bridge.datagrams(client["id"], 10)
-        sessions, _ = await bridge.sessions()
-        with bridge.tap(client["id"]) as tap:
+            datagrams = await bridge.clients.datagrams(client["id"], 10)
+        sessions, _ = await bridge.sessions.page()
+        with bridge.clients.tap(client["id"]) as tap:
             tapped = await anext(aiter(tap))
         return {"datagram": datagrams[0], "session": sessions[-1], "tapped": tapped}
 

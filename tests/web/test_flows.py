@@ -18,7 +18,7 @@ from web.running import Clock, ephemeral, running
 def api() -> Iterator[httpx.Client]:
     clock = Clock()
     with running(FakeBridge(ephemeral(max_clients=50), unix_ns=clock)) as served:
-        asyncio.run(served.bridge.delete_clients())
+        asyncio.run(served.bridge.clients.remove_many())
         with served.client() as client:
             client.post("/api/clients", json={"name": "anna", "rate_hz": 100})
             clock.advance(1)

@@ -476,7 +476,11 @@ class SlowSearch:
     async def status(self) -> dict[str, Any]:
         return {}
 
-    async def sessions(self, limit: int, find: str) -> tuple[list[dict[str, Any]], int]:
+    @property
+    def sessions(self) -> SlowSearch:
+        return self
+
+    async def page(self, limit: int, find: str) -> tuple[list[dict[str, Any]], int]:
         self.found.append(find)
         await asyncio.sleep(self.TAKES_S)
         return [], 0

@@ -9,7 +9,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from udprism.errors import RequestError
-from web.fake_bridge import FakeBridge, Tap
+from web.fake_bridge import FakeBridge
+from web.fake_clients import Tap
 from web.running import Running, ephemeral, running, wait_for
 
 
@@ -56,7 +57,7 @@ def test_bridge_that_takes_no_more_listeners_is_heard(here: Running) -> None:
     def full(client_id: str) -> Tap:
         raise RequestError("64 streams are open already", kind="busy")
 
-    here.bridge.tap = full  # type: ignore[method-assign]
+    here.bridge.clients.tap = full  # type: ignore[method-assign]
     with pytest.raises(InvalidStatus) as refused, here.viewer(f"/ws/clients/{ids(here)[0]}"):
         pass
     assert refused.value.response.status_code == 503
@@ -75,13 +76,13 @@ def test_listener_that_talks_is_closed_with_a_reason(here: Running) -> None:
 
 def test_listener_that_goes_leaves_its_tap_closed(here: Running) -> None:
     opened: list[Tap] = []
-    tap = here.bridge.tap
+    tap = here.bridge.clients.tap
 
     def remembered(client_id: str) -> Tap:
         opened.append(tap(client_id))
         return opened[-1]
 
-    here.bridge.tap = remembered  # type: ignore[method-assign]
+    here.bridge.clients.tap = remembered  # type: ignore[method-assign]
     for _ in range(5):
         with here.viewer(f"/ws/clients/{ids(here)[0]}") as stream:
             stream.recv()

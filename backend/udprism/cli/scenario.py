@@ -170,7 +170,7 @@ async def play(
     steps = list(scenario.timeline)
     while steps and steps[0].at_s == 0 and not steps[0].clients:
         await _apply(bridge, steps.pop(0), {}, progress)
-    bodies = await bridge.add_clients(None, None, scenario.rate_hz, 1, "measured", count)
+    bodies = await bridge.clients.add(None, None, scenario.rate_hz, 1, "measured", count)
     ids = {body["name"]: body["id"] for body in bodies}
     start_s = time.monotonic()
     second = 0
@@ -191,14 +191,14 @@ async def play(
 async def _apply(bridge: Bridge, step: Step, ids: dict[str, str], progress: Progress) -> None:
     progress.step(step)
     if not step.clients:
-        await bridge.put_default_link(step.link.to_body())
+        await bridge.links.put_default(step.link.to_body())
     else:
-        await bridge.put_links([ids[name] for name in step.clients], step.link.to_body())
+        await bridge.links.put_many([ids[name] for name in step.clients], step.link.to_body())
 
 
 async def measure(bridge: Bridge) -> dict[str, dict[str, float | None]]:
     """Every measure of everybody and of each client, all of the same moment."""
-    bodies, _ = await bridge.list_clients(0, bridge.settings.max_clients)
+    bodies, _ = await bridge.clients.page(0, bridge.settings.max_clients)
     results = {body["name"]: _measures(body) for body in bodies}
     return {EVERYBODY: _together(list(results.values())), **results}
 

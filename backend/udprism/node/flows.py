@@ -13,10 +13,11 @@ from typing import Any, Final, Literal
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
+from udprism.node.assembly import Assembly
+from udprism.node.clients import Clients
 from udprism.node.heard import HeardByReceivers
 from udprism.node.relays import Relays
 from udprism.node.threads import Threads
-from udprism.node.works import Works
 from udprism.relay.memory import DIRECTIONS
 from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
@@ -117,9 +118,12 @@ def flows_of_conversation(body: Mapping[str, Any], name: str) -> list[dict[str, 
 class Flows:
     """Every flow, read only. Asked from an event loop."""
 
-    def __init__(self, works: Works, threads: Threads, relays: Relays, heard: HeardByReceivers) -> None:
-        self._works = works
+    def __init__(
+        self, assembly: Assembly, threads: Threads, clients: Clients, relays: Relays, heard: HeardByReceivers
+    ) -> None:
+        self._assembly = assembly
         self._threads = threads
+        self._clients = clients
         self._relays = relays
         self._heard = heard
 
@@ -130,10 +134,10 @@ class Flows:
         flows: list[dict[str, Any]] = []
         total = 0
         if kind in (None, "client") and form in _OWN_FORMATS:
-            flows, total = await self._threads.pool(lambda: self._clients(form, query, offset, limit))
+            flows, total = await self._threads.pool(lambda: self._of_clients(form, query, offset, limit))
         if kind in (None, "session") and form in _OWN_FORMATS:
             rest, first = limit - len(flows), max(0, offset - total)
-            more, count = await self._threads.server(lambda: self._sessions(form, query, first, rest))
+            more, count = await self._threads.server(lambda: self._of_sessions(form, query, first, rest))
             flows, total = flows + more, total + count
         if kind in (None, "relay") and form in (None, "opaque"):
             carried, first = await self._carried(query), max(0, offset - total)
@@ -165,18 +169,18 @@ class Flows:
         if self._heard.has(flow_id):
             return await self._heard.get(flow_id)
         if flow_id.startswith(_SESSION):
-            return await self._threads.server(lambda: self._session(self._works.server.slot_of(flow_id)))
+            return await self._threads.server(lambda: self._session(self._assembly.server.slot_of(flow_id)))
         carried = await self._carried_one(flow_id)
         if carried is not None:
             relay_id, conversation, way = carried
             body, relay = await self._relays.flow(relay_id, conversation), await self._relays.get(relay_id)
             return flows_of_conversation(body, relay["name"])[DIRECTIONS.index(way)]
-        return await self._threads.pool(lambda: flow_of_client(self._works.client_bodies([self._slot(flow_id)])[0]))
+        return await self._threads.pool(lambda: flow_of_client(self._clients.bodies([self._slot(flow_id)])[0]))
 
     async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
         """The last datagrams of a flow that arrives or is carried; the keys differ. Raises: RequestError (404)."""
         if flow_id.startswith(_SESSION):
-            await self._threads.server(lambda: self._works.server.slot_of(flow_id))
+            await self._threads.server(lambda: self._assembly.server.slot_of(flow_id))
             raise RequestError(
                 "no datagrams are kept of a flow that departs; a hosted client's own flow has those that arrived",
                 field="id",
@@ -187,7 +191,7 @@ class Flows:
         carried = await self._carried_one(flow_id)
         if carried is not None:
             return await self._relays.datagrams(*carried, limit)
-        return await self._threads.pool(lambda: self._works.datagrams(self._slot(flow_id), limit))
+        return await self._threads.pool(lambda: self._clients.last_datagrams(self._slot(flow_id), limit))
 
     async def picture(self, flow_id: str) -> dict[str, Any]:
         """The picture of a flow that a receiver hears. Raises: RequestError (404)."""
@@ -196,33 +200,35 @@ class Flows:
     # -- the pool's thread
 
     def _slot(self, flow_id: str) -> int:
-        slot = self._works.pool.table.slot_of_id.get(flow_id)
+        slot = self._assembly.pool.table.slot_of_id.get(flow_id)
         if slot is None:
             raise RequestError(f"no flow {flow_id!r}", field="id", kind="not-found")
         return slot
 
-    def _clients(
+    def _of_clients(
         self, form: FlowFormat | None, query: str | None, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int]:
-        slots = self._works.matching(None, query)
+        slots = self._clients.matching(None, query)
         if form is not None:
-            stream = self._works.pool.table.stream
+            stream = self._assembly.pool.table.stream
             slots = [slot for slot in slots if stream[slot] == _STREAM_OF_FORMAT[form]]
-        bodies = self._works.client_bodies(slots[offset : offset + limit])
+        bodies = self._clients.bodies(slots[offset : offset + limit])
         return [flow_of_client(body) for body in bodies], len(slots)
 
     # -- the server's thread
 
     def _session(self, slot: int) -> dict[str, Any]:
-        table = self._works.server.table
-        server_address = format_address(self._works.udp_addresses[int(table.socket_index[slot])])
+        table = self._assembly.server.table
+        server_address = format_address(self._assembly.udp_addresses[int(table.socket_index[slot])])
         red, green, blue = table.last_rgb[slot].tolist()
-        return flow_of_session(table.body(slot, self._works.now_ns()), server_address, hex_of((red, green, blue)))
+        return flow_of_session(
+            table.body(slot, self._assembly.clock.now_ns()), server_address, hex_of((red, green, blue))
+        )
 
-    def _sessions(
+    def _of_sessions(
         self, form: FlowFormat | None, query: str | None, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int]:
-        table = self._works.server.table
+        table = self._assembly.server.table
         slots = [
             slot
             for slot in table.matching(query or "", {})

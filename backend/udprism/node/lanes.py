@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from udprism.node import heard_view
+from udprism.node.assembly import Assembly
 from udprism.node.receivers import Receivers
 from udprism.node.threads import Threads
 from udprism.node.view import AGE_NEVER, Roster, Snapshot
-from udprism.node.works import Works
 from udprism.udp.listening import Listening
 
 _ROOM: Final = 64
@@ -32,8 +32,8 @@ _NOTHING: Final[dict[str, Any]] = {
 class Lanes:
     """Coroutines belong to one event loop."""
 
-    def __init__(self, works: Works, threads: Threads, receivers: Receivers) -> None:
-        self._works, self._threads, self._receivers = works, threads, receivers
+    def __init__(self, assembly: Assembly, threads: Threads, receivers: Receivers) -> None:
+        self._assembly, self._threads, self._receivers = assembly, threads, receivers
         self._base, self._moves = _ROOM, 0
         self._parts: OrderedDict[int, tuple[int, int]] = OrderedDict()
         """Both rosters' versions by the version of the whole."""
@@ -42,9 +42,9 @@ class Lanes:
         """One moment of both, and the rows of the watched slots that exist."""
         base = self._base
         if self._receivers.listening is None:
-            return await self._threads.pool(lambda: self._works.snapshot(watch))
+            return await self._threads.pool(lambda: self._of_clients(watch))
         clients, heard = await asyncio.gather(
-            self._threads.pool(lambda: self._works.snapshot([slot for slot in watch if slot < base])),
+            self._threads.pool(lambda: self._of_clients([slot for slot in watch if slot < base])),
             self._receivers.ask(lambda listening: self._heard(listening, [slot - base for slot in watch])),
         )
         self._make_room(clients.n)
@@ -54,8 +54,8 @@ class Lanes:
     async def roster(self, since: int) -> Roster:
         """Who is in which slot: what changed since version `since`, or everything if that is too long ago."""
         if self._receivers.listening is None:
-            return await self._threads.pool(lambda: self._works.view.roster(since))
-        self._make_room(await self._threads.pool(lambda: self._works.pool.table.high))
+            return await self._threads.pool(lambda: self._assembly.view.roster(since))
+        self._make_room(await self._threads.pool(lambda: self._assembly.pool.table.high))
         known = self._parts.get(since)
         clients, heard = await self._rosters(*(known or (0, 0)))
         is_whole = known is None or _is_whole(clients, known[0]) or _is_whole(heard, known[1])
@@ -71,7 +71,7 @@ class Lanes:
     async def _rosters(self, clients_since: int, heard_since: int) -> tuple[Roster, Roster]:
         base = self._base
         return await asyncio.gather(
-            self._threads.pool(lambda: self._works.view.roster(clients_since)),
+            self._threads.pool(lambda: self._assembly.view.roster(clients_since)),
             self._receivers.ask(lambda listening: heard_view.roster(listening.flows, heard_since, base)),
         )
 
@@ -80,8 +80,15 @@ class Lanes:
             self._base, self._moves = clients + _ROOM, self._moves + 1
             self._parts.clear()
 
+    def _of_clients(self, watch: list[int]) -> Snapshot:
+        """Pool thread only. Not settled for it: the sweep has done so an eighth of a second ago."""
+        clock, pool = self._assembly.clock, self._assembly.pool
+        now_ns = clock.now_ns()
+        pool.columns.latest.take_frame(pool.table.high)
+        return self._assembly.view.snapshot(watch, now_ns, clock.unix_ns())
+
     def _heard(self, listening: Listening, watch: list[int]) -> Snapshot:
-        return heard_view.snapshot(listening.flows, watch, self._works.now_ns(), 0)
+        return heard_view.snapshot(listening.flows, watch, self._assembly.clock.now_ns(), 0)
 
     def _version(self, clients: int, heard: int) -> int:
         """Neither part ever falls, so the sum names one pair; each move counts as well."""

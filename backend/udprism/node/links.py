@@ -6,12 +6,15 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
+
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import RequestError
 from udprism.link.link import Link
+from udprism.node.assembly import Assembly
+from udprism.node.directory import Directory
 from udprism.node.kept import DEFAULT_LINK
 from udprism.node.threads import Threads
-from udprism.node.works import Works
 
 _TOLD_S = 10.0
 """After the last datagram that found no room."""
@@ -20,23 +23,19 @@ _TOLD_S = 10.0
 class Links:
     """The links of one bridge. Coroutines on its event loop; one change at a time."""
 
-    def __init__(self, works: Works, threads: Threads, *, delays_over_all_links: bool) -> None:
+    def __init__(
+        self, assembly: Assembly, threads: Threads, directory: Directory, *, delays_over_all_links: bool
+    ) -> None:
         """delays_over_all_links: see `Bridge`."""
-        self._works = works
-        self._book = works.server.links
+        self._server, self._pool = assembly.server, assembly.pool
+        self._client_of_address = assembly.client_of_address
+        self._note = assembly.note
+        self._book = assembly.server.links
         self._threads = threads
+        self._directory = directory
         self._delays_over_all_links = delays_over_all_links
         self._since_unix_ns: int | None = None
         self._turned_away, self._turned_away_s = 0, -_TOLD_S
-
-    @property
-    def default(self) -> Link | None:
-        """Of all who have none of their own."""
-        return self._book.default
-
-    def of_client(self, client_id: str) -> Link | None:
-        """A client's own."""
-        return self._book.of_owner.get(client_id)
 
     def restore(self, of_client: Mapping[str, Link], default: Link | None) -> None:
         """What was kept; before the first client speaks. May block."""
@@ -45,39 +44,62 @@ class Links:
             self._book.put_owners(of_client)
             self._book.put_default(default)
 
-        self._works.server.inbox.submit(put).result()
+        self._server.inbox.submit(put).result()
         self._note_since()
 
-    async def put_clients(self, client_ids: Collection[str], link: Link | None) -> None:
-        """Give these clients a link of their own, or take it away (None). All or none. Raises: RequestError (507)."""
+    # -- one owner's
+
+    def of_client(self, client_id: str) -> Link | None:
+        """A client's own link."""
+        return self._book.of_owner.get(client_id)
+
+    async def get(self, owner_id: str) -> dict[str, Any] | None:
+        """The link of a client or session, if it has its own. Raises: RequestError (404) for an unknown owner."""
+        if owner_id in self._directory:
+            return link_body(self.of_client(owner_id))
+        server, of_slot = self._server, self._book.of_slot
+        return link_body(await self._threads.server(lambda: of_slot.get(server.slot_of(owner_id))))
+
+    async def put(self, owner_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Give a client or session its own link. Raises: RequestError (404, 409, 422, 507)."""
+        link = Link.from_body(body)
+        await self._set(owner_id, link)
+        return self._with_warning(link)
+
+    async def remove(self, owner_id: str) -> None:
+        """Take it away: the default link holds again. Raises: RequestError (404, 409, 507)."""
+        await self._set(owner_id, None)
+
+    async def _set(self, owner_id: str, link: Link | None) -> None:
+        async with self._directory.changing:
+            if owner_id in self._directory:
+                await self._set_clients([owner_id], link)
+            else:
+                await self._threads.server(lambda: self._put_session(owner_id, link))
+                self._note_since()
+                self._note("link", f"link of session {owner_id}: {_words(link)}", owner_id)
+
+    async def put_many(self, client_ids: list[str], body: Mapping[str, Any]) -> None:
+        """Give these clients the same link, all or none. Raises: RequestError (404, 422, 507)."""
+        link = Link.from_body(body)
+        async with self._directory.changing:
+            for client_id in client_ids:
+                self._directory.require(client_id)
+            await self._set_clients(client_ids, link)
+
+    async def _set_clients(self, client_ids: Collection[str], link: Link | None) -> None:
+        """Kept first, then set."""
         body = None if link is None else link.to_body()
         await self._threads.keep(lambda store: store.put_links(dict.fromkeys(client_ids, body)))
         await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids, link)))
         await self._changed(client_ids)
-
-    async def put_default(self, link: Link | None) -> None:
-        """The link of all who have none of their own. Raises: RequestError (507)."""
-        body = None if link is None else link.to_body()
-        await self._threads.keep(lambda store: store.put_links({DEFAULT_LINK: body}))
-        await self._threads.server(lambda: self._book.put_default(link))
-        await self._changed(None, but=self._book.of_owner)
-
-    async def clear(self) -> None:
-        """No link for anybody: the default, clients' own, sessions' own. All or none. Raises: RequestError (507)."""
-        await self._threads.keep(lambda store: store.clear_links())
-        await self._threads.server(self._book.clear)
-        await self._changed(None)
-
-    async def put_session(self, session_id: str, link: Link | None) -> None:
-        """Give a raw client's session its own link, which goes with it. Raises: RequestError (404, 409)."""
-        await self._threads.server(lambda: self._put_session(session_id, link))
-        self._note_since()
+        for client_id in client_ids:
+            self._note("link", f"link of {self._directory.name_of(client_id)}: {_words(link)}", client_id)
 
     def _put_session(self, session_id: str, link: Link | None) -> None:
-        """Server thread only."""
-        server = self._works.server
-        slot = server.slot_of(session_id)
-        client_id = self._works.client_of_address.get(server.table.sessions[slot].address)
+        """A raw client's own link goes with its session. Server thread only. Raises: RequestError (404, 409)."""
+        slot = self._server.slot_of(session_id)
+        client_id = self._client_of_address.get(self._server.table.sessions[slot].address)
         if client_id is not None:
             raise RequestError(
                 f"this session is the hosted client {client_id}'s: set its link under that id",
@@ -86,52 +108,82 @@ class Links:
             )
         self._book.put_slot(slot, link)
 
-    async def of_session(self, session_id: str) -> Link | None:
-        """A session's own link. Raises: RequestError (404)."""
-        server = self._works.server
-        return await self._threads.server(lambda: self._book.of_slot.get(server.slot_of(session_id)))
-
     async def forget_clients(self, client_ids: Collection[str]) -> None:
         """These clients are gone, from the store as well."""
         if any(client_id in self._book.of_owner for client_id in client_ids):
             await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids)))
             self._note_since()
 
-    def summary(self) -> dict[str, Any]:
+    # -- the default, and all of them
+
+    async def get_default(self) -> dict[str, Any] | None:
+        """The link of all who have none of their own."""
+        return link_body(self._book.default)
+
+    async def put_default(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Set it. Raises: RequestError (422, 507)."""
+        link = Link.from_body(body)
+        await self._set_default(link)
+        return self._with_warning(link)
+
+    async def remove_default(self) -> None:
+        """Take it away. Raises: RequestError (507)."""
+        await self._set_default(None)
+
+    async def _set_default(self, link: Link | None) -> None:
+        body = None if link is None else link.to_body()
+        async with self._directory.changing:
+            await self._threads.keep(lambda store: store.put_links({DEFAULT_LINK: body}))
+            await self._threads.server(lambda: self._book.put_default(link))
+            await self._changed(None, but=self._book.of_owner)
+            self._note("link", f"link of everybody: {link or Link()}")
+
+    async def clear(self) -> None:
+        """Clear every impairment: the default, all clients', all sessions'. All or none. Raises: RequestError (507)."""
+        async with self._directory.changing:
+            await self._threads.keep(lambda store: store.clear_links())
+            await self._threads.server(self._book.clear)
+            await self._changed(None)
+            self._note("link", "all links were cleared")
+
+    # -- summed up
+
+    async def summary(self) -> dict[str, Any]:
         """What is impaired, and since when."""
         since = self._since_unix_ns
-        return self._counts() | {"since_unix_ms": None if since is None else since // NS_PER_MS, "room": self.room()}
-
-    def room(self) -> dict[str, int]:
-        """For how many delayed datagrams there is room, and what becomes of it."""
-        server = self._works.server
-        return {
-            "datagrams": server.outlet.line.capacity,
-            "needed": server.link_room_needed(),
-            "held": len(server.outlet.line),
-            "turned_away": server.outlet.turned_away,
-        }
-
-    def warning(self) -> str | None:
-        """Why datagrams will be lost although no loss was requested; None if they will not."""
-        room = self.room()
-        if room["needed"] <= room["datagrams"]:
-            return None
-        return (
-            f"at these rates the link delays about {room['needed']:,} datagrams at once and has room for "
-            f"{room['datagrams']:,}: the others are dropped and count as lost by the link. Lower the delay or the "
-            "rates, or set UDPRISM_LINK_QUEUE_DATAGRAMS"
-        )
+        return self._counts() | {"since_unix_ms": None if since is None else since // NS_PER_MS, "room": self._room()}
 
     def attention(self) -> list[dict[str, Any]]:
         """An entry for "Needs attention" while delayed datagrams find no room."""
-        room, now_s = self.room(), time.monotonic()
+        room, now_s = self._room(), time.monotonic()
         if room["turned_away"] > self._turned_away:
             self._turned_away, self._turned_away_s = room["turned_away"], now_s
         if now_s - self._turned_away_s > _TOLD_S:
             return []
         value = room["needed"] / room["datagrams"]
         return [{"slot": None, "id": None, "name": None, "why": "link-room", "value": value}]
+
+    def _room(self) -> dict[str, int]:
+        """For how many delayed datagrams there is room, and what becomes of it."""
+        line = self._server.outlet.line
+        return {
+            "datagrams": line.capacity,
+            "needed": self._server.link_room_needed(),
+            "held": len(line),
+            "turned_away": self._server.outlet.turned_away,
+        }
+
+    def _with_warning(self, link: Link) -> dict[str, Any]:
+        """A link's body; with a `warning` if datagrams will be lost although no loss was requested."""
+        room = self._room()
+        if room["needed"] <= room["datagrams"]:
+            return link.to_body()
+        warning = (
+            f"at these rates the link delays about {room['needed']:,} datagrams at once and has room for "
+            f"{room['datagrams']:,}: the others are dropped and count as lost by the link. Lower the delay or the "
+            "rates, or set UDPRISM_LINK_QUEUE_DATAGRAMS"
+        )
+        return link.to_body() | {"warning": warning}
 
     def _counts(self) -> dict[str, Any]:
         return {
@@ -141,10 +193,19 @@ class Links:
         }
 
     async def _changed(self, client_ids: Collection[str] | None, but: Collection[str] = ()) -> None:
-        """The links of these clients (None: of all but some) are others now: their delays begin anew."""
+        """The links of these clients (None: of all but some) are others now: their delays and jitter begin anew."""
         self._note_since()
         if not self._delays_over_all_links:
-            await self._threads.pool(lambda: self._works.restart_delays(client_ids, but))
+            await self._threads.pool(lambda: self._restart_delays(client_ids, but))
+
+    def _restart_delays(self, client_ids: Collection[str] | None, but: Collection[str]) -> None:
+        """Pool thread only."""
+        slot_of_id = self._pool.table.slot_of_id
+        if client_ids is None:
+            slots = [slot for client_id, slot in slot_of_id.items() if client_id not in but]
+        else:
+            slots = [slot_of_id[client_id] for client_id in client_ids if client_id in slot_of_id]
+        self._pool.ledger.delays.restart(np.array(slots, np.int32))
 
     def _note_since(self) -> None:
         if not any(self._counts().values()):
@@ -153,5 +214,14 @@ class Links:
             self._since_unix_ns = time.time_ns()
 
 
+def link_body(link: Link | None) -> dict[str, Any] | None:
+    """A link as JSON."""
+    return None if link is None else link.to_body()
+
+
 def _is_on(link: Link | None) -> bool:
     return link is not None and not link.is_off
+
+
+def _words(link: Link | None) -> str:
+    return "none of its own" if link is None else str(link)

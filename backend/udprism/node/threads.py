@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from udprism.errors import RequestError, StoreError
+from udprism.node.assembly import Assembly
 from udprism.node.store import Store
-from udprism.node.works import Works
 
 T = TypeVar("T")
 
@@ -16,19 +16,19 @@ T = TypeVar("T")
 class Threads:
     """Whoever has work for another thread waits for it here, without holding up the event loop."""
 
-    def __init__(self, works: Works, store: Store | None) -> None:
+    def __init__(self, assembly: Assembly, store: Store | None) -> None:
         self.store_error: str | None = None
         """Why the last change could not be kept; None if it was."""
-        self._works = works
+        self._assembly = assembly
         self._store = store
 
     async def pool(self, work: Callable[[], T]) -> T:
         """What `work` returns on the pool's thread."""
-        return await asyncio.wrap_future(self._works.pool.inbox.submit(work))
+        return await asyncio.wrap_future(self._assembly.pool.inbox.submit(work))
 
     async def server(self, work: Callable[[], T]) -> T:
         """What `work` returns on the server's thread."""
-        return await asyncio.wrap_future(self._works.server.inbox.submit(work))
+        return await asyncio.wrap_future(self._assembly.server.inbox.submit(work))
 
     async def keep(self, write: Callable[[Store], None]) -> None:
         """Write to the store, if there is one; returns after the commit. Raises: RequestError (507)."""

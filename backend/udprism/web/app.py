@@ -20,17 +20,14 @@ import udprism
 from udprism.errors import BindError
 from udprism.settings import Settings
 from udprism.web import definitions, openapi, problem
-from udprism.web.api import Api
+from udprism.web.api import api_router
 from udprism.web.docs import Docs
-from udprism.web.flows import FlowRoutes
 from udprism.web.gate import MAX_BODY_BYTES, Gate
 from udprism.web.guard import MAX_MESSAGE_BYTES, REASONS, Limits
 from udprism.web.guarded_http import GuardedHttp
 from udprism.web.guarded_websocket import GuardedWebSocket
 from udprism.web.health import Health
 from udprism.web.live import Hub
-from udprism.web.receivers import ReceiverRoutes
-from udprism.web.relays import RelayRoutes
 from udprism.web.streams import Streams
 
 if TYPE_CHECKING:
@@ -97,12 +94,8 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     )
     hub = Hub(bridge)
     problem.install(app)
-    router = Api(bridge).router()
-    FlowRoutes(bridge.flows).add_to(router)
-    RelayRoutes(bridge.relays).add_to(router)
-    ReceiverRoutes(bridge.receivers).add_to(router)
-    app.include_router(router)
-    app.include_router(Streams(bridge, hub).router())
+    app.include_router(api_router(bridge))
+    app.include_router(Streams(bridge.clients, hub).router())
     app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts).router())
     app.include_router(Docs(static_directory()).router())
     app.frontend("/", directory=static_directory(), fallback=None, check_dir=True)

@@ -14,7 +14,7 @@ from udprism.node import relay_bodies
 from udprism.node.flows import FlowFormat, FlowKind, Flows
 from udprism.node.receiver_bodies import HeardFlow, Picture
 from udprism.web import bodies
-from udprism.web.api import DATAGRAM_FIELDS, answer, datagrams_answer
+from udprism.web.answers import DATAGRAM_FIELDS, answer, datagrams_answer
 from udprism.web.routes import add_routes
 
 _ONE: Final = "/flows/{flow_id}"

@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from udprism import __version__
 from udprism.node import bodies
 from udprism.web import metrics, openapi
-from udprism.web.api import answer
+from udprism.web.answers import answer
 from udprism.web.live import Hub
 
 if TYPE_CHECKING:

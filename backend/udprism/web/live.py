@@ -328,7 +328,7 @@ class SlowMessages:
     async def _client(self, client_id: str) -> dict[Wish, str]:
         body = None
         try:
-            body = await self._bridge.get_client(client_id)
+            body = await self._bridge.clients.get(client_id)
         except RequestError as error:
             if error.kind != "not-found":
                 raise
@@ -336,14 +336,14 @@ class SlowMessages:
 
     async def _sessions(self, find: str) -> dict[Wish, str]:
         began_s = time.monotonic()
-        found = await self._bridge.sessions(LISTED_SESSIONS, find)
+        found = await self._bridge.sessions.page(LISTED_SESSIONS, find)
         if find:
             now_s = time.monotonic()
             self._may_find_s = now_s + FIND_SHARE * (now_s - began_s)
         return {("sessions", find): messages.sessions(find, *found)}
 
     async def _session(self, session_id: str) -> dict[Wish, str]:
-        listed, _ = await self._bridge.sessions(LISTED_SESSIONS, session_id)
+        listed, _ = await self._bridge.sessions.page(LISTED_SESSIONS, session_id)
         body = next((body for body in listed if body["id"] == session_id), None)
         return {("session", session_id): messages.session(session_id, body)}
 

@@ -12,7 +12,7 @@ from udprism.node import receiver_bodies as answers
 from udprism.node.receiver_plan import MAX_NAME_CHARACTERS
 from udprism.node.receivers import Receivers
 from udprism.web import bodies
-from udprism.web.api import answer
+from udprism.web.answers import answer
 from udprism.web.relays import Address
 from udprism.web.routes import NO_CONTENT, add_routes
 

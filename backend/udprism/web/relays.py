@@ -16,7 +16,7 @@ from udprism.node.relays import Relays
 from udprism.relay.memory import HISTORY, MAX_RULES
 from udprism.relay.plan import MAX_FLOWS, MAX_IDLE_S, MAX_NAME_CHARACTERS, MIN_IDLE_S
 from udprism.web import bodies
-from udprism.web.api import answer, datagrams_answer
+from udprism.web.answers import answer, datagrams_answer
 from udprism.web.routes import NO_CONTENT, add_routes
 
 Direction = Literal["up", "down"]

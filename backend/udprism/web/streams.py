@@ -14,14 +14,14 @@ from udprism.web.conversation import BadMessage, converse, received_text
 from udprism.web.live import Hub
 
 if TYPE_CHECKING:
-    from udprism.node.bridge import Bridge
+    from udprism.node.clients import Clients
 
 
 class Streams:
     """The websocket routes of one bridge. Who is refused hears why before the handshake."""
 
-    def __init__(self, bridge: Bridge, hub: Hub) -> None:
-        self._bridge = bridge
+    def __init__(self, clients: Clients, hub: Hub) -> None:
+        self._clients = clients
         self._hub = hub
 
     def router(self) -> APIRouter:
@@ -66,7 +66,7 @@ class Streams:
     async def client(self, websocket: WebSocket, client_id: str) -> None:
         """One JSON text per datagram, until the client is removed."""
         try:
-            tap = self._bridge.tap(client_id)
+            tap = self._clients.tap(client_id)
         except RequestError as error:
             await websocket.send_denial_response(problem.from_request_error(error))
             return

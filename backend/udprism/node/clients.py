@@ -1,0 +1,253 @@
+"""Hosted clients: added, listed, changed and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from functools import partial
+from typing import Any
+
+from udprism.columns.types import Address
+from udprism.errors import RequestError
+from udprism.ledger.timeline import Steps
+from udprism.node.assembly import Assembly
+from udprism.node.directory import Directory
+from udprism.node.hosting import hosted_client, pieces
+from udprism.node.kept import OWN_SERVER, KeptClient
+from udprism.node.links import Links, link_body
+from udprism.node.threads import Threads
+from udprism.node.view import STATE_WORDS
+from udprism.serving.clients import HostedClient, ModeName
+from udprism.serving.routes import Route
+from udprism.udp.descriptors import require_room
+from udprism.udp.networks import has_name
+from udprism.udp.tap_stream import TapStream
+
+_LOOK_UP_WITHIN_S = 10.0
+"""Whoever adds a client waits no longer for a name server. glibc gives up after 10 to 40 s (resolv.conf(5))."""
+
+
+class Clients:
+    """The hosted clients of one bridge. Coroutines on its event loop."""
+
+    def __init__(self, assembly: Assembly, threads: Threads, directory: Directory, links: Links) -> None:
+        self._assembly = assembly
+        self._pool = assembly.pool
+        self._threads = threads
+        self._directory = directory
+        self._links = links
+        self.taps = 0
+        """Open ones."""
+
+    async def add(
+        self,
+        name: str | None = None,
+        target: str | None = None,
+        rate_hz: float | None = None,
+        colours: int | None = None,
+        mode: ModeName | None = None,
+        count: int = 1,
+    ) -> list[dict[str, Any]]:
+        """Add `count` clients, all or none; returns their bodies once they are kept.
+
+        Raises: RequestError (403, 409, 422, 507), with the field at fault.
+        """
+        where, settings = target or OWN_SERVER, self._assembly.settings
+        addresses = await self._look_up(where)  # before the lock: it may take a name server's time
+        async with self._directory.changing:
+            most = settings.max_clients - len(self._directory)
+            if count > most:
+                raise RequestError(
+                    f"{count} more would be over the limit of {settings.max_clients} clients; {most} more fit",
+                    field="count",
+                    kind="too-many-clients",
+                )
+            require_room(count)
+            definitions = await asyncio.to_thread(
+                self._directory.define, name, where, rate_hz or settings.rate_hz, colours or 1, mode or "auto", count
+            )
+            clients, sockets = await asyncio.to_thread(self._open, definitions, addresses)
+            try:
+                await self._threads.keep(lambda store: store.add_clients(definitions))
+            except RequestError:
+                for sock in sockets:
+                    sock.close()
+                raise
+            for definition in definitions:
+                self._directory.put(definition)
+            bodies: list[dict[str, Any]] = []
+            route = Route(addresses, is_name=has_name(where))
+            for some, theirs in zip(pieces(clients), pieces(sockets), strict=True):
+                bodies += await self._threads.pool(partial(self._add, some, theirs, route))
+            return [self._complete(body) for body in bodies]
+
+    async def _look_up(self, target: str) -> tuple[Address, ...]:
+        """A target's addresses. Raises: RequestError (403, 422)."""
+        if target == OWN_SERVER:
+            return (self._assembly.own_target,)
+        future = asyncio.wrap_future(self._assembly.lookups.look_up(target))
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # in case nobody waits any more
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), _LOOK_UP_WITHIN_S)
+        except TimeoutError:
+            raise RequestError(
+                f"no name server said within {_LOOK_UP_WITHIN_S:.0f} s where {target} is: give an address",
+                field="target",
+            ) from None
+
+    def _open(
+        self, definitions: list[KeptClient], addresses: tuple[Address, ...]
+    ) -> tuple[list[HostedClient], list[socket.socket]]:
+        """New clients with their sockets, all or none, to the first address that this machine can send to. Any thread.
+
+        Raises: RequestError (409).
+        """
+        for address in addresses:
+            clients = [hosted_client(self._assembly, definition, address) for definition in definitions]
+            try:
+                return clients, self._pool.sockets.open_all(clients)
+            except OSError as error:
+                reason = error.strerror
+        raise RequestError(
+            f"cannot open {len(definitions)} sockets: {reason}; nothing was added", field="count", kind="no-socket"
+        )
+
+    async def page(
+        self, offset: int = 0, limit: int = 1000, state: str | None = None, query: str | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """One page of clients in the order of their names, and how many match."""
+
+        def read() -> tuple[list[dict[str, Any]], int]:
+            slots = self.matching(state, query)
+            return self.bodies(slots[offset : offset + limit]), len(slots)
+
+        bodies, total = await self._threads.pool(read)
+        return [self._complete(body) for body in bodies], total
+
+    async def get(self, client_id: str) -> dict[str, Any]:
+        """One client's body. Raises: RequestError (404)."""
+        (body,) = await self._threads.pool(lambda: self.bodies([self.slot(client_id)]))
+        return self._complete(body)
+
+    async def change(self, client_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change `name`, `rate_hz`, `colours` or `paused`. Raises: RequestError (404, 409, 507)."""
+        async with self._directory.changing:
+            old = self._directory.require(client_id)
+            name = changes.get("name") or old.name
+            self._directory.require_free(name, but=client_id)
+            new = KeptClient(
+                id=client_id,
+                name=name,
+                target=old.target,
+                mode=old.mode,
+                rate_hz=changes.get("rate_hz") or old.rate_hz,
+                colours=changes.get("colours") or old.colours,
+                paused=old.paused if changes.get("paused") is None else bool(changes["paused"]),
+            )
+            await self._threads.keep(lambda store: store.update_client(new))
+            self._directory.put(new)
+
+            def change() -> dict[str, Any]:
+                slot = self.slot(client_id)
+                if (new.name, new.rate_hz, new.colours) != (old.name, old.rate_hz, old.colours):
+                    self._pool.change(slot, name=new.name, rate_hz=new.rate_hz, colours=new.colours)
+                if "paused" in changes:  # even if unchanged: `false` also means: ask now
+                    self._pool.pause(slot, new.paused)
+                return self.bodies([slot])[0]
+
+            return self._complete(await self._threads.pool(change))
+
+    async def remove(self, client_id: str) -> None:
+        """Remove one client. Raises: RequestError (404, 507)."""
+        self._directory.require(client_id)
+        await self.remove_many([client_id])
+
+    async def remove_many(self, ids: list[str] | None = None) -> int:
+        """Remove these clients (None: all of them); returns how many there were. Raises: RequestError (404, 507)."""
+        async with self._directory.changing:
+            chosen = list(self._directory.clients) if ids is None else list(dict.fromkeys(ids))
+            for client_id in chosen:
+                self._directory.require(client_id)
+            await self._threads.keep(lambda store: store.remove_clients(chosen))
+            for client_id in chosen:
+                self._directory.drop(client_id)
+            for piece in pieces(chosen):
+                await self._threads.pool(partial(self._remove, piece))
+            await self._links.forget_clients(chosen)
+            return len(chosen)
+
+    async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
+        """The client's last datagrams, newest last. Raises: RequestError (404)."""
+        return await self._threads.pool(lambda: self.last_datagrams(self.slot(client_id), limit))
+
+    async def steps(self, client_id: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
+        """What happened to one client over time; it is kept in finer steps from now on. Raises: RequestError (404)."""
+
+        def read() -> Steps:
+            slot, clock = self.slot(client_id), self._assembly.clock
+            now_ns = clock.now_ns()
+            self._pool.timeline.watch(slot, now_ns, self._pool.ledger)
+            return self._pool.timeline.flow(slot, from_unix_ns, to_unix_ns, step_s, clock.unix_ns() - now_ns)
+
+        return await self._threads.pool(read)
+
+    def tap(self, client_id: str) -> TapStream:
+        """The client's datagrams as they come: a context manager and an async iterator.
+
+        Raises: RequestError (404, 503).
+        """
+        self._directory.require(client_id)
+        settings = self._assembly.settings
+        if self.taps >= settings.max_taps:
+            raise RequestError(f"{self.taps} streams are open already, the most that are allowed", kind="busy")
+        return TapStream(self._pool, client_id, settings.tap_queue_datagrams, self._count_tap)
+
+    def _count_tap(self, change: int) -> None:
+        self.taps += change
+
+    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        body["link"] = link_body(self._links.of_client(body["id"]))
+        return body
+
+    # -- the pool's thread
+
+    def slot(self, client_id: str) -> int:
+        """A client's row. Raises: RequestError (404)."""
+        slot = self._pool.table.slot_of_id.get(client_id)
+        if slot is None:
+            raise RequestError(f"no client {client_id!r}", field="id", kind="not-found")
+        return slot
+
+    def matching(self, state: str | None, query: str | None) -> list[int]:
+        """Slots of the clients in this state whose name, id or target has this text, by name."""
+        table = self._pool.table
+        text = (query or "").casefold()
+        return [
+            slot
+            for name, slot in sorted(table.slot_of_name.items())
+            if (state is None or STATE_WORDS[int(table.state[slot])] == state)
+            and (
+                text in name.casefold()
+                or text in table.clients[slot].id
+                or text in table.clients[slot].target.casefold()
+            )
+        ]
+
+    def bodies(self, slots: list[int]) -> list[dict[str, Any]]:
+        """These clients' bodies, of one moment; without their links."""
+        now_ns = self._assembly.clock.now_ns()
+        self._pool.settle(now_ns)
+        return self._assembly.view.clients(slots, now_ns)
+
+    def last_datagrams(self, slot: int, limit: int) -> list[dict[str, Any]]:
+        """The client's last datagrams, newest last."""
+        self._pool.settle(self._assembly.clock.now_ns())
+        ledger = self._pool.ledger
+        shared_clock = bool(ledger.shared_clock[slot])
+        return self._pool.columns.history.rows(slot, limit, ledger.next_sequence(slot), shared_clock=shared_clock)
+
+    def _add(self, clients: list[HostedClient], sockets: list[socket.socket], route: Route) -> list[dict[str, Any]]:
+        return self.bodies(self._pool.add(clients, sockets, [route] * len(clients)))
+
+    def _remove(self, ids: list[str]) -> None:
+        self._pool.remove([self.slot(one) for one in ids])

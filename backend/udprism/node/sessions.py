@@ -1,0 +1,65 @@
+"""The colour server's sessions: listed and ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from udprism.columns.types import Address
+from udprism.node.assembly import Assembly
+from udprism.node.directory import Directory
+from udprism.node.links import link_body
+from udprism.node.threads import Threads
+from udprism.serving.sessions import is_session_id
+from udprism.wire.measured import ByeReason
+
+
+class Sessions:
+    """Whom the colour server serves. Coroutines on the bridge's event loop."""
+
+    def __init__(self, assembly: Assembly, threads: Threads, directory: Directory) -> None:
+        self._server = assembly.server
+        self._clock = assembly.clock
+        self._client_of_address = assembly.client_of_address
+        self._threads = threads
+        self._directory = directory
+
+    async def page(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
+        """Sessions, raw ones first and newest first, and how many match."""
+        names: dict[Address, str] = {}
+        if query and not is_session_id(query):
+            client_of, clients = list(self._client_of_address.items()), self._directory.clients
+            names = {address: clients[one].name for address, one in client_of if one in clients}
+        bodies, total = await self._threads.server(lambda: self._bodies(limit, query or "", names))
+        return [self._complete(body) for body in bodies], total
+
+    async def end(self, session_id: str) -> None:
+        """End a session, with a BYE if its stream is measured. Raises: RequestError (404)."""
+        server = self._server
+        await self._threads.server(lambda: server.end_session(server.slot_of(session_id), ByeReason.OPERATOR))
+
+    def counts(self) -> dict[str, int]:
+        """All sessions, and those of raw clients. Any thread."""
+        total = len(self._server.table)
+        return {"total": total, "raw": max(0, total - self._server.links.owned)}
+
+    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A hosted client's session has its name, which a bare connect has not told the server."""
+        name = self._directory.name_of(body["client_id"] or "")
+        return body if name is None else body | {"name": name}
+
+    def _bodies(self, limit: int, query: str, names: Mapping[Address, str]) -> tuple[list[dict[str, Any]], int]:
+        """Server thread only. names: of hosted clients; needed for a query only."""
+        table, now_ns, client_of = self._server.table, self._clock.now_ns(), self._client_of_address
+        order = sorted(
+            table.matching(query, names),
+            key=lambda slot: (table.sessions[slot].address in client_of, -table.sessions[slot].started_ns),
+        )
+        bodies = []
+        for slot in order[:limit]:
+            body = table.body(slot, now_ns)
+            body["client_id"] = client_of.get(table.sessions[slot].address)
+            body["kind"] = "raw" if body["client_id"] is None else "hosted"
+            body["link"] = link_body(self._server.links.own_of(slot))
+            bodies.append(body)
+        return bodies, len(order)
