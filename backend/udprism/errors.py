@@ -16,6 +16,7 @@ Kind: TypeAlias = Literal[
     "hosted-session",
     "too-many-relays",
     "too-many-receivers",
+    "too-many-senders",
     "cannot-bind",
     "relay-down",
     "target-not-allowed",

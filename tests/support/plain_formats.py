@@ -127,7 +127,7 @@ def e131(data: bytes) -> Verdict:
     marks = Mark.LENGTH_DISAGREES if slots != len(data) - 126 else 0
     marks |= (Mark.PREVIEW if data[112] & 0x80 else 0) | (Mark.ENDS if data[112] & 0x40 else 0)
     marks |= (Mark.SYNCHRONISED if data[109:111] != b"\0\0" else 0) | (Mark.NO_LEVELS if data[125] else 0)
-    rgb = None if data[125] else _rgb(data[: 126 + slots], 126)
+    rgb = None if data[125] or data[112] & 0x40 else _rgb(data[: 126 + slots], 126)
     return One(e131_key(data[22:38], int.from_bytes(data[113:115], "big")), data[111], True, marks=marks, rgb=rgb)
 
 

@@ -26,6 +26,7 @@ from udprism.node.flows import flow_of_client
 from udprism.node.history import HistoryBody, history_body
 from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
+from udprism.node.senders import Senders
 from udprism.node.store import Store
 from udprism.node.view import Roster, Snapshot
 from udprism.serving.clients import State
@@ -198,6 +199,7 @@ class FakeBridge:
         # Real ones: whoever begins some ends them.
         self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
+        self.senders = Senders(_keeps_nothing, Targets([], []), lambda kind, text, flow: None)
 
     async def ledger(self) -> dict[str, Any]:
         return self.clients.whole_ledger()
@@ -249,6 +251,7 @@ class FakeBridge:
             "datagram_delay_seconds": Histogram([0.001, 0.01, float("inf")], [1, 3, 4], 0.03),
             **self.relays.counters(),
             **self.receivers.counters(),
+            **self.senders.counters(),
         }
 
     async def roster(self, since_version: int) -> Roster:

@@ -20,6 +20,7 @@ _MODULES: Final = {
     "client": "client",
     "relay": "relay",
     "listen": "listen",
+    "send": "send",
     "run": "scenario",
     "bench": "bench",
     "doctor": "doctor",

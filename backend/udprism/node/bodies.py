@@ -494,9 +494,9 @@ Flow = TypedDict(
     "Flow",
     {
         "id": str,
-        "kind": Literal["client", "session", "relay"],
+        "kind": Literal["client", "session", "relay", "sender"],
         "name": str | None,
-        "format": Literal["measured", "plain", "opaque"] | None,
+        "format": Literal["measured", "plain", "opaque", "ddp", "wled", "artnet", "e131", "rtp", "text"] | None,
         "direction": Literal["in", "out", "up", "down"],
         "from": str,
         "to": str | None,

@@ -31,6 +31,8 @@ from udprism.node.links import Links
 from udprism.node.receivers import KIND as RECEIVER
 from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
+from udprism.node.senders import KIND as SENDER
+from udprism.node.senders import Senders
 from udprism.node.sessions import Sessions
 from udprism.node.store import Store
 from udprism.node.threads import Threads
@@ -77,7 +79,8 @@ class Bridge:
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
         self._lanes = Lanes(assembly, threads, self.receivers)
         heard = HeardByReceivers(self.receivers)
-        self.flows = Flows(assembly, threads, self.clients, self.relays, heard)
+        self.senders = Senders(threads.keep, assembly.targets, assembly.note, given_up)
+        self.flows = Flows(assembly, threads, self.clients, self.relays, heard, self.senders)
 
     # -- life
 
@@ -111,6 +114,7 @@ class Bridge:
         self.relays.restore()
         if self._store is not None:
             self.receivers.restore(self._store.endpoints(RECEIVER))
+            self.senders.restore(self._store.endpoints(SENDER))
 
     def _restore_links(self, kept: Kept) -> None:
         if kept.left_out:
@@ -135,6 +139,7 @@ class Bridge:
     def stop(self) -> None:
         """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
         self.relays.stop()
+        self.senders.stop()
         self.receivers.stop()
         self._assembly.stop()
         if self._store is not None:
@@ -193,6 +198,7 @@ class Bridge:
             "taps": self.clients.taps,
             **self.relays.counters(),
             **self.receivers.counters(),
+            **self.senders.counters(),
         }
 
     # -- the pool's thread

@@ -17,13 +17,14 @@ from udprism.node.assembly import Assembly
 from udprism.node.clients import Clients
 from udprism.node.heard import HeardByReceivers
 from udprism.node.relays import Relays
+from udprism.node.senders import SENDER, Senders
 from udprism.node.threads import Threads
 from udprism.relay.memory import DIRECTIONS
 from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
 from udprism.wire.colours import hex_of
 
-FlowKind = Literal["client", "session", "relay", "receiver"]
+FlowKind = Literal["client", "session", "relay", "receiver", "sender"]
 FlowFormat = Literal["measured", "plain", "ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
 _STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
 _OWN_FORMATS: Final = (None, "measured", "plain")
@@ -119,18 +120,25 @@ class Flows:
     """Every flow, read only. Asked from an event loop."""
 
     def __init__(
-        self, assembly: Assembly, threads: Threads, clients: Clients, relays: Relays, heard: HeardByReceivers
+        self,
+        assembly: Assembly,
+        threads: Threads,
+        clients: Clients,
+        relays: Relays,
+        heard: HeardByReceivers,
+        senders: Senders,
     ) -> None:
         self._assembly = assembly
         self._threads = threads
         self._clients = clients
         self._relays = relays
         self._heard = heard
+        self._senders = senders
 
     async def page(
         self, kind: FlowKind | None, form: FlowFormat | None, query: str | None, offset: int, limit: int
     ) -> tuple[list[dict[str, Any]], int]:
-        """One page: clients by name, sessions by age, newest first, relays', receivers'; and how many match."""
+        """One page: clients by name, sessions by age, newest first, relays', receivers', senders'; how many match."""
         flows: list[dict[str, Any]] = []
         total = 0
         if kind in (None, "client") and form in _OWN_FORMATS:
@@ -147,6 +155,10 @@ class Flows:
             rest, first = limit - len(flows), max(0, offset - total)
             more, count = await self._heard.page(form, query, first, rest)
             flows, total = flows + more, total + count
+        if kind in (None, "sender") and form not in ("measured", "plain"):
+            sent, first = await self._senders.flows(form, query), max(0, offset - total)
+            flows += sent[first : first + limit - len(flows)]
+            total += len(sent)
         return flows, total
 
     async def _carried(self, query: str | None) -> list[dict[str, Any]]:
@@ -168,6 +180,8 @@ class Flows:
         """One flow. Raises: RequestError (404)."""
         if self._heard.has(flow_id):
             return await self._heard.get(flow_id)
+        if flow_id.startswith(SENDER):
+            return await self._senders.flow(flow_id)
         if flow_id.startswith(_SESSION):
             return await self._threads.server(lambda: self._session(self._assembly.server.slot_of(flow_id)))
         carried = await self._carried_one(flow_id)
@@ -179,8 +193,8 @@ class Flows:
 
     async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
         """The last datagrams of a flow that arrives or is carried; the keys differ. Raises: RequestError (404)."""
-        if flow_id.startswith(_SESSION):
-            await self._threads.server(lambda: self._assembly.server.slot_of(flow_id))
+        if flow_id.startswith((_SESSION, SENDER)):
+            await self.get(flow_id)
             raise RequestError(
                 "no datagrams are kept of a flow that departs; a hosted client's own flow has those that arrived",
                 field="id",

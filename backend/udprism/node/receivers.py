@@ -158,7 +158,7 @@ class Receivers:
 
     def _open_or_want(self, listening: Listening, entry: Entry) -> None:
         if not self._try(listening, entry):
-            listening.wanted.append(partial(self._try, listening, entry))
+            listening.retries.want(partial(self._try, listening, entry), self._clock.now_ns())
 
     def _try(self, listening: Listening, entry: Entry) -> bool:
         """Whether no further try is wanted."""

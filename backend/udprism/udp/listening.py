@@ -22,6 +22,7 @@ from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.loop import Loop
 from udprism.udp.networks import own_networks
 from udprism.udp.peers import Peers
+from udprism.udp.retries import Retries
 from udprism.wire.artnet import Artnet
 from udprism.wire.format import Format
 
@@ -32,7 +33,6 @@ ROW_BYTES: Final = 2048
 MAX_RECEIVERS: Final = 64
 FORGOTTEN_AFTER_NS: Final = 600 * NS_PER_S
 """A flow is gone so long after its last datagram."""
-TRY_AGAIN_NS: Final = 5 * NS_PER_S
 _MOST_ARRIVALS: Final = 2048
 _SWEEP_NS: Final = 250 * NS_PER_MS
 
@@ -57,8 +57,7 @@ class Listening:
             silent_after_ns=round(settings.silent_after_s * NS_PER_S),
         )
         self.peers = Peers(capacity, np.random.default_rng())
-        self.wanted: list[Callable[[], bool]] = []
-        """What could not be opened yet: tried every five seconds until it returns True. The loop's thread only."""
+        self.retries = Retries()
         self._clock = clock
         self.loop = Loop(
             "udprism-listen",
@@ -68,6 +67,7 @@ class Listening:
             given_up,
         )
         self.loop.add(_Keeper(self, clock))
+        self.loop.add(self.retries)
         self.loop.start()
 
     def new_id(self) -> str:
@@ -101,7 +101,7 @@ class _Keeper:
 
     def __init__(self, listening: Listening, clock: Clock) -> None:
         self._listening, self._clock = listening, clock
-        self._due_ns = self._try_again_ns = 0
+        self._due_ns = 0
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
         raise AssertionError("it has no socket")
@@ -119,9 +119,6 @@ class _Keeper:
             flows.remove(slot)
             peers.forget(slot)
         flows.sweep(now_ns, self._clock.unix_ns())
-        if now_ns >= self._try_again_ns:
-            self._try_again_ns = now_ns + TRY_AGAIN_NS
-            self._listening.wanted = [attempt for attempt in self._listening.wanted if not attempt()]
 
     def end(self, now_ns: int) -> None:
         """Nothing is open."""

@@ -54,7 +54,7 @@ class FlowRoutes:
         add_routes(router, routes)
 
     async def list_flows(self, query: Annotated[FlowsQuery, Query()]) -> Response:
-        """Every flow: of hosted clients, of sessions, of relays and of receivers."""
+        """Every flow: of hosted clients, of sessions, of relays, of receivers and of senders."""
         flows, total = await self._flows.page(query.kind, query.format, query.query, query.offset, query.limit)
         return answer({"flows": flows, "total": total})
 

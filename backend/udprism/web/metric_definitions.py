@@ -42,6 +42,8 @@ METRICS: Final = (
         "datagrams for which there was no room.",
     ),
     _metric("relay_process_restarts_total", "restarts", "How often a relay's process died and was replaced."),
+    _metric("senders", "senders", "Senders, including those that cannot send."),
+    _metric("sender_datagrams_total", "datagrams", "Datagrams that senders made, including those that the link drops."),
     _metric("receivers", "receivers", "Receivers, including those whose port could not be bound."),
     _metric("receiver_flows", "flows", "Flows that receivers hear."),
     _metric("receiver_datagrams_total", "datagrams", "Datagrams of all flows that receivers hear or heard."),

@@ -56,6 +56,7 @@ STATUS: Final[Mapping[Kind, int]] = {
     "hosted-session": 409,
     "too-many-relays": 409,
     "too-many-receivers": 409,
+    "too-many-senders": 409,
     "cannot-bind": 409,
     "relay-down": 503,
     "target-not-allowed": 403,

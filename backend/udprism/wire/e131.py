@@ -102,6 +102,8 @@ class E131:
         slots -= 1  # the start code; unsigned: without one it wraps to 65,535
         valid &= slots <= MAX_SLOTS
         has_levels = (word[_W120] & _START_CODE) == 0
+        marks = _MARKS_OF.take(word[_W112].astype(np.uint8))
+        counts = has_levels & ((marks & np.uint16(Mark.ENDS)) == 0)  # E1.31 6.2.6: what ends a flow has no levels
         decoded = Decoded(
             valid=valid,
             control=np.zeros(len(rows), np.bool_),
@@ -109,9 +111,9 @@ class E131:
             key=_keys(word),
             number=(word[_W104] >> 56).astype(np.uint32),
             numbered=np.ones(len(rows), np.bool_),
-            marks=_MARKS_OF.take(word[_W112].astype(np.uint8)),
+            marks=marks,
             rgb=rows[:, HEADER_BYTES : HEADER_BYTES + 3],
-            coloured=(np.minimum(slots, there) >= 3) & has_levels,
+            coloured=(np.minimum(slots, there) >= 3) & counts,
             all_valid=bool(valid.all()),
         )
         mark(decoded, slots != there, Mark.LENGTH_DISAGREES)
@@ -148,7 +150,8 @@ class E131:
         return fields.found
 
     def pixels(self, data: bytes) -> Pixels:
-        if not alone(self, data).valid[0] or data[125]:
+        decoded = alone(self, data)
+        if not decoded.valid[0] or decoded.marks[0] & (Mark.NO_LEVELS | Mark.ENDS):
             return NO_PIXELS
         slots = int.from_bytes(data[123:125], "big") - 1
         value = np.frombuffer(data[HEADER_BYTES : HEADER_BYTES + slots], np.uint8)

@@ -1,0 +1,40 @@
+"""What could not be opened yet, tried again every five seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.types import NEVER_NS, NS_PER_S
+
+EVERY_NS: Final = 5 * NS_PER_S
+
+
+class Retries:
+    """`loop.Endpoint` without a socket. The loop's thread only."""
+
+    def __init__(self) -> None:
+        self._attempts: list[Callable[[], bool]] = []
+        self._due_ns = NEVER_NS
+
+    def want(self, attempt: Callable[[], bool], now_ns: int) -> None:
+        """Call `attempt` every five seconds until it returns True: no further try is wanted."""
+        self._attempts.append(attempt)
+        self._due_ns = min(self._due_ns, now_ns + EVERY_NS)
+
+    def take(self, arrivals: Arrivals, now_ns: int) -> None:
+        raise AssertionError("it has no socket")
+
+    def fail(self, error: int, now_ns: int) -> None:
+        raise AssertionError("it has no socket")
+
+    def next_due_ns(self) -> int:
+        return self._due_ns
+
+    def act(self, now_ns: int) -> None:
+        self._attempts = [attempt for attempt in self._attempts if not attempt()]
+        self._due_ns = now_ns + EVERY_NS if self._attempts else NEVER_NS
+
+    def end(self, now_ns: int) -> None:
+        """Nothing is open."""

@@ -1,0 +1,184 @@
+"""Senders of a running program, heard by its own receivers and by plain sockets: numbers, goodbyes, links, sums."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.test_receivers import run, until
+from udprism.errors import RequestError
+from udprism.node.bridge import Bridge
+from udprism.node.store import Store
+
+DEADLINE_S = 20.0
+
+
+@contextmanager
+def target() -> Iterator[tuple[socket.socket, str]]:
+    """A socket that takes what is sent, and its address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(DEADLINE_S)
+        yield sock, "{}:{}".format(*sock.getsockname())
+
+
+async def received(sock: socket.socket, count: int) -> list[bytes]:
+    """The next datagrams, waited for beside the event loop."""
+    return await asyncio.to_thread(lambda: [sock.recv(2048) for _ in range(count)])
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers"),
+    [("artnet", [1, 2, 3, 4]), ("e131", [0, 1, 2, 3]), ("ddp", [1, 2, 3, 4]), ("rtp", [0, 1, 2, 3])],
+)
+def test_a_sender_counts_as_its_format_does_and_its_sums_close(form: str, numbers: list[int]) -> None:
+    at = {"artnet": 12, "e131": 111, "ddp": 1, "rtp": 3}[form]
+
+    async def scene(bridge: Bridge) -> None:
+        with target() as (sock, address):
+            asked = {"format": form, "target": address, "rate_hz": 200, "colours": 3, "pattern": "chase"}
+            sender = await bridge.senders.add(asked)
+            datagrams = await received(sock, 4)
+            assert [data[at] & (15 if form == "ddp" else 255) for data in datagrams] == numbers
+            body = await bridge.senders.get(sender["id"])
+            ledger = body["ledger"]
+            assert ledger["offered"] == ledger["passed_on"] + ledger["lost"] >= 4
+            assert body["flows"] == [f"{sender['id']}-0"]
+            flow = await bridge.flows.get(body["flows"][0])
+            assert (flow["kind"], flow["direction"], flow["to"]) == ("sender", "out", address)
+            assert flow["last_colour"] is not None
+            flows, total = await bridge.flows.page("sender", None, None, 0, 10)
+            assert ([one["id"] for one in flows], total) == (body["flows"], 1)
+            with pytest.raises(RequestError, match="no datagrams are kept"):
+                await bridge.flows.datagrams(flow["id"], 10)
+
+    run(scene)
+
+
+def test_each_universe_is_a_flow_with_numbers_of_its_own_and_a_goodbye() -> None:
+    async def scene(bridge: Bridge) -> None:
+        receiver = await bridge.receivers.add(None, "e131", "127.0.0.1:0")
+        asked = {"format": "e131", "target": receiver["listen"], "rate_hz": 100, "colours": 400, "pattern": "#102030"}
+        sender = await bridge.senders.add(asked | {"universe": 7})
+        assert len(sender["flows"]) == 3
+
+        async def heard() -> list[dict[str, Any]]:
+            flows, _ = await bridge.flows.page("receiver", "e131", None, 0, 10)
+            return flows if len(flows) == 3 and all(flow["frames"]["count"] >= 2 for flow in flows) else []
+
+        flows = await until(heard)
+        assert {flow["name"].split(" of")[0] for flow in flows} == {"universe 7", "universe 8", "universe 9"}
+        assert {flow["last_colour"]["rgb"] for flow in flows} == {"#102030"}
+        picture = await bridge.flows.picture(flows[0]["id"])
+        assert picture["values_hex"] == "102030" * 170
+        assert flows[0]["frames"]["pause_ms"]["shortest"] > 500, "a still picture is refreshed, no more"
+        await bridge.senders.remove(sender["id"])
+
+        async def ended() -> bool:
+            flows, _ = await bridge.flows.page("receiver", "e131", None, 0, 10)
+            return all((flow["state"], flow["goodbyes"]) == ("ended", 1) for flow in flows)
+
+        await until(ended)
+        with pytest.raises(RequestError, match="no sender"):
+            await bridge.senders.get(sender["id"])
+
+    run(scene)
+
+
+def test_a_senders_link_loses_and_holds_as_any_other() -> None:
+    async def scene(bridge: Bridge) -> None:
+        with target() as (sock, address):
+            asked = {"format": "artnet", "target": address, "rate_hz": 500, "pattern": "solid"}
+            sender = await bridge.senders.add(asked | {"link": {"loss_ratio": 0.5, "seed": 3}})
+
+            async def lost() -> dict[str, Any] | None:
+                body = await bridge.senders.get(sender["id"])
+                return body if body["ledger"]["lost_by_cause"]["link"] >= 20 else None
+
+            ledger = (await until(lost))["ledger"]
+            assert ledger["offered"] == ledger["passed_on"] + ledger["lost"]
+            numbers = [data[12] for data in await received(sock, 20)]
+            assert len(set(numbers)) == 20
+            assert numbers != list(range(1, 21)), "half of them are missing"
+            await bridge.senders.set_link(sender["id"], {"delay_ms": 200})
+
+            async def held() -> bool:
+                return bool((await bridge.senders.get(sender["id"]))["held"] > 10)
+
+            await until(held)
+            assert bridge.senders.link(sender["id"])["delay_ms"] == 200
+            await bridge.senders.set_link(sender["id"], None)
+            assert bridge.senders.link(sender["id"])["delay_ms"] == 0
+
+    run(scene)
+
+
+def test_a_sender_is_kept_over_a_restart_and_stays_the_same_source(tmp_path: Path) -> None:
+    with target() as (sock, address):
+        cids: list[bytes] = []
+
+        async def first(bridge: Bridge) -> None:
+            await bridge.senders.add({"format": "e131", "target": address, "rate_hz": 100, "pattern": "random"})
+            cids.append((await received(sock, 1))[0][22:38])
+
+        async def second(bridge: Bridge) -> None:
+            (body,) = await bridge.senders.every()
+            assert (body["format"], body["target"], body["pattern"]) == ("e131", address, "random")
+            sock.setblocking(False)
+            with suppress(BlockingIOError):
+                while sock.recv(2048):
+                    pass
+            sock.settimeout(DEADLINE_S)
+            cids.append((await received(sock, 1))[0][22:38])
+            await bridge.senders.remove(body["id"])
+
+        async def third(bridge: Bridge) -> None:
+            assert await bridge.senders.every() == []
+
+        for scene in (first, second, third):
+            run(scene, Store.open(tmp_path))
+        assert cids[0] == cids[1] != bytes(16)
+
+
+def test_nobody_at_the_target_is_said() -> None:
+    async def scene(bridge: Bridge) -> None:
+        with target() as (_, address):
+            pass
+        sender = await bridge.senders.add({"format": "ddp", "target": address, "rate_hz": 100})
+
+        async def refused() -> bool:
+            return bool((await bridge.senders.get(sender["id"]))["state"] == "refused")
+
+        await until(refused)
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "kind"),
+    [
+        ({"format": "morse"}, "format", "invalid"),
+        ({"format": "opaque"}, "format", "invalid"),
+        ({"target": "203.0.113.1:6454"}, "target", "target-not-allowed"),
+        ({"target": "127.0.0.1:80"}, "target", "invalid"),
+        ({"pattern": "plaid"}, "pattern", "invalid"),
+        ({"rate_hz": 1e6}, "rate_hz", "invalid"),
+        ({"rate_hz": 1000, "colours": 20_000}, "rate_hz", "invalid"),
+        ({"universe": 32_767, "colours": 1000}, "colours", "invalid"),
+        ({"link": {"loss_ratio": 2}}, "loss_ratio", "invalid"),
+    ],
+)
+def test_what_cannot_be_sent_names_the_field(changes: dict[str, Any], field: str, kind: str) -> None:
+    async def scene(bridge: Bridge) -> None:
+        with pytest.raises(RequestError) as refused:
+            await bridge.senders.add({"format": "artnet", "target": "127.0.0.1:6454"} | changes)
+        assert (refused.value.field, refused.value.kind) == (field, kind)
+        assert await bridge.senders.every() == []
+
+    run(scene)
