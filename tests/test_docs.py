@@ -69,14 +69,14 @@ def module_map() -> set[str]:
     block = re.search(r"```\nudprism/\n(.*?)```", text, re.DOTALL)
     assert block is not None
     named: set[str] = set()
-    folder = ""
+    folders: dict[int, str] = {}
     for line in block[1].splitlines():
-        name = line.split()[0]
-        if line.startswith("    "):
-            named.add(f"{folder}{name}")
-        else:
-            folder = name if name.endswith("/") else ""
-            named.add(name.rstrip("/"))
+        name, indent = line.split()[0], len(line) - len(line.lstrip())
+        path = folders.get(indent - 2, "") + name
+        named.add(path.rstrip("/"))
+        folders = {depth: folder for depth, folder in folders.items() if depth < indent}
+        if name.endswith("/"):
+            folders[indent] = path
     return named
 
 

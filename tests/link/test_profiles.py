@@ -14,7 +14,7 @@ every_profile = pytest.mark.parametrize("profile", PROFILES, ids=lambda profile:
 
 @every_profile
 def test_a_profiles_link_is_one_that_would_be_accepted(profile: Profile) -> None:
-    assert Link.from_body(profile.to_body()["link"]) == profile.link
+    assert Link.from_body(profile.link.to_body()) == profile.link
 
 
 @every_profile

@@ -13,8 +13,8 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter
 
 from udprism.link.link import Link
-from udprism.link.profiles import PROFILES
 from udprism.node import bodies
+from udprism.node.bodies.links import profiles_body
 from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 from udprism.web import definitions
@@ -74,14 +74,15 @@ async def ask(bridge: Bridge) -> dict[str, Any]:
         "Session": (await bridge.sessions.page())[0],
         "Links": [await bridge.links.summary()],
         "Link": [await bridge.links.put_default({}), Link().to_body()],
+        "Status": [await bridge.status()],
         "Check": bridge.checks(),
-        "Profile": [profile.to_body() for profile in PROFILES],
+        "Profile": profiles_body()["profiles"],
         "Definitions": [definitions.to_body()],
     }
 
 
 KINDS = (
-    *("Client", "WholeLedger", "Datagram", "Session", "Links", "Link", "Check", "Profile", "Definitions"),
+    *("Client", "WholeLedger", "Datagram", "Session", "Links", "Link", "Status", "Check", "Profile", "Definitions"),
     *("Flow", "RelayBody", "RelayFlow", "RelayDatagram"),
 )
 

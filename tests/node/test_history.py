@@ -11,7 +11,7 @@ import pytest
 from node.test_bridge import all_live, running, until
 from udprism.columns.types import NS_PER_S
 from udprism.errors import RequestError
-from udprism.node.history import HistoryBody
+from udprism.node.bodies.history import HistoryBody
 
 
 def known(values: list[float | None]) -> list[float]:

@@ -10,8 +10,8 @@ import pytest
 
 from udprism.columns.types import NS_PER_S
 from udprism.ledger.timeline import STEP, Steps
+from udprism.node.bodies.history import MAX_STEPS, history_body, history_csv
 from udprism.node.events import Event
-from udprism.node.history import MAX_STEPS, history_body, history_csv
 
 BEGIN_S = 1_700_000_000
 

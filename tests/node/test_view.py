@@ -39,9 +39,9 @@ def test_a_sender_that_falls_behind_is_marked_counted_and_needs_attention() -> N
     columns.rates.sent_recent_hz[:] = [110, 95, np.nan, 0.5]
     flags = view.snapshot([], NS_PER_S, NS_PER_S).flags
     assert (flags & FLAG_BEHIND).astype(bool).tolist() == [True, False, False, False]
-    status = view.status()
-    assert status["behind"] == 1
-    (told,) = status["attention"]
+    summary = view.summary()
+    assert summary.behind == 1
+    (told,) = summary.attention
     assert (told["name"], told["why"], told["value"]) == ("client-0", "behind", 0.55)
 
 
@@ -49,7 +49,7 @@ def test_a_silent_client_is_not_also_behind() -> None:
     columns, view = live_clients(100)
     columns.table.state[0] = State.SILENT
     columns.rates.sent_recent_hz[0] = 0
-    assert [told["why"] for told in view.status()["attention"]] == ["silent"]
+    assert [told["why"] for told in view.summary().attention] == ["silent"]
 
 
 def lose(columns: ClientColumns, *ratios: float) -> None:
@@ -62,7 +62,7 @@ def lose(columns: ClientColumns, *ratios: float) -> None:
 def test_a_loss_that_everybody_has_is_one_line_and_outliers_are_named() -> None:
     columns, view = live_clients(*[100] * 6)
     lose(columns, 0.02, 0.021, 0.018, 0.02, 0.022, 0.3)
-    everybody, outlier = view.status()["attention"]
+    everybody, outlier = view.summary().attention
     assert (everybody["why"], everybody["id"], everybody["value"]) == ("everybody", None, 0.0205)
     assert (outlier["name"], outlier["why"], outlier["value"]) == ("client-5", "loss", 0.3)
 
@@ -72,11 +72,11 @@ def test_a_common_loss_under_a_link_says_so() -> None:
     lose(columns, *[0.05] * 6)
     links = LinkBook(LinkModel(6), 6)
     links.put_default(Link(loss_ratio=0.05))
-    (told,) = View(columns, links).status()["attention"]
+    (told,) = View(columns, links).summary().attention
     assert told["why"] == "everybody-link"
 
 
 def test_a_few_that_lose_are_named() -> None:
     columns, view = live_clients(*[100] * 6)
     lose(columns, 0.02, 0.02, 0.02, 0, 0, 0)
-    assert [told["why"] for told in view.status()["attention"]] == ["loss"] * 3
+    assert [told["why"] for told in view.summary().attention] == ["loss"] * 3

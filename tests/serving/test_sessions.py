@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address
+from udprism.node.bodies.sessions import session_body
 from udprism.serving.commands import Connect
 from udprism.serving.sessions import STRIKES_TO_END, Grant, SessionTable
 
@@ -139,7 +140,7 @@ def test_a_loopback_session_has_no_lease() -> None:
     table = make()
     slot = connect(table, ("127.0.0.1", 5000))
     assert len(table.expired(NEVER_NS - 1)) == 0
-    assert table.body(slot, 0)["lease_ends_in_s"] is None
+    assert session_body(table, slot, 0)["lease_ends_in_s"] is None
 
 
 def test_a_rate_is_capped_by_the_grant() -> None:
@@ -172,7 +173,7 @@ def test_a_response_carries_the_colour_that_it_answers() -> None:
     table.issue(np.array([slot], np.int32), 10)
     table.last_rgb[slot] = (255, 0, 0)
     table.respond(slot, "merah", 1_000_010, 0)
-    body = table.body(slot, 0)
+    body = session_body(table, slot, 0)
     assert body["responses"] == [{"text": "merah", "colour": "red", "answered_after_ms": 1.0, "unix_ms": 0}]
 
 

@@ -18,7 +18,7 @@ from udprism.columns.types import NEVER_NS, NS_PER_S
 from udprism.ledger.heard import FlowState, Heard, HeardFlows
 from udprism.ledger.history import History
 from udprism.ledger.ledger import Ledger
-from udprism.node.receiver_bodies import flow_body
+from udprism.node.bodies.receivers import flow_body
 from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.networks import own_networks

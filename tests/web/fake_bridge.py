@@ -21,9 +21,9 @@ from udprism.errors import RequestError
 from udprism.ledger.delays import Histogram
 from udprism.ledger.timeline import STEP, Steps
 from udprism.link.link import Link
+from udprism.node.bodies.flows import flow_of_client
+from udprism.node.bodies.history import HistoryBody, history_body
 from udprism.node.events import Event
-from udprism.node.flows import flow_of_client
-from udprism.node.history import HistoryBody, history_body
 from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
 from udprism.node.senders import Senders

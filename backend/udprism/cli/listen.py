@@ -73,7 +73,7 @@ def _show(listening: Listening, entry: Any, ended: threading.Event, as_json: boo
 
 
 def _read(listening: Listening, entry: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    from udprism.node.receiver_bodies import flow_body, receiver_body
+    from udprism.node.bodies.receivers import flow_body, receiver_body
     from udprism.udp.clock import SystemClock
 
     flows, now_ns = listening.flows, SystemClock().now_ns()

@@ -33,7 +33,7 @@ def send(
 ) -> None:
     """Send a test picture with right numbers, refreshes and a goodbye, through a link."""
     from udprism.link.words import read_link
-    from udprism.node.sender_bodies import sender_body
+    from udprism.node.bodies.senders import sender_body
     from udprism.node.sender_plan import SenderPlan
     from udprism.relay.plan import networks
     from udprism.udp.clock import SystemClock

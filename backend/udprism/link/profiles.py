@@ -7,7 +7,6 @@ one inside it; where `source` says "ours", nobody measured it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from udprism.link.link import Burst, Link
 
@@ -21,16 +20,6 @@ class Profile:
     models: str
     source: str
     link: Link
-
-    def to_body(self) -> dict[str, Any]:
-        """The REST body."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "models": self.models,
-            "source": self.source,
-            "link": self.link.to_body(),
-        }
 
 
 PROFILES = (

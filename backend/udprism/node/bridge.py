@@ -13,17 +13,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from udprism.columns.types import NS_PER_MS, Address
+from udprism.columns.types import Address
 from udprism.errors import StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node import checks
 from udprism.node.assembly import Assembly
+from udprism.node.bodies.history import HistoryBody, history_body
+from udprism.node.bodies.json import Json, as_json
+from udprism.node.bodies.ledgers import WholeLedger, whole_ledger
+from udprism.node.bodies.whole import status_body
 from udprism.node.clients import Clients
 from udprism.node.directory import Directory
 from udprism.node.flows import Flows
 from udprism.node.heard import HeardByReceivers
-from udprism.node.history import HistoryBody, history_body
 from udprism.node.hosting import MOST_REASONS, bring_back
 from udprism.node.kept import OWN_SERVER, Kept, KeptClient
 from udprism.node.lanes import Lanes
@@ -36,7 +39,7 @@ from udprism.node.senders import Senders
 from udprism.node.sessions import Sessions
 from udprism.node.store import Store
 from udprism.node.threads import Threads
-from udprism.node.view import MOST_ATTENTION, Roster, Snapshot
+from udprism.node.view import Roster, Snapshot, Summary
 from udprism.settings import Settings
 from udprism.udp.descriptors import raise_limit
 
@@ -147,14 +150,9 @@ class Bridge:
 
     # -- the whole
 
-    async def ledger(self) -> dict[str, Any]:
+    async def ledger(self) -> Json:
         """What became of every datagram, all clients together."""
-
-        def read() -> dict[str, Any]:
-            self._settle()
-            return self._assembly.view.ledger()
-
-        return await self._threads.pool(read)
+        return as_json(await self._threads.pool(self._whole_ledger))
 
     async def history(self, flow: str | None, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> HistoryBody:
         """What happened over time, to one client (by id) or all of them. Raises: RequestError (404)."""
@@ -176,18 +174,24 @@ class Bridge:
         """Datagrams that the colour server has made since its start, and those that were due and it did not make."""
         return await self._threads.server(self._assembly.server.schedule)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> Json:
         """What the page's header line shows."""
-        status = await self._threads.pool(self._status)
-        status["sessions"] = self.sessions.counts()
-        status["links"] = await self.links.summary()
-        status["attention"] = [*self.links.attention(), *status["attention"]][:MOST_ATTENTION]
-        return status
 
-    def checks(self) -> list[dict[str, Any]]:
+        def read() -> tuple[Summary, WholeLedger]:
+            ledger = self._whole_ledger()
+            return self._assembly.view.summary(), ledger
+
+        clients, ledger = await self._threads.pool(read)
+        links, server = self.links, self._assembly.server
+        counts, summary = self.sessions.counts(), await links.summary()
+        return as_json(status_body(clients, ledger, counts, summary, server, links.attention()))
+
+    def checks(self) -> list[Json]:
         """What must be true for this program to do its work. From any thread."""
         found = checks.checks(self._assembly)
-        return found if self._store is None else [*found, checks.store_check(self._threads.store_error)]
+        if self._store is not None:
+            found.append(checks.store_check(self._threads.store_error))
+        return [as_json(check) for check in found]
 
     def counters(self) -> dict[str, Any]:
         """Figures for /metrics. From any thread."""
@@ -203,23 +207,14 @@ class Bridge:
 
     # -- the pool's thread
 
-    def _settle(self) -> None:
+    def _whole_ledger(self) -> WholeLedger:
         self._assembly.pool.settle(self._assembly.clock.now_ns())
+        return whole_ledger(self._assembly.pool.columns)
 
     def _steps(self, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
         clock = self._assembly.clock
         offset_ns = clock.unix_ns() - clock.now_ns()
         return self._assembly.pool.timeline.whole(from_unix_ns, to_unix_ns, step_s, offset_ns)
-
-    def _status(self) -> dict[str, Any]:
-        """The header line's figures, but for sessions and links."""
-        self._settle()
-        status, server = self._assembly.view.status(), self._assembly.server
-        ledger = status["ledger"]
-        status["closes"] = ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]
-        status["schedule"] = {"lag_ms": server.lag_ns / NS_PER_MS, "skipped_ticks": server.skipped_ticks}
-        status["server"] = {"state": server.thread.state.value, "restarts": server.thread.restarts}
-        return status
 
 
 def _identity(store: Store | None) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 
 from udprism.columns.types import NS_PER_S
 from udprism.node.assembly import Assembly
-from udprism.node.view import STATE_WORDS
+from udprism.node.bodies.clients import STATE_WORDS
+from udprism.node.bodies.whole import Check, check
 from udprism.udp.sockets import dropped_by_kernel
 from udprism.udp.thread import ThreadState
 
@@ -21,25 +22,20 @@ _DETAIL = {
 }
 
 
-def checks(assembly: Assembly) -> list[dict[str, Any]]:
+def checks(assembly: Assembly) -> list[Check]:
     """Whether both threads are alive, and what sends delayed datagrams."""
     threads = (("server", assembly.server.thread), ("pool", assembly.pool.thread))
-    found: list[dict[str, Any]] = [
-        {
-            "name": name,
-            "ok": thread.state == ThreadState.RUNNING,
-            "detail": _DETAIL[thread.state].format(thread.last_cause),
-            "fatal": True,
-        }
+    found = [
+        check(name, thread.state == ThreadState.RUNNING, _DETAIL[thread.state].format(thread.last_cause), fatal=True)
         for name, thread in threads
     ]
     ok, detail = assembly.server.outlet.releaser_state
-    return [*found, {"name": "link", "ok": ok, "detail": detail, "fatal": False}]
+    return [*found, check("link", ok, detail, fatal=False)]
 
 
-def store_check(error: str | None) -> dict[str, Any]:
+def store_check(error: str | None) -> Check:
     """error: why the last change could not be kept; None if it was."""
-    return {"name": "store", "ok": error is None, "detail": error or "the last change was kept", "fatal": False}
+    return check("store", error is None, error or "the last change was kept", fatal=False)
 
 
 def counters(assembly: Assembly) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from udprism.columns.types import Address
 from udprism.errors import RequestError
 from udprism.ledger.timeline import Steps
 from udprism.node.assembly import Assembly
+from udprism.node.bodies.clients import STATE_WORDS, Client, Datagram, client_bodies, datagram_bodies
+from udprism.node.bodies.json import Json, as_json
+from udprism.node.bodies.links import own_link_body
 from udprism.node.directory import Directory
 from udprism.node.hosting import hosted_client, pieces
 from udprism.node.kept import OWN_SERVER, KeptClient
-from udprism.node.links import Links, link_body
+from udprism.node.links import Links
 from udprism.node.threads import Threads
-from udprism.node.view import STATE_WORDS
 from udprism.serving.clients import HostedClient, ModeName
 from udprism.serving.routes import Route
 from udprism.udp.descriptors import require_room
@@ -47,7 +49,7 @@ class Clients:
         colours: int | None = None,
         mode: ModeName | None = None,
         count: int = 1,
-    ) -> list[dict[str, Any]]:
+    ) -> list[Json]:
         """Add `count` clients, all or none; returns their bodies once they are kept.
 
         Raises: RequestError (403, 409, 422, 507), with the field at fault.
@@ -75,7 +77,7 @@ class Clients:
                 raise
             for definition in definitions:
                 self._directory.put(definition)
-            bodies: list[dict[str, Any]] = []
+            bodies: list[Client] = []
             route = Route(addresses, is_name=has_name(where))
             for some, theirs in zip(pieces(clients), pieces(sockets), strict=True):
                 bodies += await self._threads.pool(partial(self._add, some, theirs, route))
@@ -114,22 +116,22 @@ class Clients:
 
     async def page(
         self, offset: int = 0, limit: int = 1000, state: str | None = None, query: str | None = None
-    ) -> tuple[list[dict[str, Any]], int]:
+    ) -> tuple[list[Json], int]:
         """One page of clients in the order of their names, and how many match."""
 
-        def read() -> tuple[list[dict[str, Any]], int]:
+        def read() -> tuple[list[Client], int]:
             slots = self.matching(state, query)
             return self.bodies(slots[offset : offset + limit]), len(slots)
 
         bodies, total = await self._threads.pool(read)
         return [self._complete(body) for body in bodies], total
 
-    async def get(self, client_id: str) -> dict[str, Any]:
+    async def get(self, client_id: str) -> Json:
         """One client's body. Raises: RequestError (404)."""
         (body,) = await self._threads.pool(lambda: self.bodies([self.slot(client_id)]))
         return self._complete(body)
 
-    async def change(self, client_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    async def change(self, client_id: str, changes: dict[str, Any]) -> Json:
         """Change `name`, `rate_hz`, `colours` or `paused`. Raises: RequestError (404, 409, 507)."""
         async with self._directory.changing:
             old = self._directory.require(client_id)
@@ -147,7 +149,7 @@ class Clients:
             await self._threads.keep(lambda store: store.update_client(new))
             self._directory.put(new)
 
-            def change() -> dict[str, Any]:
+            def change() -> Client:
                 slot = self.slot(client_id)
                 if (new.name, new.rate_hz, new.colours) != (old.name, old.rate_hz, old.colours):
                     self._pool.change(slot, name=new.name, rate_hz=new.rate_hz, colours=new.colours)
@@ -176,9 +178,10 @@ class Clients:
             await self._links.forget_clients(chosen)
             return len(chosen)
 
-    async def datagrams(self, client_id: str, limit: int) -> list[dict[str, Any]]:
+    async def datagrams(self, client_id: str, limit: int) -> list[Json]:
         """The client's last datagrams, newest last. Raises: RequestError (404)."""
-        return await self._threads.pool(lambda: self.last_datagrams(self.slot(client_id), limit))
+        rows = await self._threads.pool(lambda: self.last_datagrams(self.slot(client_id), limit))
+        return [as_json(row) for row in rows]
 
     async def steps(self, client_id: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
         """What happened to one client over time; it is kept in finer steps from now on. Raises: RequestError (404)."""
@@ -205,9 +208,9 @@ class Clients:
     def _count_tap(self, change: int) -> None:
         self.taps += change
 
-    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
-        body["link"] = link_body(self._links.of_client(body["id"]))
-        return body
+    def _complete(self, body: Client) -> Json:
+        body["link"] = own_link_body(self._links.of_client(body["id"]))
+        return as_json(body)
 
     # -- the pool's thread
 
@@ -233,20 +236,18 @@ class Clients:
             )
         ]
 
-    def bodies(self, slots: list[int]) -> list[dict[str, Any]]:
+    def bodies(self, slots: list[int]) -> list[Client]:
         """These clients' bodies, of one moment; without their links."""
         now_ns = self._assembly.clock.now_ns()
         self._pool.settle(now_ns)
-        return self._assembly.view.clients(slots, now_ns)
+        return client_bodies(self._pool.columns, slots, now_ns)
 
-    def last_datagrams(self, slot: int, limit: int) -> list[dict[str, Any]]:
+    def last_datagrams(self, slot: int, limit: int) -> list[Datagram]:
         """The client's last datagrams, newest last."""
         self._pool.settle(self._assembly.clock.now_ns())
-        ledger = self._pool.ledger
-        shared_clock = bool(ledger.shared_clock[slot])
-        return self._pool.columns.history.rows(slot, limit, ledger.next_sequence(slot), shared_clock=shared_clock)
+        return datagram_bodies(self._pool.columns, slot, limit)
 
-    def _add(self, clients: list[HostedClient], sockets: list[socket.socket], route: Route) -> list[dict[str, Any]]:
+    def _add(self, clients: list[HostedClient], sockets: list[socket.socket], route: Route) -> list[Client]:
         return self.bodies(self._pool.add(clients, sockets, [route] * len(clients)))
 
     def _remove(self, ids: list[str]) -> None:

@@ -7,13 +7,16 @@ relay's conversation is two flows that it carries, one each way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
 from udprism.node.assembly import Assembly
+from udprism.node.bodies.colours import colour_body
+from udprism.node.bodies.flows import flow_of_client, flow_of_session, flows_of_conversation
+from udprism.node.bodies.json import Json, as_json
+from udprism.node.bodies.sessions import session_body
 from udprism.node.clients import Clients
 from udprism.node.heard import HeardByReceivers
 from udprism.node.relays import Relays
@@ -22,7 +25,6 @@ from udprism.node.threads import Threads
 from udprism.relay.memory import DIRECTIONS
 from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
-from udprism.wire.colours import hex_of
 
 FlowKind = Literal["client", "session", "relay", "receiver", "sender"]
 FlowFormat = Literal["measured", "plain", "ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
@@ -30,90 +32,6 @@ _STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
 _OWN_FORMATS: Final = (None, "measured", "plain")
 _SESSION: Final = "s-"
 """Ids of sessions begin so; those of clients do not."""
-
-
-def flow_of_client(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The flow that arrives at a hosted client, from the client's body. Its format is null until it has a stream."""
-    return {
-        "id": body["id"],
-        "kind": "client",
-        "name": body["name"],
-        "format": body["stream"],
-        "direction": "in",
-        "from": body["target"],
-        "to": body["local_address"] or None,
-        "state": body["state"],
-        "numbering": "own" if body["stream"] == "measured" else None,
-        "ledger": body["ledger"],
-        "rate_hz": body["measured_rate_hz"],
-        "loss_ratio": body["loss_ratio"],
-        "jitter_ms": body["jitter_ms"],
-        "delay_ms": body["delay_ms"],
-        "age_ms": body["age_ms"],
-        "last_colour": body["last_colour"],
-    }
-
-
-def flow_of_session(body: Mapping[str, Any], server_address: str, rgb: str) -> dict[str, Any]:
-    """The flow that departs to a session, from the session's body. rgb: of its last colour, `#rrggbb`.
-
-    Its ledger: offered = link + sender_kernel + passed_on. What was passed on has left, or is held by the link.
-    """
-    sent, unsent = body["sent"], body["unsent"]
-    colour = body["last_colour"]
-    return {
-        "id": body["id"],
-        "kind": "session",
-        "name": body["name"],
-        "format": body["stream"],
-        "direction": "out",
-        "from": server_address,
-        "to": body["address"],
-        "state": "live",
-        "numbering": "own" if body["stream"] == "measured" else None,
-        "ledger": {
-            "offered": sent,
-            "passed_on": sent - unsent["link"] - unsent["sender_kernel"],
-            "lost": unsent["link"] + unsent["sender_kernel"],
-            "lost_by_cause": dict(unsent),
-        },
-        "rate_hz": body["rate_hz"],
-        "loss_ratio": None,
-        "jitter_ms": None,
-        "delay_ms": None,
-        "age_ms": None,
-        "last_colour": None if colour is None else {"name": colour, "rgb": rgb},
-    }
-
-
-def flows_of_conversation(body: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The two flows of a relay's conversation, towards its target and back, from the relay's flow's body.
-
-    Their datagrams are carried unread, so nothing is inferred: the ledger is the relay's, in = out + lost + held.
-    """
-    client, target = body["client_address"], body["target_address"]
-    ends = {"up": (client, target), "down": (target, client)}
-    return [
-        {
-            "id": f"{body['id']}-{way}",
-            "kind": "relay",
-            "name": name,
-            "format": "opaque",
-            "direction": way,
-            "from": ends[way][0],
-            "to": ends[way][1],
-            "state": body["state"],
-            "numbering": None,
-            "ledger": body[way],
-            "rate_hz": None,
-            "loss_ratio": None,
-            "jitter_ms": None,
-            "delay_ms": None,
-            "age_ms": body["heard_ms_ago"][way],
-            "last_colour": None,
-        }
-        for way in DIRECTIONS
-    ]
 
 
 class Flows:
@@ -137,9 +55,9 @@ class Flows:
 
     async def page(
         self, kind: FlowKind | None, form: FlowFormat | None, query: str | None, offset: int, limit: int
-    ) -> tuple[list[dict[str, Any]], int]:
+    ) -> tuple[list[Json], int]:
         """One page: clients by name, sessions by age, newest first, relays', receivers', senders'; how many match."""
-        flows: list[dict[str, Any]] = []
+        flows: list[Json] = []
         total = 0
         if kind in (None, "client") and form in _OWN_FORMATS:
             flows, total = await self._threads.pool(lambda: self._of_clients(form, query, offset, limit))
@@ -161,8 +79,8 @@ class Flows:
             total += len(sent)
         return flows, total
 
-    async def _carried(self, query: str | None) -> list[dict[str, Any]]:
-        flows: list[dict[str, Any]] = []
+    async def _carried(self, query: str | None) -> list[Json]:
+        flows: list[Json] = []
         for relay in await self._relays.every():
             with suppress(RequestError):  # removed meanwhile, or its process is being started
                 bodies, _ = await self._relays.flows(relay["id"], query, 0, MAX_FLOWS)
@@ -176,7 +94,7 @@ class Flows:
         known = way in DIRECTIONS and any(relay["id"] == relay_id for relay in await self._relays.every())
         return (relay_id, conversation, way) if known else None
 
-    async def get(self, flow_id: str) -> dict[str, Any]:
+    async def get(self, flow_id: str) -> Json:
         """One flow. Raises: RequestError (404)."""
         if self._heard.has(flow_id):
             return await self._heard.get(flow_id)
@@ -191,7 +109,7 @@ class Flows:
             return flows_of_conversation(body, relay["name"])[DIRECTIONS.index(way)]
         return await self._threads.pool(lambda: flow_of_client(self._clients.bodies([self._slot(flow_id)])[0]))
 
-    async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
+    async def datagrams(self, flow_id: str, limit: int) -> list[Json]:
         """The last datagrams of a flow that arrives or is carried; the keys differ. Raises: RequestError (404)."""
         if flow_id.startswith((_SESSION, SENDER)):
             await self.get(flow_id)
@@ -205,9 +123,10 @@ class Flows:
         carried = await self._carried_one(flow_id)
         if carried is not None:
             return await self._relays.datagrams(*carried, limit)
-        return await self._threads.pool(lambda: self._clients.last_datagrams(self._slot(flow_id), limit))
+        rows = await self._threads.pool(lambda: self._clients.last_datagrams(self._slot(flow_id), limit))
+        return [as_json(row) for row in rows]
 
-    async def picture(self, flow_id: str) -> dict[str, Any]:
+    async def picture(self, flow_id: str) -> Json:
         """The picture of a flow that a receiver hears. Raises: RequestError (404)."""
         return await self._heard.picture(flow_id)
 
@@ -221,7 +140,7 @@ class Flows:
 
     def _of_clients(
         self, form: FlowFormat | None, query: str | None, offset: int, limit: int
-    ) -> tuple[list[dict[str, Any]], int]:
+    ) -> tuple[list[Json], int]:
         slots = self._clients.matching(None, query)
         if form is not None:
             stream = self._assembly.pool.table.stream
@@ -231,17 +150,15 @@ class Flows:
 
     # -- the server's thread
 
-    def _session(self, slot: int) -> dict[str, Any]:
+    def _session(self, slot: int) -> Json:
         table = self._assembly.server.table
         server_address = format_address(self._assembly.udp_addresses[int(table.socket_index[slot])])
-        red, green, blue = table.last_rgb[slot].tolist()
-        return flow_of_session(
-            table.body(slot, self._assembly.clock.now_ns()), server_address, hex_of((red, green, blue))
-        )
+        body = session_body(table, slot, self._assembly.clock.now_ns())
+        return flow_of_session(body, server_address, colour_body(table.last_rgb[slot])["rgb"])
 
     def _of_sessions(
         self, form: FlowFormat | None, query: str | None, offset: int, limit: int
-    ) -> tuple[list[dict[str, Any]], int]:
+    ) -> tuple[list[Json], int]:
         table = self._assembly.server.table
         slots = [
             slot

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 from udprism.errors import RequestError
 from udprism.ledger.heard import HeardFlows
-from udprism.node import receiver_bodies as bodies
+from udprism.node.bodies import receivers as bodies
 from udprism.node.receivers import Receivers
 from udprism.udp.clock import SystemClock
 from udprism.udp.listening import FLOW, Listening

@@ -11,7 +11,11 @@ import numpy as np
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import RequestError
 from udprism.link.link import Link
+from udprism.node import bodies
 from udprism.node.assembly import Assembly
+from udprism.node.bodies.json import Json, as_json
+from udprism.node.bodies.links import link_body
+from udprism.node.bodies.whole import Attention, attention
 from udprism.node.directory import Directory
 from udprism.node.kept import DEFAULT_LINK
 from udprism.node.threads import Threads
@@ -53,14 +57,14 @@ class Links:
         """A client's own link."""
         return self._book.of_owner.get(client_id)
 
-    async def get(self, owner_id: str) -> dict[str, Any] | None:
+    async def get(self, owner_id: str) -> Json | None:
         """The link of a client or session, if it has its own. Raises: RequestError (404) for an unknown owner."""
         if owner_id in self._directory:
-            return link_body(self.of_client(owner_id))
+            return _own(self.of_client(owner_id))
         server, of_slot = self._server, self._book.of_slot
-        return link_body(await self._threads.server(lambda: of_slot.get(server.slot_of(owner_id))))
+        return _own(await self._threads.server(lambda: of_slot.get(server.slot_of(owner_id))))
 
-    async def put(self, owner_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def put(self, owner_id: str, body: Mapping[str, Any]) -> Json:
         """Give a client or session its own link. Raises: RequestError (404, 409, 422, 507)."""
         link = Link.from_body(body)
         await self._set(owner_id, link)
@@ -116,11 +120,11 @@ class Links:
 
     # -- the default, and all of them
 
-    async def get_default(self) -> dict[str, Any] | None:
+    async def get_default(self) -> Json | None:
         """The link of all who have none of their own."""
-        return link_body(self._book.default)
+        return _own(self._book.default)
 
-    async def put_default(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def put_default(self, body: Mapping[str, Any]) -> Json:
         """Set it. Raises: RequestError (422, 507)."""
         link = Link.from_body(body)
         await self._set_default(link)
@@ -148,12 +152,19 @@ class Links:
 
     # -- summed up
 
-    async def summary(self) -> dict[str, Any]:
+    async def summary(self) -> bodies.Links:
         """What is impaired, and since when."""
         since = self._since_unix_ns
-        return self._counts() | {"since_unix_ms": None if since is None else since // NS_PER_MS, "room": self._room()}
+        default, clients, sessions = self._on()
+        return {
+            "default": default,
+            "clients": clients,
+            "sessions": sessions,
+            "since_unix_ms": None if since is None else since // NS_PER_MS,
+            "room": self._room(),
+        }
 
-    def attention(self) -> list[dict[str, Any]]:
+    def attention(self) -> list[Attention]:
         """An entry for "Needs attention" while delayed datagrams find no room."""
         room, now_s = self._room(), time.monotonic()
         if room["turned_away"] > self._turned_away:
@@ -161,9 +172,9 @@ class Links:
         if now_s - self._turned_away_s > _TOLD_S:
             return []
         value = room["needed"] / room["datagrams"]
-        return [{"slot": None, "id": None, "name": None, "why": "link-room", "value": value}]
+        return [attention("link-room", value)]
 
-    def _room(self) -> dict[str, int]:
+    def _room(self) -> bodies.LinkRoom:
         """For how many delayed datagrams there is room, and what becomes of it."""
         line = self._server.outlet.line
         return {
@@ -173,24 +184,25 @@ class Links:
             "turned_away": self._server.outlet.turned_away,
         }
 
-    def _with_warning(self, link: Link) -> dict[str, Any]:
+    def _with_warning(self, link: Link) -> Json:
         """A link's body; with a `warning` if datagrams will be lost although no loss was requested."""
         room = self._room()
         if room["needed"] <= room["datagrams"]:
-            return link.to_body()
+            return as_json(link_body(link))
         warning = (
             f"at these rates the link delays about {room['needed']:,} datagrams at once and has room for "
             f"{room['datagrams']:,}: the others are dropped and count as lost by the link. Lower the delay or the "
             "rates, or set UDPRISM_LINK_QUEUE_DATAGRAMS"
         )
-        return link.to_body() | {"warning": warning}
+        return as_json(link_body(link)) | {"warning": warning}
 
-    def _counts(self) -> dict[str, Any]:
-        return {
-            "default": _is_on(self._book.default),
-            "clients": sum(_is_on(link) for link in self._book.of_owner.values()),
-            "sessions": sum(_is_on(link) for link in self._book.of_slot.values()),
-        }
+    def _on(self) -> tuple[bool, int, int]:
+        """Whether the default link is on, and how many clients and sessions have one of their own that is."""
+        return (
+            _is_on(self._book.default),
+            sum(_is_on(link) for link in self._book.of_owner.values()),
+            sum(_is_on(link) for link in self._book.of_slot.values()),
+        )
 
     async def _changed(self, client_ids: Collection[str] | None, but: Collection[str] = ()) -> None:
         """The links of these clients (None: of all but some) are others now: their delays and jitter begin anew."""
@@ -208,15 +220,14 @@ class Links:
         self._pool.ledger.delays.restart(np.array(slots, np.int32))
 
     def _note_since(self) -> None:
-        if not any(self._counts().values()):
+        if not any(self._on()):
             self._since_unix_ns = None
         elif self._since_unix_ns is None:
             self._since_unix_ns = time.time_ns()
 
 
-def link_body(link: Link | None) -> dict[str, Any] | None:
-    """A link as JSON."""
-    return None if link is None else link.to_body()
+def _own(link: Link | None) -> Json | None:
+    return None if link is None else as_json(link_body(link))
 
 
 def _is_on(link: Link | None) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from udprism.columns.types import format_address
 from udprism.errors import BindError, RequestError
-from udprism.node import receiver_bodies as bodies
+from udprism.node.bodies import receivers as bodies
 from udprism.node.kept import KeptEndpoint
 from udprism.node.receiver_plan import Entry, ReceiverPlan
 from udprism.node.store import Store

@@ -16,7 +16,8 @@ from udprism.columns.types import format_address
 from udprism.errors import BindError, RelayError, RequestError, StoreError
 from udprism.link.link import Link
 from udprism.link.rules import Rule
-from udprism.node import relay_bodies
+from udprism.node.bodies import relays as relay_bodies
+from udprism.node.bodies.json import as_json
 from udprism.node.kept import KeptEndpoint
 from udprism.node.relay_watch import Entry, RelayWatch
 from udprism.node.store import Store
@@ -81,7 +82,7 @@ class Relays:
         bodies = await asyncio.to_thread(relay_bodies.flow_bodies, relay_id, relay)
         words = (query or "").lower().split()
         found = [body for body in bodies if all(word in relay_bodies.words_of(body) for word in words)]
-        return found[offset : offset + limit], len(found)
+        return [as_json(body) for body in found[offset : offset + limit]], len(found)
 
     async def flow(self, relay_id: str, flow_id: str) -> dict[str, Any]:
         """One flow. Raises: RequestError (404, 503)."""
@@ -96,7 +97,7 @@ class Relays:
         relay, which = self._running(relay_id), _direction(direction)
         row, _ = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
         records = await asyncio.to_thread(relay.records, row, which)
-        return relay_bodies.datagram_bodies(records[-limit:])
+        return [as_json(body) for body in relay_bodies.datagram_bodies(records[-limit:])]
 
     # -- what is done
 
@@ -251,7 +252,7 @@ class Relays:
         ).checked()
 
     def _body(self, entry: Entry) -> dict[str, Any]:
-        return relay_bodies.relay_body(entry.id, entry.plan, entry.relay, entry.error)
+        return as_json(relay_bodies.relay_body(entry.id, entry.plan, entry.relay, entry.error))
 
     def _entry(self, relay_id: str) -> Entry:
         entry = self._entries.get(relay_id)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
 from udprism.link.link import Link
-from udprism.node import sender_bodies as bodies
+from udprism.node.bodies import senders as bodies
 from udprism.node.kept import KeptEndpoint
 from udprism.node.receivers import Keep
 from udprism.node.sender_plan import SenderPlan

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from udprism.columns.types import Address
 from udprism.node.assembly import Assembly
+from udprism.node.bodies.json import Json, as_json
+from udprism.node.bodies.links import own_link_body
+from udprism.node.bodies.sessions import Session, session_body
+from udprism.node.bodies.whole import SessionCounts
 from udprism.node.directory import Directory
-from udprism.node.links import link_body
 from udprism.node.threads import Threads
 from udprism.serving.sessions import is_session_id
 from udprism.wire.measured import ByeReason
@@ -24,7 +26,7 @@ class Sessions:
         self._threads = threads
         self._directory = directory
 
-    async def page(self, limit: int = 1000, query: str | None = None) -> tuple[list[dict[str, Any]], int]:
+    async def page(self, limit: int = 1000, query: str | None = None) -> tuple[list[Json], int]:
         """Sessions, raw ones first and newest first, and how many match."""
         names: dict[Address, str] = {}
         if query and not is_session_id(query):
@@ -38,17 +40,19 @@ class Sessions:
         server = self._server
         await self._threads.server(lambda: server.end_session(server.slot_of(session_id), ByeReason.OPERATOR))
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> SessionCounts:
         """All sessions, and those of raw clients. Any thread."""
         total = len(self._server.table)
         return {"total": total, "raw": max(0, total - self._server.links.owned)}
 
-    def _complete(self, body: dict[str, Any]) -> dict[str, Any]:
+    def _complete(self, body: Session) -> Json:
         """A hosted client's session has its name, which a bare connect has not told the server."""
         name = self._directory.name_of(body["client_id"] or "")
-        return body if name is None else body | {"name": name}
+        if name is not None:
+            body["name"] = name
+        return as_json(body)
 
-    def _bodies(self, limit: int, query: str, names: Mapping[Address, str]) -> tuple[list[dict[str, Any]], int]:
+    def _bodies(self, limit: int, query: str, names: Mapping[Address, str]) -> tuple[list[Session], int]:
         """Server thread only. names: of hosted clients; needed for a query only."""
         table, now_ns, client_of = self._server.table, self._clock.now_ns(), self._client_of_address
         order = sorted(
@@ -57,9 +61,9 @@ class Sessions:
         )
         bodies = []
         for slot in order[:limit]:
-            body = table.body(slot, now_ns)
+            body = session_body(table, slot, now_ns)
             body["client_id"] = client_of.get(table.sessions[slot].address)
             body["kind"] = "raw" if body["client_id"] is None else "hosted"
-            body["link"] = link_body(self._server.links.own_of(slot))
+            body["link"] = own_link_body(self._server.links.own_of(slot))
             bodies.append(body)
         return bodies, len(order)

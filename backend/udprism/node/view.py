@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, U8Column, U16Column, U32Column, format_address
+from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, U8Column, U16Column, U32Column
 from udprism.link.book import LinkBook
+from udprism.node.bodies.clients import MODE_WORDS, STATE_WORDS
+from udprism.node.bodies.whole import MOST_ATTENTION, Attention, attention
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
-from udprism.wire.colours import hex_of, nearest_name
 
 F32Column: TypeAlias = npt.NDArray[np.float32]
 
@@ -31,7 +32,6 @@ _BEHIND_LEAST_HZ = 2.0
 """Of slower streams ten seconds hold too few datagrams to tell."""
 AGE_NEVER = 65_535
 _AGE_MOST = 65_534
-MOST_ATTENTION = 20
 
 ROW_STATS = np.dtype(
     [
@@ -46,9 +46,6 @@ ROW_STATS = np.dtype(
         ("silence_ms", np.float64),
     ]
 )
-
-STATE_WORDS = {state.value: state.name.lower() for state in State}
-MODE_WORDS = {mode.value: mode.name.lower() for mode in Mode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,16 @@ class Roster:
     base: int
     upsert: list[list[Any]]
     remove: list[int]
+
+
+class Summary(NamedTuple):
+    """Of all clients: how many are in each state, lose datagrams and have senders that fall behind; the worst first."""
+
+    by_state: dict[str, int]
+    losing: int
+    behind: int
+    datagrams_per_s: float
+    attention: list[Attention]
 
 
 class View:
@@ -210,88 +217,21 @@ class View:
             client.local_address,
         ]
 
-    def clients(self, slots: list[int], now_ns: int) -> list[dict[str, Any]]:
-        """Clients' bodies; `link` is the bridge's to fill in."""
-        column = np.array(slots, np.int64)
-        ledger_bodies, delay_bodies = self._ledger.bodies(column), self._ledger.delay_bodies(column)
-        loss_ratios = self._ledger.loss_ratio(column).tolist()
-        rows = zip(slots, ledger_bodies, delay_bodies, loss_ratios, strict=True)
-        return [self._client(slot, now_ns, *row) for slot, *row in rows]
-
-    def _client(
-        self,
-        slot: int,
-        now_ns: int,
-        ledger_body: dict[str, Any],
-        delay_ms: dict[str, float | None],
-        loss_ratio: float,
-    ) -> dict[str, Any]:
-        table, ledger = self._table, self._ledger
-        client = table.clients[slot]
-        stream = int(table.stream[slot])
-        measured = bool(ledger.measured[slot])
-        last_ns = int(table.last_arrival_ns[slot])
-        rgba = self._latest.rgba[slot]
-        rgb = (int(rgba[0]), int(rgba[1]), int(rgba[2]))
-        session_id = int(table.session_id[slot])
-        timed = measured and delay_ms["p50"] is not None
-        return {
-            "id": client.id,
-            "slot": slot,
-            "name": client.name,
-            "target": client.target,
-            "target_address": format_address(client.address) if client.address[0] else None,
-            "mode": MODE_WORDS[client.mode],
-            "stream": MODE_WORDS[stream] if stream else None,
-            "state": STATE_WORDS[int(table.state[slot])],
-            "error": client.error,
-            "paused": bool(table.state[slot] == State.PAUSED),
-            "rate_hz": client.rate_hz,
-            "measured_rate_hz": float(self._rates.rate_hz[slot]),
-            "colours": client.colours,
-            "local_address": client.local_address,
-            "session_id": f"s-{session_id:08x}" if session_id else None,
-            "ledger": ledger_body | self._relayed(slot),
-            "path": "in-process" if ledger.in_process[slot] else "unknown" if measured else None,
-            "loss_ratio": loss_ratio if measured and loss_ratio == loss_ratio else None,
-            "jitter_ms": float(ledger.jitter_ns[slot]) / NS_PER_MS if timed else None,
-            "delay_ms": delay_ms,
-            "anomalies": ledger.anomalies(slot),
-            "delay_is_relative": not bool(ledger.shared_clock[slot]) if measured else None,
-            "rtt_ms": int(table.rtt_ns[slot]) / NS_PER_MS if table.rtt_ns[slot] else None,
-            "last_colour": {"name": nearest_name(rgb), "rgb": hex_of(rgb)} if last_ns else None,
-            "age_ms": (now_ns - last_ns) / NS_PER_MS if last_ns else None,
-            "link": None,
-        }
-
-    def _relayed(self, slot: int) -> dict[str, int]:
-        relayed = int(self._latest.relayed[slot])
-        return {"relayed": relayed, "conflated": int(self._latest.conflated[slot])}
-
-    def ledger(self) -> dict[str, Any]:
-        """The whole ledger, and that of the clients that are gone."""
-        latest = self._latest
-        totals = self._ledger.totals()
-        totals["departed"] |= {"relayed": latest.departed_relayed, "conflated": latest.departed_conflated}
-        return totals | {"relayed": int(latest.relayed.sum()), "conflated": int(latest.conflated.sum())}
-
-    def status(self) -> dict[str, Any]:
-        """What the header line needs: counts by state, rates, the ledger, the worst clients."""
+    def summary(self) -> Summary:
+        """What the header line shows of clients."""
         table, high = self._table, self._table.high
         states = np.bincount(table.state[:high], minlength=len(State))
-        counts = {STATE_WORDS[state.value]: int(states[state]) for state in State if state != State.FREE}
         used = table.state[:high] != State.FREE
         losing = used & (self._rates.loss_recent[:high] > 0)  # NaN, unknown, is not
-        return {
-            "clients": {"total": len(table), **counts},
-            "losing": int(losing.sum()),
-            "behind": int(self._behind(high).sum()),
-            "datagrams_per_s": float(self._rates.rate_hz[:high][used].sum()),
-            "ledger": self.ledger(),
-            "attention": self._attention(high),
-        }
+        return Summary(
+            {STATE_WORDS[state.value]: int(states[state]) for state in State if state != State.FREE},
+            int(losing.sum()),
+            int(self._behind(high).sum()),
+            float(self._rates.rate_hz[:high][used].sum()),
+            self._attention(high),
+        )
 
-    def _attention(self, high: int) -> list[dict[str, Any]]:
+    def _attention(self, high: int) -> list[Attention]:
         """The worst clients, worst first: errors, refusals, silence, senders that fall behind, then recent loss."""
         table = self._table
         rank = {State.ERROR: 3.0, State.REFUSED: 2.5, State.SILENT: 2.0}
@@ -304,18 +244,9 @@ class View:
         badness = np.where((state == State.FREE) | (state == State.PAUSED), 0, badness)
         common = self._common_loss(high, badness)
         worst = np.argsort(-badness, kind="stable")[: MOST_ATTENTION - len(common)]
-        return common + [
-            {
-                "slot": slot,
-                "id": table.clients[slot].id,
-                "name": table.clients[slot].name,
-                **self._why(slot, float(badness[slot])),
-            }
-            for slot in worst.tolist()
-            if badness[slot] > 0
-        ]
+        return common + [self._line(slot, float(badness[slot])) for slot in worst.tolist() if badness[slot] > 0]
 
-    def _common_loss(self, high: int, badness: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+    def _common_loss(self, high: int, badness: npt.NDArray[np.float64]) -> list[Attention]:
         """If most clients lose about as much, one line says so; only outliers keep their badness (changed in place).
 
         An outlier lost more than the median by four standard deviations of as many independent losses.
@@ -329,21 +260,14 @@ class View:
         usual_most = usual + 4 * np.sqrt(usual * (1 - usual) / sent)
         badness[losing & (badness <= usual_most)] = 0
         by_link = bool(self._whose_link_is_on()[:high][losing].all())
-        return [
-            {
-                "slot": None,
-                "id": None,
-                "name": None,
-                "why": "everybody-link" if by_link else "everybody",
-                "value": usual,
-            }
-        ]
+        return [attention("everybody-link" if by_link else "everybody", usual)]
 
-    def _why(self, slot: int, badness: float) -> dict[str, Any]:
+    def _line(self, slot: int, badness: float) -> Attention:
         """What is wrong in a word, and how much: of a loss its ratio, of a sender behind the part of its rate kept."""
+        client = self._table.clients[slot]
         if badness == _BEHIND_RANK:
             kept = self._rates.sent_recent_hz[slot] / self._table.asked_hz[slot]
-            return {"why": "behind", "value": float(kept)}
+            return attention("behind", float(kept), slot, client.id, client.name)
         if badness > 1:
-            return {"why": STATE_WORDS[int(self._table.state[slot])], "value": None}
-        return {"why": "loss", "value": badness}
+            return attention(STATE_WORDS[int(self._table.state[slot])], None, slot, client.id, client.name)
+        return attention("loss", badness, slot, client.id, client.name)

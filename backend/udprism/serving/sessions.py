@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udprism.columns.arrivals import SOCKADDR_BYTES
-from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, I32Column, I64Column, format_address
+from udprism.columns.types import NEVER_NS, NS_PER_S, Address, I32Column, I64Column, format_address
 from udprism.serving.commands import Connect
 from udprism.wire.colours import PaletteName, nearest_name
 from udprism.wire.measured import Report
@@ -327,43 +327,6 @@ class SessionTable:
         texts = (name, f"s-{int(self.session_id[slot]):08x}", address, stream, session.grant.source, kind)
         return " ".join(texts).casefold()
 
-    def body(self, slot: int, now_ns: int) -> dict[str, object]:
-        """A session as the REST API and the page show it; what only the bridge knows is left None."""
-        session = self.sessions[slot]
-        deadline_ns = int(self.lease_deadline_ns[slot])
-        sent = int(self.next_sequence[slot])
-        rgb = self.last_rgb[slot]
-        return {
-            "id": f"s-{int(self.session_id[slot]):08x}",
-            "address": format_address(session.address),
-            "kind": "raw",
-            "client_id": None,
-            "stream": "measured" if session.shape.measured else "plain",
-            "name": session.name,
-            "rate_hz": session.rate_hz,
-            "colours": session.shape.colours,
-            "palette": session.shape.palette,
-            "source": session.grant.source,
-            "started_unix_ms": session.started_unix_ns // NS_PER_MS,
-            "age_ms": (now_ns - session.started_ns) // NS_PER_MS,
-            "sent": sent,
-            "unsent": {"link": int(self.unsent_link[slot]), "sender_kernel": int(self.unsent_kernel[slot])},
-            "lease_ends_in_s": None if deadline_ns == NEVER_NS else max(0.0, (deadline_ns - now_ns) / NS_PER_S),
-            "port_unreachable": session.port_unreachable,
-            "responses": [
-                {
-                    "text": response.text,
-                    "colour": response.colour,
-                    "answered_after_ms": response.answered_after_ns / NS_PER_MS,
-                    "unix_ms": response.unix_ns // NS_PER_MS,
-                }
-                for response in session.responses
-            ],
-            "reported": _reported(session, now_ns),
-            "link": None,
-            "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
-        }
-
 
 def is_session_id(text: str) -> bool:
     """Whether the text is a session's id."""
@@ -372,22 +335,6 @@ def is_session_id(text: str) -> bool:
 
 def _has(text: str, words: Iterable[str]) -> bool:
     return all(word in text for word in words)
-
-
-def _reported(session: Session, now_ns: int) -> dict[str, object] | None:
-    report = session.report
-    if report is None:
-        return None
-    return {
-        "highest": report.highest,
-        "received": report.received,
-        "lost": report.lost,
-        "reordered": report.reordered,
-        "duplicates": report.duplicates,
-        "late": report.late,
-        "jitter_ms": report.jitter_us / 1000,
-        "age_ms": (now_ns - session.reported_ns) // NS_PER_MS,
-    }
 
 
 def _first_due_ns(slot: int, now_ns: int, within_ns: int) -> int:

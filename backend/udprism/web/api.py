@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from udprism.columns.types import NS_PER_S
 from udprism.errors import RequestError
-from udprism.link.profiles import PROFILES
 from udprism.node import bodies as answers
-from udprism.node.history import HistoryBody, history_csv
+from udprism.node.bodies.history import HistoryBody, history_csv
+from udprism.node.bodies.links import profiles_body
 from udprism.web import bodies, definitions, openapi
 from udprism.web.answers import answer
 from udprism.web.clients import ClientRoutes
@@ -81,7 +81,7 @@ class WholeRoutes:
 
     async def list_profiles(self) -> Response:
         """Links that have names, what each models, and where its figures come from."""
-        return answer({"profiles": [profile.to_body() for profile in PROFILES]})
+        return answer(profiles_body())
 
     async def list_definitions(self) -> Response:
         """What every number means: formula, unit, source, caveat."""

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.node import bodies as answers
-from udprism.node import relay_bodies
+from udprism.node.bodies import relays as relay_bodies
+from udprism.node.bodies.receivers import HeardFlow, Picture
 from udprism.node.flows import FlowFormat, FlowKind, Flows
-from udprism.node.receiver_bodies import HeardFlow, Picture
 from udprism.web import bodies
 from udprism.web.answers import DATAGRAM_FIELDS, answer, datagrams_answer
 from udprism.web.routes import add_routes

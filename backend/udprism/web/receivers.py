@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
-from udprism.node import receiver_bodies as answers
+from udprism.node.bodies import receivers as answers
 from udprism.node.receiver_plan import MAX_NAME_CHARACTERS
 from udprism.node.receivers import Receivers
 from udprism.web import bodies

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from udprism.link import rules
 from udprism.node import bodies as answers
-from udprism.node.relay_bodies import DATAGRAM_FIELDS
+from udprism.node.bodies.relays import DATAGRAM_FIELDS
 from udprism.node.relays import Relays
 from udprism.relay.memory import HISTORY, MAX_RULES
 from udprism.relay.plan import MAX_FLOWS, MAX_IDLE_S, MAX_NAME_CHARACTERS, MIN_IDLE_S

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from udprism.node import bodies as shapes
-from udprism.node import sender_bodies as answers
+from udprism.node.bodies import senders as answers
 from udprism.node.receiver_plan import MAX_NAME_CHARACTERS
 from udprism.node.sender_plan import MAX_PIXELS
 from udprism.node.senders import Senders

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.columns.types import format_address
-from udprism.node.bodies import Departed, Link
+from udprism.node.bodies.colours import colour_body
+from udprism.node.bodies.flows import Departed
+from udprism.node.bodies.json import Json, as_json
+from udprism.node.bodies.links import Link, link_body
 from udprism.node.sender_plan import SenderPlan
 from udprism.udp.endpoints.sender import SenderEndpoint
-from udprism.wire.colours import hex_of, nearest_name
 
 
 class Sender(TypedDict):
@@ -42,9 +42,9 @@ class SenderList(TypedDict):
     total: int
 
 
-def sender_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint | None, error: str | None) -> dict[str, Any]:
+def sender_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint | None, error: str | None) -> Json:
     """One sender."""
-    return {
+    body: Sender = {
         "id": sender_id,
         "name": plan.name,
         "format": plan.format,
@@ -53,7 +53,7 @@ def sender_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint | Non
         "colours": plan.colours,
         "pattern": plan.pattern,
         "universe": plan.universe,
-        "link": plan.link.to_body(),
+        "link": link_body(plan.link),
         "state": _state(endpoint),
         "error": error,
         "flows": [] if endpoint is None else [flow_id(sender_id, slot) for slot in range(len(endpoint.flows.keys))],
@@ -62,6 +62,7 @@ def sender_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint | Non
         "held": 0 if endpoint is None else endpoint.held,
         "ledger": _departed(endpoint, slice(None)),
     }
+    return as_json(body)
 
 
 def flow_id(sender_id: str, slot: int) -> str:
@@ -69,9 +70,8 @@ def flow_id(sender_id: str, slot: int) -> str:
     return f"{sender_id}-{slot}"
 
 
-def flow_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint, slot: int) -> dict[str, Any]:
+def flow_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint, slot: int) -> Json:
     """One flow, as in `/api/flows`: what departs under one key, such as a universe."""
-    red, green, blue = endpoint.first_rgb[slot].tolist()
     several = len(endpoint.flows.keys) > 1
     host, port = endpoint.sock.getsockname()[:2]
     return {
@@ -90,9 +90,7 @@ def flow_body(sender_id: str, plan: SenderPlan, endpoint: SenderEndpoint, slot: 
         "jitter_ms": None,
         "delay_ms": None,
         "age_ms": None,
-        "last_colour": {"name": nearest_name((red, green, blue)), "rgb": hex_of((red, green, blue))}
-        if endpoint.frames
-        else None,
+        "last_colour": colour_body(endpoint.first_rgb[slot]) if endpoint.frames else None,
     }
 
 
@@ -102,7 +100,7 @@ def _state(endpoint: SenderEndpoint | None) -> str:
     return "refused" if endpoint.is_refused else "live"
 
 
-def _departed(endpoint: SenderEndpoint | None, which: slice) -> dict[str, Any]:
+def _departed(endpoint: SenderEndpoint | None, which: slice) -> Departed:
     """offered = passed_on + lost; what was passed on has left, or is held by the link."""
     if endpoint is None:
         offered = link = kernel = 0

@@ -36,7 +36,9 @@ class EventBody(TypedDict):
 HistoryBody = TypedDict(
     "HistoryBody", {"step_s": float, "from": float, "flow": str | None, "columns": Columns, "events": list[EventBody]}
 )
-"""`from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds."""
+HistoryBody.__doc__ = (
+    "`from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds."
+)
 
 
 def history_body(told: Steps, flow: str | None, events: list[Event]) -> HistoryBody:

@@ -1,0 +1,98 @@
+"""Links, their summary, and profiles."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from udprism.link import link as links
+from udprism.link import profiles
+
+
+class Burst(TypedDict):
+    """Losses that come together: a Gilbert-Elliott chain."""
+
+    enter_ratio: float
+    leave_ratio: float
+    loss_ratio: float
+
+
+class Link(TypedDict):
+    """What is done to datagrams on their way."""
+
+    loss_ratio: float
+    burst: Burst
+    delay_ms: float
+    jitter_ms: float
+    distribution: Literal["uniform", "normal", "pareto"]
+    keep_order: bool
+    reorder_ratio: float
+    duplicate_ratio: float
+    corrupt_ratio: float
+    corrupt_header: bool
+    rate_kbit_s: float | None
+    queue_datagrams: int
+    blackout: bool
+    seed: int
+
+
+class LinkRoom(TypedDict):
+    """How many delayed datagrams there is room for, how many the links need, hold, and had to turn away."""
+
+    datagrams: int
+    needed: int
+    held: int
+    turned_away: int
+
+
+class Links(TypedDict):
+    """Whether there is a default link that is on, how many have one of their own, and since when any is on."""
+
+    default: bool
+    clients: int
+    sessions: int
+    since_unix_ms: int | None
+    room: LinkRoom
+
+
+class Profile(TypedDict):
+    """A link with a name."""
+
+    id: str
+    name: str
+    models: str
+    source: str
+    link: Link
+
+
+class Profiles(TypedDict):
+    """All of them."""
+
+    profiles: list[Profile]
+
+
+def link_body(link: links.Link) -> Link:
+    """A link, every field there."""
+    return cast(Link, link.to_body())
+
+
+def own_link_body(link: links.Link | None) -> Link | None:
+    """A link that its owner may not have."""
+    return None if link is None else link_body(link)
+
+
+def profiles_body() -> Profiles:
+    """The links that have names."""
+    return {
+        "profiles": [
+            {
+                "id": one.id,
+                "name": one.name,
+                "models": one.models,
+                "source": one.source,
+                "link": link_body(one.link),
+            }
+            for one in profiles.PROFILES
+        ]
+    }

@@ -1,0 +1,344 @@
+"""JSON bodies of relays, their flows and their datagrams."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from udprism.columns.types import NS_PER_MS, format_address
+from udprism.errors import RelayError
+from udprism.link.rules import Rule
+from udprism.node.bodies.links import Link, link_body, own_link_body
+from udprism.relay.fronts import network_of
+from udprism.relay.memory import CAUSE_SHIFT, DOWN, UP, Count, Fate, Flag, Snapshot, State, Sum
+from udprism.relay.plan import Plan
+from udprism.relay.relay import Relay, client_address, rows_in_use
+from udprism.relay.sums import Sums, sums_of, total_of
+from udprism.udp.far_end import FarEnd, FarEnds
+
+
+class RelayCauses(TypedDict):
+    """Datagrams that a relay did not forward, by cause."""
+
+    link: int
+    queue: int
+    kernel: int
+
+
+class LostAsRfc3550(TypedDict):
+    """What RTP's receiver report would count as lost."""
+
+    lost: int
+
+
+class LostAsIperf3(TypedDict):
+    """What iperf3 would count."""
+
+    lost: int
+    out_of_order: int
+
+
+RelaySums = TypedDict(
+    "RelaySums",
+    {
+        "in": int,
+        "out": int,
+        "lost": int,
+        "held": int,
+        "duplicated": int,
+        "corrupted": int,
+        "refused": int,
+        "bytes_in": int,
+        "bytes_out": int,
+        "lost_by_cause": RelayCauses,
+        "as_rfc3550": LostAsRfc3550,
+        "as_iperf3": LostAsIperf3,
+    },
+)
+RelaySums.__doc__ = "One way of a relay: in = out + lost + held. Copies that the link made are not in `out`."
+
+
+class BothWays(TypedDict):
+    """A relay's sums: up is from the clients to the target."""
+
+    up: RelaySums
+    down: RelaySums
+
+
+class RelayRule(TypedDict):
+    """What is done to chosen datagrams, and how often it was."""
+
+    action: Literal["drop", "duplicate", "hold"]
+    direction: Literal["up", "down", "both"]
+    nth: int | None
+    every: int | None
+    offset: int
+    mask: str | None
+    value: str | None
+    ratio: float
+    seed: int
+    hold_ms: float
+    hits: int | None
+
+
+class Buffer(TypedDict):
+    """A socket's receive buffer on this machine, as the kernel shows it."""
+
+    queue_bytes: int
+    drops: int
+
+
+class RelayBody(TypedDict):
+    """A relay: it carries datagrams between `listen` and `target`, each way through a link."""
+
+    id: str
+    name: str
+    listen: str
+    target: str
+    up: Link
+    down: Link
+    idle_s: float
+    max_flows: int
+    any_port: bool
+    keep_ttl: bool
+    dont_fragment: bool
+    keep_payload: bool
+    allow_from: list[str]
+    state: Literal["live", "error"]
+    error: str | None
+    flows: int
+    ledger: BothWays | None
+    rules: list[RelayRule]
+    counts: dict[str, int] | None
+    receives_by: str | None
+    own_buffer_drops: int | None
+    target_buffer: Buffer | None
+
+
+class RelayList(TypedDict):
+    """All relays, in the order in which they were begun."""
+
+    relays: list[RelayBody]
+    total: int
+
+
+class Heard(TypedDict):
+    """How long ago each side was heard, in ms."""
+
+    up: float | None
+    down: float | None
+
+
+class FlowLinks(TypedDict):
+    """A relayed flow's own links; null if the relay's holds."""
+
+    up: Link | None
+    down: Link | None
+
+
+class RelayFlow(TypedDict):
+    """One client of a relay."""
+
+    id: str
+    relay_id: str
+    ordinal: int
+    client_address: str
+    local_address: str
+    target_address: str
+    state: str
+    proven: bool
+    age_ms: float
+    heard_ms_ago: Heard
+    up: RelaySums
+    down: RelaySums
+    links: FlowLinks
+    client_buffer: Buffer | None
+
+
+class RelayFlows(TypedDict):
+    """One page of a relay's flows, and how many match."""
+
+    flows: list[RelayFlow]
+    total: int
+
+
+class RelayDatagram(TypedDict):
+    """One datagram of a relayed flow, on one way."""
+
+    number: int
+    fate: str
+    cause: str | None
+    received_at_ns: int
+    delay_ms: float
+    size_bytes: int
+    duplicated: bool
+    corrupted: bool
+    refused: bool
+    payload_hex: str
+
+
+class RelayDatagrams(TypedDict):
+    """The last ones, newest last."""
+
+    datagrams: list[RelayDatagram]
+
+
+class Rebound(TypedDict):
+    """How many flows have a new port towards the target."""
+
+    rebound: int
+
+
+TURNED_AWAY = (
+    Count.TURNED_AWAY_FULL,
+    Count.TURNED_AWAY_RATE,
+    Count.TURNED_AWAY_NETWORK,
+    Count.TURNED_AWAY_SOCKET,
+    Count.STRANGERS,
+    Count.WITHHELD,
+    Count.HELD_OVERFLOW,
+)
+"""What a relay dropped before it was anybody's datagram, or for want of room."""
+DATAGRAM_FIELDS = tuple(RelayDatagram.__annotations__)
+
+
+def relay_body(relay_id: str, plan: Plan, relay: Relay | None, error: str | None) -> RelayBody:
+    """One relay. May block for as long as a read takes."""
+    body: RelayBody = {
+        "id": relay_id,
+        "name": plan.name,
+        "listen": format_address(plan.listen),
+        "target": format_address(plan.target),
+        "up": link_body(plan.up),
+        "down": link_body(plan.down),
+        "idle_s": plan.idle_s,
+        "max_flows": plan.max_flows,
+        "any_port": plan.any_port,
+        "keep_ttl": plan.keep_ttl,
+        "dont_fragment": plan.dont_fragment,
+        "keep_payload": plan.keep_payload,
+        "allow_from": list(plan.allow_from),
+        "state": "error",
+        "error": error,
+        "flows": 0,
+        "ledger": None,
+        "rules": [_rule(rule, None) for rule in plan.rules],
+        "counts": None,
+        "receives_by": None,
+        "own_buffer_drops": None,
+        "target_buffer": None,
+    }
+    if relay is None:
+        return body
+    try:
+        snapshot = relay.read()
+    except RelayError as unread:
+        return body | {"error": str(unread)}
+    hits = snapshot.rule_hits.tolist()
+    return body | {
+        "state": "live" if relay.alive else "error",
+        "flows": len(rows_in_use(snapshot)),
+        "ledger": {"up": _sums(total_of(snapshot, UP)), "down": _sums(total_of(snapshot, DOWN))},
+        "rules": [_rule(rule, hits[place]) for place, rule in enumerate(plan.rules)],
+        "counts": {one.name.lower(): int(snapshot.counts[one]) for one in Count},
+        "receives_by": relay.description,
+        "own_buffer_drops": relay.own_drops,
+        "target_buffer": _buffer(FarEnds().at(plan.target)),
+    }
+
+
+def _rule(rule: Rule, hits: int | None) -> RelayRule:
+    return cast(RelayRule, rule.to_body() | {"hits": hits})
+
+
+def _sums(sums: Sums) -> RelaySums:
+    return cast(RelaySums, sums.to_body())
+
+
+def flow_id(relay_id: str, ordinal: int) -> str:
+    """A flow's id: never used again, unless the relay is reset."""
+    return f"{relay_id}-{ordinal}"
+
+
+def flow_bodies(relay_id: str, relay: Relay) -> list[RelayFlow]:
+    """All flows of a relay, in the order in which they began. May block. Raises: RelayError."""
+    snapshot, now_ns = relay.read(), time.monotonic_ns()
+    here, far_ends = _local_host(relay.plan), FarEnds()
+    return [_flow(relay_id, relay, snapshot, row, now_ns, here, far_ends) for row in rows_in_use(snapshot)]
+
+
+def _flow(
+    relay_id: str, relay: Relay, snapshot: Snapshot, row: int, now_ns: int, here: str, far_ends: FarEnds
+) -> RelayFlow:
+    flow, target = snapshot.flows[row], relay.plan.target
+    ordinal, client = int(flow["ordinal"]), client_address(flow)
+    heard_ns = snapshot.ledger[Sum.HEARD_NS, 2 * row : 2 * row + 2].tolist()
+    return {
+        "id": flow_id(relay_id, ordinal),
+        "relay_id": relay_id,
+        "ordinal": ordinal,
+        "client_address": format_address(client),
+        "local_address": format_address((here, int(flow["local_port"]))),
+        "target_address": format_address((target[0], int(flow["far_port"]))),
+        "state": State(int(flow["state"])).name.lower(),
+        "proven": bool(flow["proven"]),
+        "age_ms": (now_ns - int(flow["born_ns"])) / NS_PER_MS,
+        "heard_ms_ago": {"up": _ms_ago(heard_ns[UP], now_ns), "down": _ms_ago(heard_ns[DOWN], now_ns)},
+        "up": _sums(sums_of(snapshot, row, UP)),
+        "down": _sums(sums_of(snapshot, row, DOWN)),
+        "links": {
+            "up": own_link_body(relay.own_link(UP, ordinal)),
+            "down": own_link_body(relay.own_link(DOWN, ordinal)),
+        },
+        "client_buffer": _buffer(far_ends.at(client)) if network_of(flow["client"]).is_loopback else None,
+    }
+
+
+def _ms_ago(then_ns: int, now_ns: int) -> float | None:
+    return (now_ns - then_ns) / NS_PER_MS if then_ns else None
+
+
+def _local_host(plan: Plan) -> str:
+    """The address from which the target is reached, as the kernel chooses it; all addresses if it cannot tell."""
+    family = socket.AF_INET6 if ":" in plan.target[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(plan.target)
+        return str(probe.getsockname()[0])
+    return "::" if family == socket.AF_INET6 else "0.0.0.0"
+
+
+def _buffer(there: FarEnd | None) -> Buffer | None:
+    return None if there is None else {"queue_bytes": there.queue_bytes, "drops": there.drops}
+
+
+def words_of(body: RelayFlow) -> str:
+    """What a search looks at."""
+    return f"{body['id']} {body['client_address']} {body['local_address']} {body['state']}".lower()
+
+
+def datagram_bodies(records: npt.NDArray[np.void]) -> list[RelayDatagram]:
+    """Records of the history, oldest first."""
+    return [_datagram(record) for record in records]
+
+
+def _datagram(record: np.void) -> RelayDatagram:
+    flags, size_bytes = int(record["flags"]), int(record["size_bytes"])
+    cause = flags >> CAUSE_SHIFT
+    return {
+        "number": int(record["number"]),
+        "fate": Fate(int(record["fate"])).name.lower(),
+        "cause": Sum(cause).name.lower() if cause else None,
+        "received_at_ns": int(record["taken_unix_ns"]),
+        "delay_ms": int(record["delay_us"]) / 1000,
+        "size_bytes": size_bytes,
+        "duplicated": bool(flags & Flag.DUPLICATED),
+        "corrupted": bool(flags & Flag.CORRUPTED),
+        "refused": bool(flags & Flag.REFUSED),
+        "payload_hex": record["payload"].tobytes()[:size_bytes].hex(),
+    }
