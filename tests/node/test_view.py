@@ -45,6 +45,15 @@ def test_a_sender_that_falls_behind_is_marked_counted_and_needs_attention() -> N
     assert (told["name"], told["why"], told["value"]) == ("client-0", "behind", 0.55)
 
 
+def test_many_senders_behind_are_one_line_about_this_machine() -> None:
+    columns, view = live_clients(*[100] * 6)
+    columns.rates.sent_recent_hz[:] = [80, 82, 81, 83, 100, 100]
+    (told,) = view.summary().attention
+    assert (told["why"], told["id"], told["value"]) == ("everybody-behind", None, 0.815)
+    columns.rates.sent_recent_hz[:3] = 100
+    assert [told["why"] for told in view.summary().attention] == ["behind"]
+
+
 def test_a_silent_client_is_not_also_behind() -> None:
     columns, view = live_clients(100)
     columns.table.state[0] = State.SILENT

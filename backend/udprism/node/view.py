@@ -24,7 +24,8 @@ FLAG_BEHIND = 128
 """Its sender does not keep the rate that was asked for."""
 _BEHIND = 0.9
 _BEHIND_RANK = 1.5
-_FEW_LOSING = 4
+_FEW = 4
+_MANY_BEHIND = 0.4
 _MOST_LOSING = 0.7
 _RECENT_S = 10
 """Over how long `Rates.loss_recent` and `sent_recent_hz` look back."""
@@ -242,9 +243,18 @@ class View:
         behind = self._behind(high)
         badness = np.where(behind & (badness <= 1), _BEHIND_RANK, badness)
         badness = np.where((state == State.FREE) | (state == State.PAUSED), 0, badness)
-        common = self._common_loss(high, badness)
+        common = self._common_lag(badness) + self._common_loss(high, badness)
         worst = np.argsort(-badness, kind="stable")[: MOST_ATTENTION - len(common)]
         return common + [self._line(slot, float(badness[slot])) for slot in worst.tolist() if badness[slot] > 0]
+
+    def _common_lag(self, badness: npt.NDArray[np.float64]) -> list[Attention]:
+        """If many senders fall behind, this machine is at fault: one line instead of them all (changed in place)."""
+        lagging = np.flatnonzero(badness == _BEHIND_RANK)
+        if len(lagging) < max(_FEW, _MANY_BEHIND * len(self._table)):
+            return []
+        badness[lagging] = 0
+        kept = self._rates.sent_recent_hz[lagging] / self._table.asked_hz[lagging]
+        return [attention("everybody-behind", float(np.median(kept)))]
 
     def _common_loss(self, high: int, badness: npt.NDArray[np.float64]) -> list[Attention]:
         """If most clients lose about as much, one line says so; only outliers keep their badness (changed in place).
@@ -253,7 +263,7 @@ class View:
         """
         losing = (badness > 0) & (badness <= 1)
         told = (self._table.state[:high] == State.LIVE) & self._ledger.measured[:high]
-        if losing.sum() < max(_FEW_LOSING, _MOST_LOSING * told.sum()):
+        if losing.sum() < max(_FEW, _MOST_LOSING * told.sum()):
             return []
         usual = float(np.median(badness[losing]))
         sent = np.maximum(np.nan_to_num(self._rates.sent_recent_hz[:high]) * _RECENT_S, 1)

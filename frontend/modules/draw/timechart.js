@@ -11,7 +11,7 @@ import { onThemeChange } from "./theme.js";
 /** @typedef {{from: number, to: number}} Range */
 /** @typedef {{at: number, kind: string, text: string, flow: string | null}} Mark */
 /** @typedef {{label: string, colour: string, fill?: boolean, dash?: number[]}} Curve `colour` is a token of the style sheet */
-/** @typedef {{name: string, term: string, curves: Curve[], text: (value: number | null | undefined) => string, heightPx: number}} Panel */
+/** @typedef {{name: string, term: string, curves: Curve[], text: (value: number | null | undefined) => string, heightPx: number, shared?: boolean}} Panel `shared`: the time axis is the one of a chart below */
 /** @typedef {(number | null)[]} Values */
 
 const MIN_RANGE_S = 5;
@@ -78,7 +78,7 @@ export class TimeCharts {
   #options(panel, index) {
     const axis = { stroke: () => resolved("muted"), grid: { stroke: () => resolved("line"), width: 1 }, ticks: { stroke: () => resolved("line"), width: 1 }, font: "11px sans-serif" };
     return {
-      width: 300, height: panel.heightPx, padding: [6, 8, 0, 0],
+      width: 300, height: panel.heightPx, padding: [6, 24, 0, 0],
       legend: { show: false },
       cursor: { sync: { key: this.#key.key, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 5 } },
       scales: { x: { time: true, range: () => [this.range.from, this.range.to] }, y: { range: (/** @type {unknown} */ _, /** @type {number} */ least, /** @type {number} */ most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.08 : 1] } },
@@ -86,7 +86,7 @@ export class TimeCharts {
         label: curve.label, stroke: () => resolved(curve.colour), width: 1.5, dash: curve.dash, spanGaps: false, points: { show: false },
         fill: curve.fill ? () => resolved(curve.colour).replace("rgb(", "rgba(").replace(")", ", 0.14)") : undefined,
       }))],
-      axes: [{ ...axis, values: "{HH}:{mm}:{ss}", space: 80, size: 26 }, { ...axis, size: AXIS_PX, space: 28, values: (/** @type {unknown} */ _, /** @type {number[]} */ ticks) => ticks.map(panel.text) }],
+      axes: [{ ...axis, values: panel.shared ? (/** @type {unknown} */ _, /** @type {number[]} */ ticks) => ticks.map(() => "") : "{HH}:{mm}:{ss}", space: 80, size: panel.shared ? 6 : 26 }, { ...axis, size: AXIS_PX, space: 18, values: (/** @type {unknown} */ _, /** @type {number[]} */ ticks) => ticks.map(panel.text) }],
       hooks: {
         setCursor: [(/** @type {uPlot} */ plot) => this.#read(plot, index)],
         setSelect: [(/** @type {uPlot} */ plot) => this.#selected(plot)],

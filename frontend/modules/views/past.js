@@ -26,13 +26,13 @@ export class Past {
   constructor(overTime) {
     this.#overTime = overTime;
     this.#charts = new TimeCharts(need("past-charts", HTMLElement), [
-      { name: "Rate", term: "rate_hz", text: perSecond, heightPx: 92, curves: [{ label: "received", colour: "accent", fill: true }] },
+      { name: "Rate", term: "rate_hz", text: perSecond, heightPx: 56, shared: true, curves: [{ label: "received", colour: "accent", fill: true }] },
       {
-        name: "Lost", term: "lost", text: perSecond, heightPx: 80,
+        name: "Lost", term: "lost", text: perSecond, heightPx: 54, shared: true,
         curves: CAUSES.map(([, label, colour], index) => ({ label, colour, ...(index % 2 ? { dash: [4, 3] } : {}) })),
       },
       {
-        name: "Delay", term: "delay_ms", text: milliseconds, heightPx: 92,
+        name: "Delay", term: "delay_ms", text: milliseconds, heightPx: 56, shared: true,
         curves: [{ label: "p50", colour: "good" }, { label: "p95", colour: "warn" }, { label: "p99", colour: "bad" }],
       },
       { name: "Jitter", term: "jitter_ms", text: milliseconds, heightPx: 72, curves: [{ label: "jitter", colour: "accent" }] },

@@ -1,0 +1,66 @@
+"""What fits on a screen: measured on the page, at the sizes of a desktop, a laptop and a phone."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page
+
+from browser.conftest import Visit
+
+DESKTOP, LAPTOP, PHONE = (1440, 900), (1280, 720), (390, 844)
+BUSY_HEADER = """() => {
+  const counts = document.querySelectorAll("#counts dd");
+  for (const [at, text] of ["3,000", "2,998", "1,034", "1,034", "27,804"].entries()) {
+    counts[at].textContent = text;
+    counts[at].parentElement.hidden = false;
+  }
+  const badge = document.getElementById("link-badge");
+  badge.hidden = false;
+  badge.querySelector(".who").textContent = "Link impaired: everybody";
+}"""
+"""As a loaded machine with a bad link fills it, in one synchronous step before it is measured."""
+
+
+def measured(page: Page, size: tuple[int, int], script: str, before: str = "() => {}") -> float:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    value = page.evaluate(f"() => {{ ({before})(); return ({script})(); }}")
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, LAPTOP])
+def test_a_full_header_stays_on_one_line(home: Visit, size: tuple[int, int]) -> None:
+    height = "() => document.querySelector('.bar').getBoundingClientRect().height"
+    assert measured(home.page, size, height, BUSY_HEADER) < 60
+    beyond = "() => document.querySelector('.bar').scrollWidth - innerWidth"
+    assert measured(home.page, size, beyond, BUSY_HEADER) <= 0
+
+
+@pytest.mark.parametrize(("size", "most"), [(DESKTOP, 0.42), (LAPTOP, 0.53), (PHONE, 0.5)])
+def test_the_lanes_begin_on_the_first_half_of_the_screen(home: Visit, size: tuple[int, int], most: float) -> None:
+    home.page.set_viewport_size({"width": size[0], "height": size[1]})
+    home.page.reload()
+    home.page.wait_for_selector(".lane[data-state=live]")
+    top = "() => document.querySelector('.lane').getBoundingClientRect().top / innerHeight"
+    assert measured(home.page, size, top, BUSY_HEADER) < most
+
+
+@pytest.mark.parametrize(("size", "charts"), [(DESKTOP, 4), (LAPTOP, 3), (PHONE, 4)])
+def test_a_drawer_opens_on_its_curves(home: Visit, size: tuple[int, int], charts: int) -> None:
+    home.page.set_viewport_size({"width": size[0], "height": size[1]})
+    home.page.locator(".lane-name button").first.click()
+    home.page.wait_for_selector("#past-charts .uplot")
+    script = """() => [...document.querySelectorAll("#past-charts .panel-chart")]
+        .filter((chart) => chart.getBoundingClientRect().bottom <= innerHeight).length"""
+    assert measured(home.page, size, script) >= charts
+
+
+def test_no_heading_of_the_sessions_lies_over_its_neighbour(home: Visit) -> None:
+    home.page.click("a[data-view=server]")
+    home.page.wait_for_selector(".sessions thead th")
+    home.page.click(".sessions tbody th button")
+    home.page.wait_for_selector("#drawer:not([hidden])")
+    script = """() => [...document.querySelectorAll(".sessions thead th > *")].filter((word) =>
+        word.getBoundingClientRect().right > word.parentElement.getBoundingClientRect().right + 1).length"""
+    for size in (DESKTOP, LAPTOP):
+        assert measured(home.page, size, script) == 0
