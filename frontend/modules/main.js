@@ -30,6 +30,7 @@ import { Summary } from "./views/summary.js";
 import { followSystemTheme, onThemeChange } from "./draw/theme.js";
 import { followThemeButton } from "./dialogs/theme.js";
 import { Timeline } from "./views/timeline.js";
+import { followViewLinks, showView } from "./views/viewlinks.js";
 import { Wall } from "./views/wall.js";
 
 const ROWS_ASK_MS = 100;
@@ -259,14 +260,7 @@ const lens = need("lens", HTMLSelectElement);
 const spotlight = need("spotlight", HTMLInputElement);
 lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./base/address.js").Lens} */ (lens.value) }));
 spotlight.addEventListener("change", () => address.adjust({ spotlight: spotlight.checked }));
-for (const link of document.querySelectorAll("a[data-view]")) {
-  link.addEventListener("click", (event) => {
-    const { ctrlKey, metaKey, shiftKey } = /** @type {MouseEvent} */ (event);
-    if (ctrlKey || metaKey || shiftKey) return;
-    event.preventDefault();
-    address.go({ view: /** @type {import("./base/address.js").View} */ (link.getAttribute("data-view")) });
-  });
-}
+followViewLinks((view) => address.go({ view }));
 for (const button of document.querySelectorAll("button.copy")) {
   button.addEventListener("click", () => copy(button.parentElement?.querySelector("code")?.textContent ?? ""));
 }
@@ -327,12 +321,7 @@ address.follow((place) => {
   if (wall.lens !== place.lens) showWallKey(place.lens, motion());
   wall.lens = place.lens;
   wall.spotlight = place.spotlight;
-  for (const link of document.querySelectorAll("a[data-view]")) {
-    if (link.getAttribute("data-view") === place.view) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
-  for (const view of document.querySelectorAll(".view")) /** @type {HTMLElement} */ (view).hidden = view.getAttribute("data-view") !== place.view;
-  for (const tool of document.querySelectorAll("[data-for]")) /** @type {HTMLElement} */ (tool).hidden = !(tool.getAttribute("data-for") ?? "").includes(place.view);
+  showView(place.view);
   moment.show(place.open, place.session);
   drawer.follow(place);
   lanes.markOpen(place.open);

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from udprism.cli import app, doctor
-from udprism.cli.doctor import Verdict
+from udprism.cli import app
+from udprism.cli.doctor import clocks, link, path, ports
+from udprism.cli.doctor.finding import Verdict
 from udprism.settings import Settings
 
 
@@ -29,81 +30,79 @@ def test_a_taken_udp_port_fails_and_names_the_port(free: Settings) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        finding = doctor.check_udp_port(Settings(udp=f"127.0.0.1:{port}"))
+        finding = ports.check_udp_port(Settings(udp=f"127.0.0.1:{port}"))
     assert finding.verdict is Verdict.FAIL
     assert str(port) in finding.saw
-    assert doctor.check_udp_port(free).verdict is Verdict.OK
+    assert ports.check_udp_port(free).verdict is Verdict.OK
 
 
 def test_a_slower_receiver_is_noted_with_its_reason_and_what_mends_it(free: Settings) -> None:
-    finding = doctor.judge_receiver("epoll (io_uring: Operation not permitted)")
+    finding = link.judge_receiver("epoll (io_uring: Operation not permitted)")
     assert finding.verdict is Verdict.NOTE
     assert "Operation not permitted" in finding.saw
     assert "io_uring_disabled" in finding.mend
-    assert doctor.judge_receiver("io_uring").verdict is Verdict.OK
-    assert doctor.check_receiver(free).saw.startswith("datagrams are received through")
+    assert link.judge_receiver("io_uring").verdict is Verdict.OK
+    assert link.check_receiver(free).saw.startswith("datagrams are received through")
 
 
 def test_a_link_whose_delays_are_not_right_is_told_and_why(free: Settings) -> None:
-    for finding in (doctor.judge_link(False, 8), doctor.judge_link(True, 1)):
+    for finding in (link.judge_link(False, 8), link.judge_link(True, 1)):
         assert finding.verdict is Verdict.NOTE
         assert "accurate to some milliseconds only" in finding.means
         assert finding.mend
-    assert doctor.judge_link(True, 2).verdict is Verdict.OK
-    assert (
-        "delayed datagrams are sent" in doctor.check_link(free).saw or "only processor" in doctor.check_link(free).saw
-    )
+    assert link.judge_link(True, 2).verdict is Verdict.OK
+    assert "delayed datagrams are sent" in link.check_link(free).saw or "only processor" in link.check_link(free).saw
 
 
 def test_a_taken_http_port_fails_and_names_the_port(free: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        finding = doctor.check_http_port(Settings(http=f"127.0.0.1:{port}"))
+        finding = ports.check_http_port(Settings(http=f"127.0.0.1:{port}"))
     assert finding.verdict is Verdict.FAIL
     assert str(port) in finding.saw
-    assert doctor.check_http_port(free).verdict is Verdict.OK
+    assert ports.check_http_port(free).verdict is Verdict.OK
 
 
 def test_too_few_descriptors_fail_with_the_number_of_clients_that_fit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > 90_000:
         pytest.skip("this machine allows more descriptors than there may be clients")
-    finding = doctor.check_descriptors(Settings(clients=100_000, max_clients=100_000))
+    finding = ports.check_descriptors(Settings(clients=100_000, max_clients=100_000))
     assert finding.verdict is Verdict.FAIL
     assert "hosted clients fit" in finding.means
     assert finding.mend.startswith("ulimit -n")
 
 
 def test_a_receive_buffer_beyond_what_the_kernel_grants_is_noted_with_the_line_that_mends_it() -> None:
-    finding = doctor.check_receive_buffer(Settings(receive_buffer_bytes=1 << 30))
+    finding = link.check_receive_buffer(Settings(receive_buffer_bytes=1 << 30))
     assert finding.verdict is Verdict.NOTE
     assert finding.mend == f"sysctl -w net.core.rmem_max={1 << 30}"
-    assert doctor.check_receive_buffer(Settings(receive_buffer_bytes=8192)).verdict is Verdict.OK
+    assert link.check_receive_buffer(Settings(receive_buffer_bytes=8192)).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
 def test_a_container_is_noted(tmp_path: Path, free: Settings, mark: str) -> None:
-    assert doctor.check_container(free, tmp_path).verdict is Verdict.OK
+    assert path.check_container(free, tmp_path).verdict is Verdict.OK
     (tmp_path / mark).parent.mkdir(exist_ok=True)
     (tmp_path / mark).touch()
-    assert doctor.check_container(free, tmp_path).verdict is Verdict.NOTE
+    assert path.check_container(free, tmp_path).verdict is Verdict.NOTE
 
 
 def test_a_slow_clock_source_is_noted_and_an_unknown_one_is_not_guessed_at(tmp_path: Path, free: Settings) -> None:
-    assert doctor.check_clock(free, tmp_path).verdict is Verdict.OK
+    assert clocks.check_clock(free, tmp_path).verdict is Verdict.OK
     source = tmp_path / "sys/devices/system/clocksource/clocksource0/current_clocksource"
     source.parent.mkdir(parents=True)
     source.write_text("hpet\n")
-    finding = doctor.check_clock(free, tmp_path)
+    finding = clocks.check_clock(free, tmp_path)
     assert finding.verdict is Verdict.NOTE
     assert "hpet" in finding.saw
     source.write_text("tsc\n")
-    assert doctor.check_clock(free, tmp_path).verdict is Verdict.OK
+    assert clocks.check_clock(free, tmp_path).verdict is Verdict.OK
 
 
 def test_the_smallest_step_of_a_coarse_clock_is_found() -> None:
     reading = iter(range(10_000_000))
-    assert doctor.clock_step_ns(lambda: next(reading) // 10 * 15_600_000) == 15_600_000
+    assert clocks.clock_step_ns(lambda: next(reading) // 10 * 15_600_000) == 15_600_000
 
 
 def test_an_interface_with_a_small_mtu_is_noted_with_the_colours_that_fit(tmp_path: Path, free: Settings) -> None:
@@ -112,25 +111,25 @@ def test_an_interface_with_a_small_mtu_is_noted_with_the_colours_that_fit(tmp_pa
         interface.mkdir(parents=True)
         (interface / "mtu").write_text(f"{mtu}\n")
         (interface / "operstate").write_text(f"{state}\n")
-    finding = doctor.check_mtu(free, tmp_path)
+    finding = path.check_mtu(free, tmp_path)
     assert finding.verdict is Verdict.NOTE
     assert finding.saw == "small MTU: wg0 1280"
     assert "colours=410" in finding.mend
     (tmp_path / "sys/class/net/wg0/mtu").write_text("1500\n")
-    assert doctor.check_mtu(free, tmp_path).verdict is Verdict.OK
+    assert path.check_mtu(free, tmp_path).verdict is Verdict.OK
 
 
 def test_one_lost_round_trip_fails() -> None:
-    assert doctor.judge_round_trips([20_000] * 999).verdict is Verdict.FAIL
-    assert doctor.judge_round_trips([20_000] * 1_000).verdict is Verdict.OK
+    assert path.judge_round_trips([20_000] * 999).verdict is Verdict.FAIL
+    assert path.judge_round_trips([20_000] * 1_000).verdict is Verdict.OK
 
 
 def test_slow_round_trips_are_noted() -> None:
-    assert doctor.judge_round_trips([20_000] * 980 + [9_000_000] * 20).verdict is Verdict.NOTE
+    assert path.judge_round_trips([20_000] * 980 + [9_000_000] * 20).verdict is Verdict.NOTE
 
 
 def test_datagrams_go_round_here(free: Settings) -> None:
-    assert doctor.check_round_trips(free).verdict in (Verdict.OK, Verdict.NOTE)
+    assert path.check_round_trips(free).verdict in (Verdict.OK, Verdict.NOTE)
 
 
 @contextmanager
@@ -157,7 +156,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 def test_a_running_udprism_that_is_not_ready_fails_with_its_own_reasons() -> None:
     checks = [{"name": "server", "ok": True, "detail": ""}, {"name": "pool", "ok": False, "detail": "hangs"}]
     with answering(503, json.dumps({"checks": checks}).encode()) as address:
-        finding = doctor.check_running(Settings(http=address))
+        finding = ports.check_running(Settings(http=address))
     assert finding is not None
     assert finding.verdict is Verdict.FAIL
     assert finding.means == "pool: hangs"
@@ -165,7 +164,7 @@ def test_a_running_udprism_that_is_not_ready_fails_with_its_own_reasons() -> Non
 
 def test_a_running_udprism_that_wants_its_token_is_known_by_its_answer() -> None:
     with answering(401, json.dumps({"type": "urn:udprism:problem:token"}).encode()) as address:
-        finding = doctor.check_running(Settings(http=address))
+        finding = ports.check_running(Settings(http=address))
     assert finding is not None
     assert finding.verdict is Verdict.NOTE
     assert "UDPRISM_TOKEN" in finding.mend
@@ -174,14 +173,14 @@ def test_a_running_udprism_that_wants_its_token_is_known_by_its_answer() -> None
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (404, b"{}"), (200, b"[]")])
 def test_somebody_else_on_the_port_is_not_taken_for_a_udprism(status: int, body: bytes) -> None:
     with answering(status, body) as address:
-        assert doctor.check_running(Settings(http=address)) is None
+        assert ports.check_running(Settings(http=address)) is None
 
 
 def test_a_silent_server_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert doctor.check_stream(Settings(udp=f"127.0.0.1:{port}")).verdict is Verdict.FAIL
+    assert ports.check_stream(Settings(udp=f"127.0.0.1:{port}")).verdict is Verdict.FAIL
 
 
 def test_the_command_prints_every_finding_and_exits_with_1_where_one_failed() -> None:
@@ -210,5 +209,5 @@ def test_a_program_that_speaks_no_http_at_our_port_is_no_udprism(said: bytes) ->
         thread = threading.Thread(target=answer)
         thread.start()
         settings = Settings(http=f"127.0.0.1:{listening.getsockname()[1]}")
-        assert doctor.check_running(settings) is None
+        assert ports.check_running(settings) is None
         thread.join()

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from udprism.errors import StoreError
-from udprism.node.store import FILE_NAME, SCHEMA_VERSION, Kept, KeptClient, Store
+from udprism.node.database import SCHEMA_VERSION
+from udprism.node.store import FILE_NAME, Kept, KeptClient, Store
 
 
 def client(number: int) -> KeptClient:
@@ -135,12 +136,12 @@ def test_threads_may_write_at_the_same_time(tmp_path: Path) -> None:
 def test_a_second_store_on_the_same_directory_is_refused_until_the_first_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("udprism.node.store._LOCK_WAIT_S", 0.0)
+    monkeypatch.setattr("udprism.node.database._LOCK_WAIT_S", 0.0)
     store = Store.open(tmp_path)
     script = f"""
 from pathlib import Path
-from udprism.node import store
-store._LOCK_WAIT_S = 0.0
+from udprism.node import database, store
+database._LOCK_WAIT_S = 0.0
 store.Store.open(Path({str(tmp_path)!r}))
 """
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
@@ -324,7 +325,7 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_of_an_older_version_is_migrated_with_what_it_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from udprism.node import store as module
+    from udprism.node import database as module
 
     store = Store.open(tmp_path)
     store.add_clients([client(1)])

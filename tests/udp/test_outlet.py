@@ -11,7 +11,7 @@ from support.clock import FakeClock
 from support.way_out import EVERYBODY, SESSIONS, WayOut
 from udprism.columns.types import NS_PER_MS
 from udprism.link.link import Link
-from udprism.udp.outlet import PACE_NS
+from udprism.udp.pace import PACE_NS
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from udprism.node.view import ROW_STATS, Snapshot
-from udprism.web.live import Picture
+from udprism.web.live.picture import Picture
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "live.json"
 NAN = math.nan

@@ -25,7 +25,7 @@ from udprism.web import app
 from udprism.web.api import api_router
 from udprism.web.guard import Limits
 from udprism.web.health import Health
-from udprism.web.live import Hub
+from udprism.web.live.hub import Hub
 from udprism.web.streams import Streams
 from web.fake_bridge import FakeBridge
 

@@ -17,7 +17,7 @@ from udprism.node.bridge import Bridge
 from udprism.web import metrics
 from udprism.web.guard import REASONS
 from udprism.web.health import Health
-from udprism.web.live import Hub
+from udprism.web.live.hub import Hub
 from udprism.web.metric_definitions import METRICS
 from web.fake_bridge import FakeBridge
 from web.running import Running, ephemeral, running

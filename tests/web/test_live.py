@@ -17,8 +17,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from udprism.web import bodies, live
-from udprism.web.live import Picture, Viewer
+from udprism.web import bodies
+from udprism.web.live.picture import Picture
+from udprism.web.live.slow import FIND_SHARE, SlowMessages
+from udprism.web.live.viewer import Viewer
 from web.fake_bridge import FakeBridge
 from web.live_vectors import decode, snapshot
 from web.running import (
@@ -489,8 +491,8 @@ class SlowSearch:
 def test_however_many_viewers_look_for_other_words_searching_takes_a_small_share_and_each_has_its_turn() -> None:
     async def main() -> None:
         bridge = SlowSearch()
-        slow = live.SlowMessages(bridge)  # type: ignore[arg-type]  # it has what is asked of a bridge here
-        viewers = {live.Viewer() for _ in range(150)}
+        slow = SlowMessages(bridge)  # type: ignore[arg-type]  # it has what is asked of a bridge here
+        viewers = {Viewer() for _ in range(150)}
         for number, viewer in enumerate(viewers):
             viewer.wishes = (("sessions", f"word-{number}"),)
         began_s = time.monotonic()
@@ -498,7 +500,7 @@ def test_however_many_viewers_look_for_other_words_searching_takes_a_small_share
             await slow.refreshed(viewers)
             await asyncio.sleep(0.05)
         took_s = time.monotonic() - began_s
-        assert len(bridge.found) <= 2 + took_s / (live.FIND_SHARE * bridge.TAKES_S)
+        assert len(bridge.found) <= 2 + took_s / (FIND_SHARE * bridge.TAKES_S)
         assert len(set(bridge.found)) == len(bridge.found) >= 2, "nobody twice before all others"
 
     asyncio.run(main())

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udprism.web import messages
-from udprism.web.live import Picture
+from udprism.web.live.picture import Picture
 from web.fake_bridge import FakeBridge
 from web.live_vectors import CASES, GOLDEN, decode, encoded, snapshot
 

@@ -43,11 +43,6 @@ def test_imports_go_one_way(module: Path) -> None:
         assert ORDER.index(room(other)) >= here, f"{room(module)} may not import {other.relative_to(FRONTEND)}"
 
 
-@pytest.mark.parametrize("module", sorted(MODULES.rglob("*.js")), ids=lambda path: path.relative_to(MODULES).as_posix())
-def test_every_module_is_short(module: Path) -> None:
-    assert len(module.read_text().splitlines()) <= 350
-
-
 def test_every_module_is_preloaded_and_no_other() -> None:
     text = (FRONTEND / "index.html").read_text()
     preloaded = re.findall(r'<link rel="modulepreload" href="([^"]+)">', text)

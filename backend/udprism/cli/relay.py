@@ -15,6 +15,7 @@ from udprism.columns.types import format_address
 from udprism.errors import RequestError
 
 if TYPE_CHECKING:
+    from udprism.relay.plan import Plan
     from udprism.relay.relay import Relay
 
 _LINE_EVERY_S = 1.0
@@ -46,7 +47,6 @@ def relay(
     from udprism.link.rules import Rule
     from udprism.link.words import read_link
     from udprism.relay.plan import Plan, networks, resolve
-    from udprism.relay.relay import Relay
     from udprism.udp.networks import Targets
 
     listening, target = resolve(listen, to, Targets(networks(allow_target or (), "allow-target"), []))
@@ -65,6 +65,13 @@ def relay(
         keep_payload=not no_payload,
         allow_from=tuple(allow_from or ()),
     ).checked()
+    _run(plan, as_json)
+
+
+def _run(plan: Plan, as_json: bool) -> None:
+    """Carry until a signal arrives."""
+    from udprism.relay.relay import Relay
+
     ended = end_on_signals()
     one = Relay(plan)
     try:

@@ -60,9 +60,6 @@ def serve(
     open_browser: Annotated[bool, typer.Option("--open", envvar="UDPRISM_OPEN", help="Open the page.")] = False,
 ) -> None:
     """Serve colours over UDP, host clients, and show them on a page."""
-    from udprism.web import app as web
-    from udprism.web import auth
-
     settings = read_settings(
         udp=udp,
         http=http,
@@ -79,6 +76,14 @@ def serve(
         udp_lan_lease_s=udp_lan_lease_s,
         log_json=log_json,
     )
+    _serve(settings, open_browser)
+
+
+def _serve(settings: Settings, open_browser: bool) -> None:
+    """Serve until a signal arrives, or a thread gives up."""
+    from udprism.web import app as web
+    from udprism.web import auth
+
     logs.set_up(settings.log_json)
     _tune_interpreter(settings)
     gave_up = threading.Event()

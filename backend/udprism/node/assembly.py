@@ -107,16 +107,6 @@ class Assembly:
             table.ended,
             settings.max_fate_reports,
         )
-        admission = Admission(
-            secrets.token_bytes(32),
-            networks=own_networks,
-            trusted=settings.udp_trust,
-            own_ports=[self.udp_address[1]],
-            beyond_loopback=not is_loopback(settings.udp_address[0]),
-            lan_lease_ns=round(settings.udp_lan_lease_s * NS_PER_S),
-            lease_ns=round(settings.udp_lease_s * NS_PER_S),
-            max_remote_sessions=settings.max_remote_sessions,
-        )
         releaser = None  # it knows the server's own sockets, and no stream's
         if settings.engine == "batch":
             releaser = Releaser.where_possible(sockets, settings.link_queue_datagrams, MAX_DATAGRAM_BYTES)
@@ -134,7 +124,7 @@ class Assembly:
         return ColourServer(
             sockets,
             table,
-            admission,
+            self._make_admission(),
             encoder,
             outlet,
             witness,
@@ -142,6 +132,19 @@ class Assembly:
             owner_of=self.client_of_address,
             engine=engine,
             given_up=given_up,
+        )
+
+    def _make_admission(self) -> Admission:
+        settings = self.settings
+        return Admission(
+            secrets.token_bytes(32),
+            networks=own_networks,
+            trusted=settings.udp_trust,
+            own_ports=[self.udp_address[1]],
+            beyond_loopback=not is_loopback(settings.udp_address[0]),
+            lan_lease_ns=round(settings.udp_lan_lease_s * NS_PER_S),
+            lease_ns=round(settings.udp_lease_s * NS_PER_S),
+            max_remote_sessions=settings.max_remote_sessions,
         )
 
     def _make_pool(self, given_up: Callable[[BaseException | None], None]) -> tuple[ClientPool, View]:

@@ -211,9 +211,7 @@ class Carrier:
             doubled = (doubled | chosen.duplicated) & (cause == NO_CAUSE)
             again_ns = np.where(verdict.duplicate, again_ns, release_ns)
         corrupted = (verdict.corrupt_bit >= 0) & (cause == NO_CAUSE)
-        for row in np.flatnonzero(corrupted).tolist():
-            bit = int(verdict.corrupt_bit[row])
-            self._port.pool[buffer[row], layout.PAYLOAD_AT + (bit >> 3)] ^= np.uint8(1 << (bit & 7))
+        self._damage(buffer[corrupted], verdict.corrupt_bit[corrupted])
         alive = cause == NO_CAUSE
         held = alive & (release_ns > now_ns)
         now = np.flatnonzero(alive & ~held)
@@ -238,6 +236,10 @@ class Carrier:
             self._accounts.meter.arrive(direction[rows_], number[rows_])
         delay_us = np.where(held, (release_ns - enters_ns) // NS_PER_US, delay_us)
         return judged._replace(cause=cause, held=held, duplicated=doubled, corrupted=corrupted), delay_us
+
+    def _damage(self, buffer: I64Column, bit: I32Column) -> None:
+        """Flip one bit of each payload."""
+        self._port.pool[buffer, layout.PAYLOAD_AT + (bit >> 3)] ^= (1 << (bit & 7)).astype(np.uint8)
 
     def _hold(
         self,

@@ -66,31 +66,7 @@ class Loop:
         self._model = LinkModel(memory.width)
         accounts = Accounts(memory, keep_payload=plan.keep_payload)
         self._sender = Sender(memory, self.port, self._fronts, self._flows, self._table, routes, accounts)
-        self._carrier = Carrier(
-            memory,
-            self.port,
-            self._fronts,
-            self._flows,
-            self._table,
-            routes,
-            self._model,
-            Rules(plan.rules, memory.width, memory.rule_hits),
-            accounts,
-            self._sender,
-            keep_ttl=plan.keep_ttl,
-        )
-        self._few = few.Few(
-            memory,
-            self.port,
-            self._fronts,
-            self._flows,
-            self._table,
-            self._model,
-            self._carrier,
-            self._sender,
-            accounts,
-            keep_payload=plan.keep_payload,
-        )
+        self._carrier, self._few = self._make_carriers(routes, accounts)
         self._links = [plan.up, plan.down]
         self._own_links: dict[int, Link] = {}
         self._idle_ns = round(plan.idle_s * NS_PER_S)
@@ -102,6 +78,34 @@ class Loop:
         self.port.listen_to(control.fileno())
         for place, front in enumerate(self._fronts):
             self.port.watch(front.sock.fileno(), memory.rows + place, many=True)
+
+    def _make_carriers(self, routes: Routes, accounts: Accounts) -> tuple[Carrier, few.Few]:
+        """What carries batches, and what carries a handful."""
+        carrier = Carrier(
+            self._memory,
+            self.port,
+            self._fronts,
+            self._flows,
+            self._table,
+            routes,
+            self._model,
+            Rules(self._plan.rules, self._memory.width, self._memory.rule_hits),
+            accounts,
+            self._sender,
+            keep_ttl=self._plan.keep_ttl,
+        )
+        return carrier, few.Few(
+            self._memory,
+            self.port,
+            self._fronts,
+            self._flows,
+            self._table,
+            self._model,
+            carrier,
+            self._sender,
+            accounts,
+            keep_payload=self._plan.keep_payload,
+        )
 
     def _resume(self) -> None:
         """Take over the flows of a process that died, with their ports: a client does not notice."""

@@ -6,7 +6,6 @@ measured), epoll on other Linuxes, and what `selectors` offers elsewhere.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import select
 import selectors
@@ -23,6 +22,7 @@ from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
 from udprism.columns.types import NS_PER_S
 from udprism.udp.sockets import drain_error_queue, sockaddr_row
 from udprism.udp.uring import UringReceiver
+from udprism.udp.wake import Wake
 
 _SO_TIMESTAMPNS = 35
 _MSG_TRUNC = 0x20  # asked for, the kernel tells the true length of a datagram that was cut off
@@ -101,10 +101,8 @@ class PollReceiver:
         self._buffer = np.zeros((max_batch, width + 1), np.uint8)
         self._sources: list[bytes] = []
         self._cells = [memoryview(row.data) for row in self._buffer]
-        self._waiting, self._waker = socket.socketpair()
-        self._waiting.setblocking(False)
-        self._waker.setblocking(False)
-        self._poller.register(self._waiting.fileno(), _READABLE)
+        self._wake = Wake()
+        self._poller.register(self._wake.reader.fileno(), _READABLE)
 
     def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
         """See `Receiver`."""
@@ -149,19 +147,17 @@ class PollReceiver:
 
     def wake(self) -> None:
         """See `Receiver`."""
-        with contextlib.suppress(BlockingIOError):  # so many wakes are waiting that one more says nothing
-            self._waker.send(b"w")
+        self._wake.set()
 
     def close(self) -> None:
         """See `Receiver`."""
         self._poller.close()
-        self._waiting.close()
-        self._waker.close()
+        self._wake.close()
 
     def _receive_stamped(self, ready: _Ready, slots: list[int], lengths: list[int], stamps: list[bytes]) -> None:
         for fd, _ in ready:
             if fd not in self._watched:
-                self._woken()
+                self._wake.clear()
                 continue
             slot, sock, source_ip = self._watched[fd]
             try:
@@ -178,7 +174,7 @@ class PollReceiver:
     def _receive_plain(self, ready: _Ready, slots: list[int], lengths: list[int], stamps: list[bytes]) -> None:
         for fd, _ in ready:
             if fd not in self._watched:
-                self._woken()
+                self._wake.clear()
                 continue
             slot, sock, source_ip = self._watched[fd]
             try:
@@ -200,10 +196,6 @@ class PollReceiver:
             self.errors.append((slot, error.errno))
         if source_ip is not None:
             drain_error_queue(sock)  # as long as it is not empty, the selector says that there is something to read
-
-    def _woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._waiting.recv(4096)
 
 
 @lru_cache(_KNOWN_SENDERS)

@@ -28,6 +28,7 @@ from udprism.ledger.fates import Cause
 from udprism.ledger.witness import CORRUPT, FateReport, Witness
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
+from udprism.udp.pace import Pace
 from udprism.udp.releaser import Held, Releaser
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
@@ -35,11 +36,6 @@ MAX_BATCH = 1024
 STAMP_CHUNK = 32
 """Datagrams that share one sent_at: stamped just before their system call, so that the wait for the ones ahead does
 not show up as delay."""
-PACE_NS = 3_000
-"""How far apart datagrams enter the link at least: what one takes to be sent. Those that enter at once are due at once
-when their delay is over, and the last one would be late by what the sending of the others takes."""
-_MOST_SHIFT_NS = 50 * NS_PER_MS
-"""What was due longer ago, on a machine with too much to do, enters a link within that time."""
 _AHEAD_NS = 60 * NS_PER_MS
 """What leaves within that time is handed over to the releaser together."""
 _ENOUGH_AHEAD_NS = 40 * NS_PER_MS
@@ -97,7 +93,7 @@ class Outlet:
         self._witness = witness
         self._clock = clock
         self._unreachable: list[Address] = []
-        self._shift_ns = self._shifted_ns = 0
+        self._pace = Pace()
         self._untold: deque[tuple[int, FateReport]] = deque()
         """What the link dropped of that which was handed over together, and when the last of it leaves."""
 
@@ -241,25 +237,8 @@ class Outlet:
             self._foresee(self._clock.now_ns())
 
     def enter(self, due_ns: I64Column, now_ns: int) -> I64Column:
-        """When a tick's datagrams, which were due then, enter the link, int64[n]: as far apart, 3 µs at least.
-
-        A tick gathers what was due within some milliseconds; what leaves a link has to leave in its time, not in lumps.
-        So each enters by a shift after it was due, which is as long as the latest tick was late with its first, and
-        grows shorter by a tenth of the time: no datagram overtakes the one before it.
-        """
-        if not self.link.active:
-            return due_ns
-        order = np.argsort(due_ns, kind="stable")
-        paced_ns = PACE_NS * np.arange(len(due_ns))
-        after_ns = np.maximum.accumulate(due_ns[order] - due_ns[order[0]] - paced_ns) + paced_ns
-        if after_ns[-1] > _MOST_SHIFT_NS:
-            after_ns = after_ns * _MOST_SHIFT_NS // after_ns[-1]
-        late_ns = now_ns - int(due_ns[order[0]])
-        shift_ns = max(late_ns, self._shift_ns - (now_ns - self._shifted_ns) // 10)
-        self._shift_ns, self._shifted_ns = min(shift_ns, _MOST_SHIFT_NS), now_ns
-        enters_ns = np.empty(len(due_ns), np.int64)
-        enters_ns[order] = now_ns + (shift_ns - late_ns) + after_ns
-        return enters_ns
+        """When a tick's datagrams, which were due then, enter the link: int64[n]; see `Pace`."""
+        return self._pace.enter(due_ns, now_ns) if self.link.active else due_ns
 
     def _impair(self, batch: Outgoing, enters_ns: I64Column) -> Outgoing:
         """Apply the link: what is dropped, delayed or doubled goes into the delay line; answers what leaves now."""
@@ -292,14 +271,7 @@ class Outlet:
         left = np.flatnonzero(now)
         return batch.part(left)
 
-    def _hold(
-        self,
-        batch: Outgoing,
-        release_ns: I64Column,
-        dropped: BoolColumn,
-        *,
-        count: bool,
-    ) -> None:
+    def _hold(self, batch: Outgoing, release_ns: I64Column, dropped: BoolColumn, *, count: bool) -> None:
         """Put rows into the delay line. A duplicate that finds no room is no loss, so it is not counted as one."""
         overflow = self.line.push(release_ns, batch.flow, batch.number, batch.length, batch.rows, dropped)
         if count and overflow.any():

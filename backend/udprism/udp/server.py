@@ -26,6 +26,7 @@ from udprism.udp.outlet import Outlet
 from udprism.udp.sockets import header_bytes, sockaddr_row
 from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 from udprism.udp.threads_engine import ThreadsEngine
+from udprism.udp.wake import Wake
 from udprism.wire import measured as wire
 from udprism.wire.measured import ByeReason
 
@@ -85,13 +86,11 @@ class ColourServer:
         self.engine = engine
         self._owning = contextlib.nullcontext() if engine is None else engine.owning
         self._owner_of = owner_of
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._wake = Wake()
         # select() waits to the microsecond, epoll up to a millisecond too long.
-        low = max(sock.fileno() for sock in (*self.sockets, self._wake_reader)) < _SELECT_DESCRIPTORS
+        low = max(sock.fileno() for sock in (*self.sockets, self._wake.reader)) < _SELECT_DESCRIPTORS
         self._selector = selectors.SelectSelector() if low else selectors.DefaultSelector()
-        self._selector.register(self._wake_reader, selectors.EVENT_READ, None)
+        self._selector.register(self._wake.reader, selectors.EVENT_READ, None)
         for index, sock in enumerate(self.sockets):
             self._selector.register(sock, selectors.EVENT_READ, index)
         self.inbox = Inbox(self.wake)
@@ -108,8 +107,7 @@ class ColourServer:
 
     def wake(self) -> None:
         """Make the thread look at its inbox at once."""
-        with contextlib.suppress(OSError):  # full: it will wake anyway; closed: there is nobody to wake
-            self._wake_writer.send(b"\0")
+        self._wake.set()
 
     def stop(self) -> None:
         """Say BYE to measured clients, end the thread and close the sockets."""
@@ -123,7 +121,8 @@ class ColourServer:
             self.engine.stop()
         self._selector.close()
         self.outlet.close()
-        for sock in (*self.sockets, self._wake_reader, self._wake_writer):
+        self._wake.close()
+        for sock in self.sockets:
             sock.close()
 
     # -- server thread only, by `inbox`
@@ -167,7 +166,7 @@ class ColourServer:
         """What has come (index of a socket, or None for a wake), what was asked for, and what is due."""
         for index in ready:
             if index is None:
-                self._empty_wake_pipe()
+                self._wake.clear()
             else:
                 self._read(index)
         self.inbox.run()
@@ -188,11 +187,6 @@ class ColourServer:
         if self.engine is not None and self.outlet.link.active:
             due_ns = min(due_ns, now_ns + _LOOK_EVERY_NS)  # what streams of their own give the link may be due at once
         return min(due_ns, self.outlet.wake_ns, now_ns + int(_BEAT_S * NS_PER_S))
-
-    def _empty_wake_pipe(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._wake_reader.recv(4096):
-                pass
 
     def _tick(self, now_ns: int) -> None:
         if self.engine is not None:

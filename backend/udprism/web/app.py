@@ -27,7 +27,7 @@ from udprism.web.guard import MAX_MESSAGE_BYTES, REASONS, Limits
 from udprism.web.guarded_http import GuardedHttp
 from udprism.web.guarded_websocket import GuardedWebSocket
 from udprism.web.health import Health
-from udprism.web.live import Hub
+from udprism.web.live.hub import Hub
 from udprism.web.streams import Streams
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from udprism import __version__
 from udprism.node import bodies
 from udprism.web import metrics, openapi
 from udprism.web.answers import answer
-from udprism.web.live import Hub
+from udprism.web.live.hub import Hub
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge

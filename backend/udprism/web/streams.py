@@ -11,7 +11,7 @@ from starlette.responses import Response
 from udprism.errors import RequestError
 from udprism.web import messages, openapi, problem
 from udprism.web.conversation import BadMessage, converse, received_text
-from udprism.web.live import Hub
+from udprism.web.live.hub import Hub
 
 if TYPE_CHECKING:
     from udprism.node.clients import Clients

@@ -1,0 +1,57 @@
+"""`udprism doctor`: what on this machine would keep it from starting, or make its figures wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated
+
+import typer
+
+from udprism.cli.doctor import clocks, link, path, ports
+from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.flags import flag, read_settings
+from udprism.settings import Settings
+
+_CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    ports.check_descriptors,
+    link.check_receive_buffer,
+    link.check_receiver,
+    link.check_link,
+    path.check_ipv6,
+    path.check_container,
+    clocks.check_clock,
+    clocks.check_clock_jumps,
+    path.check_mtu,
+    path.check_round_trips,
+)
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """All findings, in the order in which they should be read."""
+    running = ports.check_running(settings)
+    if running is not None:
+        yield running
+        yield ports.check_stream(settings)
+    else:
+        yield ports.check_udp_port(settings)
+        yield ports.check_http_port(settings)
+    for check in _CHECKS:
+        yield check(settings)
+
+
+def doctor(
+    udp: Annotated[str | None, flag("udp")] = None,
+    http: Annotated[str | None, flag("http")] = None,
+    clients: Annotated[int | None, flag("clients")] = None,
+) -> None:
+    """Check this machine, before a start or beside a running udprism; exit code 1 if figures would be wrong."""
+    settings = read_settings(udp=udp, http=http, clients=clients)
+    failed = 0
+    for finding in examine(settings):
+        print(f"{finding.verdict.value:5} {finding.saw}", flush=True)
+        if finding.means:
+            print(f"      impact: {finding.means}")
+        if finding.mend:
+            print(f"      fix:    {finding.mend}", flush=True)
+        failed += finding.verdict is Verdict.FAIL
+    raise typer.Exit(1 if failed else 0)

@@ -1,0 +1,24 @@
+"""What a check found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Verdict(Enum):
+    """OK; NOTE: it works, within the bounds that the finding names; FAIL: it would not start, or show wrong figures."""
+
+    OK = "ok"
+    NOTE = "note"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check. means: its impact. mend: how to fix it."""
+
+    verdict: Verdict
+    saw: str
+    means: str = ""
+    mend: str = ""

@@ -1,0 +1,122 @@
+"""Whether the addresses can be bound, and whether a udprism that has bound them works."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.columns.types import NS_PER_MS
+from udprism.errors import BindError
+from udprism.settings import Settings, reachable_host
+from udprism.udp.sockets import bind_server
+
+SPARE_DESCRIPTORS = 512
+"""For browsers, the server's sockets, the database, and files that the interpreter opens."""
+
+
+def check_running(settings: Settings) -> Finding | None:
+    """What a udprism that runs at these addresses says of itself; None if none does."""
+    address = f"http://{settings.http}"
+    request = urllib.request.Request(f"{address}/readyz")
+    if settings.token:
+        request.add_header("Authorization", f"Bearer {settings.token}")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the question is about this machine
+    try:
+        with direct.open(request, timeout=2) as answer:
+            text = answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read()
+    except (OSError, http.client.HTTPException):  # nobody, or a program that speaks something else
+        return None
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    if body.get("type") == "urn:udprism:problem:token":
+        saw = f"a udprism runs at {address}, and its token is needed to ask whether it is ready"
+        return Finding(Verdict.NOTE, saw, "its own checks are not seen here", "UDPRISM_TOKEN=… udprism doctor")
+    if "checks" not in body:
+        return None
+    bad = [f"{check['name']}: {check['detail']}" for check in body["checks"] if not check["ok"]]
+    if bad:
+        return Finding(Verdict.FAIL, f"the udprism at {address} is not ready", "; ".join(bad), "see its log")
+    return Finding(Verdict.OK, f"a udprism runs at {address} and is ready")
+
+
+def check_stream(settings: Settings) -> Finding:
+    """Whether the running server answers `connect` with a colour."""
+    host, port = settings.udp_address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(3)
+        began_ns = time.monotonic_ns()
+        try:
+            sock.connect((reachable_host(host), port))
+            sock.send(b"connect rate_hz=10")
+            colour = sock.recv(2048).decode("ascii", "replace")
+            sock.send(b"disconnect")
+        except OSError as error:
+            return Finding(
+                Verdict.FAIL,
+                f"no colour came from UDP {settings.udp}: {error}",
+                "raw clients would see nothing",
+                "is a firewall between them? On Linux: nft list ruleset",
+            )
+    return Finding(
+        Verdict.OK, f"connect brought {colour!r} after {(time.monotonic_ns() - began_ns) / NS_PER_MS:.0f} ms"
+    )
+
+
+def check_udp_port(settings: Settings) -> Finding:
+    """Whether the server's sockets can be bound."""
+    host, port = settings.udp_address
+    try:
+        sockets = bind_server(host, port, settings.receive_buffer_bytes)
+    except BindError as error:
+        return Finding(Verdict.FAIL, str(error), "serve would end with exit code 3", "give it another --udp HOST:PORT")
+    for sock in sockets:
+        sock.close()
+    return Finding(Verdict.OK, f"UDP {settings.udp} can be bound")
+
+
+def check_http_port(settings: Settings) -> Finding:
+    """Whether the page's port can be bound."""
+    host, port = settings.http_address
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as sock:
+        if os.name == "posix":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            saw = f"cannot bind HTTP {settings.http}: {error.strerror or error}"
+            return Finding(Verdict.FAIL, saw, "serve would end with exit code 3", "give it another --http HOST:PORT")
+    return Finding(Verdict.OK, f"HTTP {settings.http} can be bound")
+
+
+def check_descriptors(settings: Settings) -> Finding:
+    """Whether each hosted client can have its socket."""
+    if sys.platform == "win32":
+        return Finding(Verdict.OK, "this system sets no limit on descriptors")
+    import resource
+
+    needed = settings.clients + settings.max_viewers + SPARE_DESCRIPTORS
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        return Finding(
+            Verdict.FAIL,
+            f"at most {hard} descriptors for {settings.clients} clients, which need {needed}",
+            f"only {max(0, hard - needed + settings.clients)} hosted clients fit",
+            f"ulimit -n {needed}   (as root, or in /etc/security/limits.conf)",
+        )
+    limit = "any number" if hard == resource.RLIM_INFINITY else str(hard)
+    return Finding(Verdict.OK, f"{limit} of descriptors allowed, {needed} needed for {settings.clients} clients")
