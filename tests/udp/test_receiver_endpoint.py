@@ -172,6 +172,39 @@ def test_each_universe_and_each_source_is_a_flow_of_its_own(artnet: Ear) -> None
     assert artnet.heard[-1].name.startswith("universe 0, physical 1 from")
 
 
+def test_loss_is_told_of_a_believed_sender_alone_and_its_sums_close(e131: Ear) -> None:
+    caught = golden.read("sacn-changes")
+    rng = np.random.default_rng(4)
+    lost = 0
+    for place, one in enumerate(caught):
+        if place > 60 and place < len(caught) - 20 and rng.random() < 0.1:
+            lost += 1
+            continue
+        e131.hear(one.data, at_ns=one.at_ns)
+        if place == 20:
+            early = flow_body(e131.flows, 0, e131.now_ns)
+            assert (early["numbering"], early["ledger"]["lost"], early["loss_ratio"]) == ("not yet known", None, None)
+            assert early["ledger"]["received"] == 21
+    e131.sweep(caught[-1].at_ns + 2 * NS_PER_S)
+    body = flow_body(e131.flows, 0, e131.now_ns)
+    ledger = body["ledger"]
+    assert (body["numbering"], ledger["lost"]) == ("believed", lost)
+    assert ledger["received"] == len(caught) - lost
+    assert ledger["sent"] == ledger["received"] + ledger["lost"] + ledger["in_flight"]
+    assert ledger["lost_by_cause"]["unknown_path"] == lost
+    rows = e131.flows.datagrams_kept(0, 256)
+    assert sum(row["fate"] == "lost" for row in rows) == lost
+    assert sum(row["fate"] == "received" for row in rows) == 256 - lost
+
+
+def test_a_sender_that_does_not_count_has_no_loss_and_is_told_so(artnet: Ear) -> None:
+    play(artnet, "ledfx-artnet")
+    for slot in artnet.flows.flows:
+        body = flow_body(artnet.flows, slot, artnet.now_ns)
+        assert (body["numbering"], body["ledger"]["lost"], body["loss_ratio"]) == ("does not count", None, None)
+        assert body["notes"][0].startswith("Does not count")
+
+
 def test_a_length_that_disagrees_is_said(artnet: Ear) -> None:
     play(artnet, "stupidartnet-lengths")
     said = flow_body(artnet.flows, 0, artnet.now_ns)["notes"]

@@ -6,13 +6,14 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from udprism.columns.arrivals import Arrivals
 from udprism.columns.runs import runs_of
-from udprism.columns.types import NEVER_NS, NS_PER_S, I32Column, I64Column, U8Column
+from udprism.columns.types import NEVER_NS, NS_PER_S, BoolColumn, I32Column, I64Column, U8Column
+from udprism.ledger.counting import Counting
 from udprism.ledger.fates import NEW
 from udprism.ledger.frames import Frames, digests
 from udprism.ledger.history import History
@@ -90,6 +91,11 @@ class HeardFlows:
         """Of all flows, those that are gone included."""
         self._silent_after_ns = silent_after_ns
         self._free: list[int] = []
+        self.counting = Counting(capacity)
+        self._next_number = np.zeros(capacity, np.int64)
+        """Of the history: the first that nothing has had."""
+        self._base = np.zeros(capacity + 1, np.int64)
+        """Where a believed flow's sequence 0 is in the history."""
         self._asked_hz = np.zeros(capacity)
         self._row_of = np.zeros(capacity, np.int32)
 
@@ -108,6 +114,8 @@ class HeardFlows:
         for part in (self.ledger, self.history, self.rates, self.latest, self.newest):
             part.reset(column)
         self.frames.reset(column, now_ns)
+        self.counting.begin(slot, flow.form.numbering)
+        self._next_number[slot] = 0
         self.coloured[slot] = False
         self.flows[slot] = flow
         self.slot_of_id[flow.id] = slot
@@ -121,6 +129,7 @@ class HeardFlows:
         self.state[slot] = FlowState.FREE
         self.pictures.forget(slot)
         self.latest.reset(np.array([slot], np.int32))
+        self.ledger.reset(np.array([slot], np.int32))
         heapq.heappush(self._free, slot)
         self._touch(slot)
         self.removals.append((self.roster_version, slot))
@@ -133,10 +142,8 @@ class HeardFlows:
 
     def account(self, slot: I32Column, arrivals: Arrivals, decoded: Decoded, payload_at: int, now_ns: int) -> None:
         """One batch of datagrams, all valid, in order of arrival; a flow may come several times."""
-        count = len(slot)
         length, rows, stamp = arrivals.length, arrivals.rows, arrivals.received_unix_ns
         rank = self._rank(slot)
-        number = self.ledger.update_plain(slot, stamp)
         rgb: U8Column = decoded.rgb
         if decoded.coloured.all():
             self.coloured[slot] = True
@@ -144,8 +151,8 @@ class HeardFlows:
             self.coloured[slot[decoded.coloured]] = True
             last = np.where(self.coloured[slot, None], self.latest.rgba[slot, :3], np.uint8(_NO_COLOUR))
             rgb = np.where(decoded.coloured[:, None], rgb, last)
-        flags = np.full(count, NEW, np.uint8)
-        self.history.record(slot, number, stamp, length, rows, rgb, flags)
+        number, flags, is_kept = self._number(slot, rank, decoded, stamp, now_ns)
+        self.history.record(slot, number, stamp, length, rows, rgb, flags if is_kept.all() else flags * is_kept)
         self.latest.update(slot, rgb, stamp, flags)
         has_levels = (decoded.marks & np.uint16(Mark.NO_LEVELS | Mark.ENDS)) == 0
         self.frames.update(
@@ -154,9 +161,44 @@ class HeardFlows:
         self.newest.record(slot, rank, length, rows)
         if self.pictures.any:
             self.pictures.feed(slot, rows, length)
-        self.datagrams += count
+        self.datagrams += len(slot)
         self.last_ns[slot] = now_ns
         self._follow_ends(slot, decoded)
+
+    def _number(
+        self, slot: I32Column, rank: I64Column | int, decoded: Decoded, stamp: I64Column, now_ns: int
+    ) -> tuple[I64Column, U8Column, BoolColumn]:
+        """Each row's number in the history, its flags, and whether the history keeps it at all.
+
+        A believed flow's history has one place per number: a row without one of its own is counted and shown, no more.
+        """
+        was_believed = self.counting.believed[slot]
+        sequence, counts, begun = self.counting.count(slot, decoded)
+        number, flags = self._next_number[slot] + rank, np.full(len(slot), NEW, np.uint8)
+        plain = np.flatnonzero(~counts)
+        if len(plain):
+            np.add.at(self.ledger.plain, slot[plain], 1)
+        if not was_believed.any():
+            np.add.at(self._next_number, slot, 1)
+            self._begin_sequences(begun)
+            return number, flags, ~was_believed
+        np.add.at(self._next_number, slot[~was_believed], 1)
+        self._begin_sequences(begun)
+        rows = np.flatnonzero(counts)
+        if len(rows):
+            mine = slot[rows]
+            outcome = self.ledger.update(mine, sequence[rows].astype(np.uint32), stamp[rows], stamp[rows], now_ns)
+            number[rows] = self._base[mine] + outcome.extended
+            flags[rows] = outcome.flags
+            np.maximum.at(self._next_number, mine, number[rows] + 1)
+        return number, flags, counts | ~was_believed
+
+    def _begin_sequences(self, slots: I32Column) -> None:
+        """These flows' next sequence is 0, in a place of the history that nothing has had."""
+        if len(slots):
+            nobody = np.zeros(len(slots), np.bool_)
+            self.ledger.begin_session(slots, nobody, nobody)
+            self._base[slots] = self._next_number[slots]
 
     def _rank(self, slot: I32Column) -> I64Column | int:
         rows = np.arange(len(slot), dtype=np.int32)
@@ -185,9 +227,13 @@ class HeardFlows:
 
     # -- what time brings
 
-    def sweep(self, now_ns: int, unix_ns: int) -> None:
-        """Rates and states; four times per second."""
+    def sweep(self, now_ns: int, unix_ns: int, *, has_read_all: bool = True) -> None:
+        """Losses, rates and states; four times per second. has_read_all: nothing that came before now is unread."""
         high = self.high
+        if has_read_all:
+            declared = self.ledger.expire(now_ns, _no_drops, 0)
+            if len(declared.slot):
+                self.history.mark_lost(declared.slot, self._base[declared.slot] + declared.extended, declared.cause)
         self.rates.sample(now_ns, self.ledger, high, self._asked_hz)
         self.frames.sample(now_ns, high)
         self.pictures.forget_unwatched(now_ns)
@@ -204,6 +250,12 @@ class HeardFlows:
         settled = (state != FlowState.FREE) & (state != FlowState.ENDED)
         following = np.where(silent, FlowState.SILENT, np.where(held, FlowState.HELD, FlowState.LIVE))
         state[settled] = following[settled]
+        quiet = np.flatnonzero((state == FlowState.SILENT) | (state == FlowState.ENDED)).astype(np.int32)
+        self.counting.interrupted(quiet)
+
+    def datagrams_kept(self, slot: int, limit: int) -> list[dict[str, Any]]:
+        """A flow's last datagrams as bodies, newest last."""
+        return self.history.rows(slot, limit, int(self._next_number[slot]))
 
     def idlest(self) -> int:
         """The slot of the flow that has been silent for longest. There must be one."""
@@ -214,3 +266,8 @@ class HeardFlows:
         """Slots of the flows whose newest datagram came before this monotonic instant."""
         used = self.state[: self.high] != FlowState.FREE
         return [int(slot) for slot in np.flatnonzero(used & (self.last_ns[: self.high] < before_ns))]
+
+
+def _no_drops(slots: I32Column) -> I64Column:
+    """The kernel drops by socket, and many flows share one: which of them lost what cannot be known."""
+    return np.zeros(len(slots), np.int64)

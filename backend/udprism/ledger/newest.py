@@ -19,7 +19,6 @@ class Newest:
     def __init__(self, capacity: int, width: int) -> None:
         self.width = width
         self._bytes = np.zeros((capacity * KEPT, width), np.uint8)
-        self._whole = self._bytes.view(np.dtype((np.void, width)))[:, 0]
         self._length = np.zeros(capacity * KEPT, np.int32)
         self._count = np.zeros(capacity, np.int64)
 
@@ -31,7 +30,9 @@ class Newest:
         """One batch in order of arrival. rank: int64[n], a row's place among those of its flow in this batch, from 0;
         0 if no flow comes twice."""
         at = slot * np.int64(KEPT) + (self._count[slot] + rank) % KEPT
-        self._whole[at] = _void(rows, self.width)
+        longest = min(int(length.max()), self.width, rows.shape[1])
+        if longest:
+            _as_values(self._bytes, longest)[at] = _as_values(rows, longest)
         self._length[at] = length
         np.add.at(self._count, slot, 1)
 
@@ -47,12 +48,7 @@ class Newest:
         return [int(self._length[slot * KEPT + number % KEPT]) for number in range(max(0, count - KEPT), count)]
 
 
-def _void(rows: Rows, width: int) -> npt.NDArray[np.void]:
-    """Each row as one value, which is copied faster than as bytes."""
-    part = rows[:, :width]
-    if part.shape[1] < width:
-        wider = np.zeros((len(rows), width), np.uint8)
-        wider[:, : part.shape[1]] = part
-        part = wider
-    whole: npt.NDArray[np.void] = part.view(np.dtype((np.void, width)))[:, 0]
-    return whole
+def _as_values(rows: Rows, width: int) -> npt.NDArray[np.void]:
+    """Each row's first bytes as one value, which is copied faster than as bytes; a view."""
+    values: npt.NDArray[np.void] = rows[:, :width].view(np.dtype((np.void, width)))[:, 0]
+    return values

@@ -28,10 +28,10 @@ def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> 
         n=high,
         state=flows.state[:high].copy(),
         rgba=flows.latest.rgba[:high] * flows.coloured[:high, None],
-        flags=flows.rates.flags[:high] | np.uint8(FLAG_PLAIN),
+        flags=flows.rates.flags[:high] | (~flows.counting.believed[:high] * np.uint8(FLAG_PLAIN)),
         age_ms=age_ms.astype(np.uint16),
         rate_hz=flows.rates.rate_hz[:high].astype(np.float32),
-        loss_ratio=flows.rates.loss_recent[:high].astype(np.float32),
+        loss_ratio=np.where(flows.counting.believed[:high], flows.rates.loss_recent[:high], np.nan).astype(np.float32),
         jitter_ms=unknown,
         delay_ms=unknown,
         version=flows.latest.version[:high].astype(np.uint32),
@@ -44,8 +44,15 @@ def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> 
 
 def _row_stats(flows: HeardFlows, rows: I32Column, now_ns: int) -> npt.NDArray[np.void]:
     stats = np.zeros(len(rows), ROW_STATS)
-    for name in ("newest", "lost", "sent", "loss_ratio", "jitter_ms", "delay_ms"):
+    ledger, believed = flows.ledger, flows.counting.believed[rows]
+    for name in ("newest", "jitter_ms", "delay_ms"):
         stats[name] = np.nan
+    for name, column in (
+        ("lost", ledger.lost[rows]),
+        ("sent", ledger.sent_of(rows)),
+        ("loss_ratio", ledger.loss_ratio(rows)),
+    ):
+        stats[name] = np.where(believed, column, np.nan)
     stats["received"] = flows.ledger.received_of(rows)
     stats["rate_hz"] = flows.rates.rate_hz[rows]
     stats["silence_ms"] = (now_ns - flows.last_ns[rows]) / NS_PER_MS

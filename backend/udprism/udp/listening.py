@@ -118,7 +118,8 @@ class _Keeper:
         for slot in flows.silent_since(now_ns - FORGOTTEN_AFTER_NS):
             flows.remove(slot)
             peers.forget(slot)
-        flows.sweep(now_ns, self._clock.unix_ns())
+        has_read_all = not self._listening.loop.receiver.behind
+        flows.sweep(now_ns, self._clock.unix_ns(), has_read_all=has_read_all)
 
     def end(self, now_ns: int) -> None:
         """Nothing is open."""

@@ -159,10 +159,10 @@ def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
         "from": flow.source,
         "to": flow.to,
         "state": FlowState(int(flows.state[slot])).word,
-        "numbering": None,
+        "numbering": flows.counting.word(slot),
         "ledger": _ledger(flows, slot),
         "rate_hz": float(flows.rates.rate_hz[slot]),
-        "loss_ratio": None,
+        "loss_ratio": _loss_ratio(flows, slot),
         "jitter_ms": None,
         "delay_ms": None,
         "age_ms": (now_ns - int(flows.last_ns[slot])) / NS_PER_MS,
@@ -177,7 +177,16 @@ def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
 def _ledger(flows: HeardFlows, slot: int) -> dict[str, Any]:
     (body,) = flows.ledger.bodies(np.array([slot]))
     latest = flows.latest
+    if not flows.counting.believed[slot]:
+        nothing = dict.fromkeys(body["lost_by_cause"])
+        body = dict.fromkeys(body) | {"received": int(flows.ledger.received_of(slice(slot, slot + 1))[0])}
+        body["lost_by_cause"] = nothing
     return body | {"relayed": int(latest.relayed[slot]), "conflated": int(latest.conflated[slot])}
+
+
+def _loss_ratio(flows: HeardFlows, slot: int) -> float | None:
+    ratio = float(flows.ledger.loss_ratio(np.array([slot]))[0])
+    return ratio if flows.counting.believed[slot] and ratio == ratio else None
 
 
 def _frames(flows: HeardFlows, slot: int) -> dict[str, Any]:
@@ -199,7 +208,10 @@ def _frames(flows: HeardFlows, slot: int) -> dict[str, Any]:
 def notes(flows: HeardFlows, slot: int) -> list[str]:
     """What this sender does that a receiver should know, in plain words."""
     flow, marks = flows.flows[slot], int(flows.frames.marks[slot])
-    said = [words for mark, words in _MARK_NOTES if marks & mark]
+    said = []
+    if flows.counting.word(slot) == "does not count":
+        said.append("Does not count: its numbers do not advance by one, so what was lost cannot be known.")
+    said += [words for mark, words in _MARK_NOTES if marks & mark]
     if flow.form.name == "ddp" and not marks & Mark.COMMITS:
         said.append("Never sets PUSH, which completes a frame; its frames are shown all the same.")
     return said
@@ -207,7 +219,7 @@ def notes(flows: HeardFlows, slot: int) -> list[str]:
 
 def datagrams(flows: HeardFlows, slot: int, limit: int) -> list[dict[str, Any]]:
     """A flow's last datagrams, newest last."""
-    return flows.history.rows(slot, limit, int(flows.ledger.plain[slot]))
+    return flows.datagrams_kept(slot, limit)
 
 
 def picture_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
