@@ -32,33 +32,15 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
 /** @typedef {[slot: number, id: string, name: string | null, target: string, mode: string, stream: string | null, rate_hz: number | null,
  *   colours: number, local_address: string | null, kind?: "receiver"]} RosterRow */
 /** @typedef {{type: "roster", version: number, base: number, upsert: RosterRow[], remove: number[]}} Roster */
-/** @typedef {{sent: number | null, received: number, lost: number | null, in_flight: number | null, late: number | null, received_plain?: number | null,
- *   reordered: number | null, duplicates: number | null, corrupt: number | null,
- *   lost_by_cause: {link: number | null, sender_kernel: number | null, receiver_kernel: number | null,
- *     unexplained: number | null, unknown_path?: number | null} | null, relayed: number | null, conflated: number | null}} LedgerBody */
-/** @typedef {{slot: number | null, id: string | null, name: string | null, why: string, value: number | null}} Attention */
-/** @typedef {{type: "status", clients: {total: number, connecting: number, live: number, silent: number, refused: number, error: number,
- *   paused: number}, losing: number, behind: number, datagrams_per_s: number, sessions: {total: number, raw: number}, ledger: LedgerBody, closes: boolean,
- *   links: {default: boolean, clients: number, sessions: number, since_unix_ms: number | null, room?: {datagrams: number, needed: number, held: number, turned_away: number}},
- *   schedule: {lag_ms: number, skipped_ticks: number}, viewer: {received: number, relayed: number, conflated: number}, viewers: number,
- *   server: {state: string, restarts: number}, attention: Attention[]}} Status */
-/** @typedef {{min: number | null, p50: number | null, p95: number | null, p99: number | null, max: number | null}} Percentiles */
-/** @typedef {{loss_ratio: number, burst: {enter_ratio: number, leave_ratio: number, loss_ratio: number} | null, delay_ms: number,
- *   jitter_ms: number, distribution: string, keep_order: boolean, reorder_ratio: number, duplicate_ratio: number, corrupt_ratio: number,
- *   rate_kbit_s: number | null, queue_datagrams: number | null, blackout: boolean, seed: number}} LinkBody */
-/** @typedef {{id: string, name: string | null, target: string, target_address?: string | null, mode: string, stream?: string | null, state: StateName,
- *   rate_hz: number | null, colours: number, local_address: string | null, session_id: string | number | null, ledger: LedgerBody,
- *   loss_ratio: number | null, jitter_ms: number | null, delay_ms: Percentiles | null, delay_is_relative?: boolean,
- *   rtt_ms: number | null, last_colour: {name: string | null, rgb: string} | null, age_ms: number | null, link: Partial<LinkBody> | null,
- *   paused?: boolean, error?: string | null, anomalies?: null | {jumps: number, beyond_window: number, negative_delays: number}}} ClientBody */
+/** @typedef {import("./bodies.d.ts").Ledger & {received_plain?: number}} LedgerBody */
+/** @typedef {import("./bodies.d.ts").Attention} Attention */
+/** @typedef {import("./bodies.d.ts").Status & {type: "status", viewers: number,
+ *   viewer: {received: number, relayed: number, conflated: number}}} Status */
+/** @typedef {import("./bodies.d.ts").Delays} Percentiles */
+/** @typedef {import("./bodies.d.ts").Link} LinkBody */
+/** @typedef {import("./bodies.d.ts").Client} ClientBody */
 /** @typedef {{type: "client", id: string, client: ClientBody | null}} Client */
-/** @typedef {{id: string, address: string, kind: "hosted" | "raw", client_id: string | null, stream: "measured" | "plain", name: string | null,
- *   rate_hz: number, colours: number, palette: string, source: string, started_unix_ms: number, age_ms: number, sent: number,
- *   unsent: {link: number, sender_kernel: number}, lease_ends_in_s: number | null, port_unreachable: number,
- *   responses: {text: string, colour: string | null, answered_after_ms: number | null, unix_ms: number}[],
- *   reported: null | {highest: number, received: number, lost: number, reordered: number, duplicates: number, late: number,
- *     jitter_ms: number, age_ms: number, rtt_ms: number | null},
- *   link: Partial<LinkBody> | null, last_colour: string | null}} SessionBody */
+/** @typedef {import("./bodies.d.ts").Session} SessionBody */
 /** @typedef {{type: "sessions", find: string, sessions: SessionBody[], total: number}} Sessions */
 /** @typedef {{type: "session", id: string, session: SessionBody | null}} Session */
 /** @typedef {Hello | Roster | Status | Client | Sessions | Session} Message */

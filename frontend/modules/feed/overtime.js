@@ -5,8 +5,7 @@
 import { ask, Problem } from "../base/api.js";
 
 /** @typedef {{from: number, to: number}} Range Unix seconds */
-/** @typedef {{step_s: number, from: number, flow: string | null, columns: {rate_hz: (number | null)[], lost_by_cause: Record<string, (number | null)[]>,
- *   delay_ms: Record<string, (number | null)[]>, jitter_ms: (number | null)[]}, events: {at: number, kind: string, text: string, flow: string | null}[]}} HistoryBody */
+/** @typedef {import("./bodies.d.ts").HistoryBody} HistoryBody */
 /** `flow` returns null for everything together and undefined while nothing is to be shown.
  * @typedef {{flow: () => string | null | undefined, show: (curves: Curves, range: Range) => void, failed?: (why: string) => void}} Viewer */
 

@@ -1,9 +1,7 @@
 /** The last datagrams of the client that is open: asked for once, for every part of the drawer that shows them. */
 import { api, Problem } from "../base/api.js";
 
-/** @typedef {{sequence: number | null, fate: string, cause: string | null, colour: string | null, rgb: string | null,
- *   sent_at_ns: number | null, received_at_ns: number | null, delay_ms: number | null, duplicates: number, reordered: boolean,
- *   size_bytes: number | null, payload_hex: string | null}} Datagram */
+/** @typedef {import("./bodies.d.ts").Datagram} Datagram */
 /** `wanted`: it is in sight and takes news. `show`: newest last.
  * @typedef {{wanted: () => boolean, show: (datagrams: Datagram[]) => void}} Viewer */
 

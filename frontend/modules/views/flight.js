@@ -185,7 +185,7 @@ export class Flight {
     const to = this.#x(down, widthPx);
     context.lineTo(to, BOTTOM_PX);
     context.stroke();
-    if (datagram.duplicates > 0) {
+    if (datagram.duplicates) {
       // The copies' own instants are not kept: the fork says that there were some.
       context.beginPath();
       context.moveTo(from + (to - from) * 0.8, TOP_PX + (BOTTOM_PX - TOP_PX) * 0.8);

@@ -177,6 +177,6 @@ function fateWords(datagram) {
   const words = [datagram.fate.replace("_", " ")];
   if (datagram.fate === "lost" && datagram.cause) words.push(`(${datagram.cause.replaceAll("_", " ")})`);
   if (datagram.reordered) words.push("reordered");
-  if (datagram.duplicates > 0) words.push(`+${datagram.duplicates} duplicate${datagram.duplicates > 1 ? "s" : ""}`);
+  if (datagram.duplicates) words.push(`+${datagram.duplicates} duplicate${datagram.duplicates > 1 ? "s" : ""}`);
   return words.join(" ");
 }

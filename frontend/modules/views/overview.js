@@ -106,8 +106,8 @@ export class Overview {
     write("colours", client ? count(client.colours) : UNKNOWN);
     write("relayed", count(ledger?.relayed));
     write("conflated", count(ledger?.conflated));
-    const known = ledger && ledger.sent !== null && ledger.lost !== null && ledger.in_flight !== null;
-    const closes = known && ledger.sent === ledger.received + (ledger.lost ?? 0) + (ledger.in_flight ?? 0);
+    const known = ledger && ledger.sent !== null && ledger.received !== null && ledger.lost !== null && ledger.in_flight !== null;
+    const closes = known && ledger.sent === (ledger.received ?? 0) + (ledger.lost ?? 0) + (ledger.in_flight ?? 0);
     setText(this.#sum, !client ? "" : !client.stream ? "no stream yet" : !known ? "the number sent is unknown" : closes ? "✓ closes" : "✗ does not close");
     setAttribute(this.#sum, "data-closes", known ? String(closes) : "unknown");
   }

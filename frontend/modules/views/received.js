@@ -3,13 +3,8 @@ import { ask, Problem } from "../base/api.js";
 import { element, need, setAttribute, setText } from "../base/dom.js";
 import { count, milliseconds, perSecond, span } from "../base/format.js";
 
-/** @typedef {{shortest: number, longest: number}} Extremes */
-/** @typedef {{id: string, name: string, format: string, from: string, to: string, state: string, numbering: string | null, age_ms: number,
- *   ledger: import("../feed/messages.js").LedgerBody, loss_ratio: number | null, goodbyes: number, notes: string[],
- *   frames: {count: number, rate_hz: number, pause_ms: Extremes | null, repeats_after_ms: number | null, size_bytes: Extremes | null}}} Flow */
-/** @typedef {{name: string, offset: number, length: number, value: string, about: string}} Field */
-/** @typedef {{channels: number, values_hex: string,
- *   datagram: {size_bytes: number, payload_hex: string, fields: Field[]} | null}} Picture */
+/** @typedef {import("../feed/bodies.d.ts").HeardFlow} Flow */
+/** @typedef {import("../feed/bodies.d.ts").Picture} Picture */
 
 const EVERY_MS = 250;
 /** So much may change at full rate (WCAG 2.2: 21,824 CSS px² in any 341 × 256). */

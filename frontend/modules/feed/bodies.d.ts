@@ -1,0 +1,667 @@
+// Made by `python -m tests.support.page_types` from backend/udprism/node/bodies: change the shapes there.
+// Every field is always there; null stands for what cannot be known.
+
+/** What no honest sender on a healthy path does, counted. */
+export interface Anomalies {
+  jumps: number;
+  beyond_window: number;
+  negative_delays: number;
+}
+
+/** What a person should look at; without id: something that concerns all. value depends on `why`. */
+export interface Attention {
+  slot: number | null;
+  id: string | null;
+  name: string | null;
+  why: string;
+  value: number | null;
+}
+
+/** A relay's sums: up is from the clients to the target. */
+export interface BothWays {
+  up: RelaySums;
+  down: RelaySums;
+}
+
+/** A socket's receive buffer on this machine, as the kernel shows it. */
+export interface Buffer {
+  queue_bytes: number;
+  drops: number;
+}
+
+/** Losses that come together: a Gilbert-Elliott chain. */
+export interface Burst {
+  enter_ratio: number;
+  leave_ratio: number;
+  loss_ratio: number;
+}
+
+/** Lost datagrams by cause. */
+export interface Causes {
+  link: number | null;
+  sender_kernel: number | null;
+  receiver_kernel: number | null;
+  unexplained: number | null;
+  unknown_path: number | null;
+}
+
+/** Whether a part works; if a fatal one does not, the program is not ready. */
+export interface Check {
+  name: string;
+  ok: boolean;
+  detail: string;
+  fatal: boolean;
+}
+
+/** A hosted client. `rate_hz` is what it asks for, `measured_rate_hz` what came. */
+export interface Client {
+  id: string;
+  slot: number;
+  name: string;
+  target: string;
+  target_address: string | null;
+  mode: "auto" | "measured" | "plain";
+  stream: "measured" | "plain" | null;
+  state: "connecting" | "live" | "silent" | "refused" | "error" | "paused";
+  error: string | null;
+  paused: boolean;
+  rate_hz: number;
+  measured_rate_hz: number;
+  colours: number;
+  local_address: string | null;
+  session_id: string | null;
+  ledger: Ledger;
+  path: "in-process" | "unknown" | null;
+  loss_ratio: number | null;
+  jitter_ms: number | null;
+  delay_ms: Delays;
+  anomalies: Anomalies | null;
+  delay_is_relative: boolean | null;
+  rtt_ms: number | null;
+  last_colour: Colour | null;
+  age_ms: number | null;
+  link: Link | null;
+}
+
+/** Clients by state. */
+export interface ClientCounts {
+  total: number;
+  connecting: number;
+  live: number;
+  silent: number;
+  refused: number;
+  error: number;
+  paused: number;
+}
+
+/** One page of clients, and how many match. */
+export interface ClientList {
+  clients: Client[];
+  total: number;
+}
+
+/** The clients that were added. */
+export interface ClientsMade {
+  clients: Client[];
+}
+
+/** A colour by the name that is nearest, and as `#rrggbb`. */
+export interface Colour {
+  name: string;
+  rgb: string;
+}
+
+/** One value per step; null if the step is missing, or nothing was measured in it. lost_by_cause is below zero in a step in which datagrams arrived that had been declared lost earlier. */
+export interface Columns {
+  rate_hz: (number | null)[];
+  lost_by_cause: Record<string, (number | null)[]>;
+  delay_ms: Record<string, (number | null)[]>;
+  jitter_ms: (number | null)[];
+}
+
+/** One datagram of a client's history. What never came has no colour, no time and no size. */
+export interface Datagram {
+  sequence: number | null;
+  fate: "received" | "lost" | "late" | "in_flight";
+  cause: "link" | "sender_kernel" | "receiver_kernel" | "unexplained" | "unknown_path" | null;
+  colour: string | null;
+  rgb: string | null;
+  sent_at_ns: number | null;
+  received_at_ns: number | null;
+  delay_ms: number | null;
+  duplicates: number | null;
+  reordered: boolean | null;
+  corrupt: boolean | null;
+  size_bytes: number | null;
+  payload_hex: string | null;
+}
+
+/** One field of a datagram; offset and length in bytes. */
+export interface DatagramField {
+  name: string;
+  offset: number;
+  length: number;
+  value: string;
+  about: string;
+}
+
+/** A client's last datagrams, newest last. */
+export interface Datagrams {
+  datagrams: Datagram[];
+}
+
+/** What a number means. */
+export interface Definition {
+  id: string;
+  name: string;
+  unit: string | null;
+  formula: string;
+  source: string | null;
+  caveat: string | null;
+}
+
+/** All of them. */
+export interface Definitions {
+  definitions: Definition[];
+}
+
+/** One-way delays in ms. */
+export interface Delays {
+  min: number | null;
+  p50: number | null;
+  p95: number | null;
+  p99: number | null;
+  max: number | null;
+}
+
+/** What became of datagrams that were in our hands: offered = lost + passed_on. */
+export interface Departed {
+  offered: number;
+  passed_on: number;
+  lost: number;
+  lost_by_cause: Unsent;
+}
+
+/** `at` is Unix time in seconds. */
+export interface EventBody {
+  at: number;
+  kind: string;
+  text: string;
+  flow: string | null;
+}
+
+/** The shortest and the longest. */
+export interface Extremes {
+  shortest: number;
+  longest: number;
+}
+
+/** One direction of datagrams. What its ledger has depends on its kind. */
+export interface Flow {
+  id: string;
+  kind: "client" | "session" | "relay" | "sender";
+  name: string | null;
+  format: "measured" | "plain" | "opaque" | "ddp" | "wled" | "artnet" | "e131" | "rtp" | "text" | null;
+  direction: "in" | "out" | "up" | "down";
+  from: string;
+  to: string | null;
+  state: "connecting" | "live" | "silent" | "refused" | "error" | "paused" | "one_way" | "both";
+  numbering: "own" | null;
+  ledger: Ledger | Departed | RelaySums;
+  rate_hz: number | null;
+  loss_ratio: number | null;
+  jitter_ms: number | null;
+  delay_ms: Delays | null;
+  age_ms: number | null;
+  last_colour: Colour | null;
+}
+
+/** A flow's last datagrams, newest last; those that a relay carries are not read. */
+export interface FlowDatagrams {
+  datagrams: Datagram[] | RelayDatagram[];
+}
+
+/** A relayed flow's own links; null if the relay's holds. */
+export interface FlowLinks {
+  up: Link | null;
+  down: Link | null;
+}
+
+/** A flow's frames. pause_ms: between two frames, over the last 10 to 20 s. repeats_after_ms: of a held picture. */
+export interface FrameFacts {
+  count: number;
+  rate_hz: number;
+  pause_ms: Extremes | null;
+  repeats_after_ms: number | null;
+  size_bytes: Extremes | null;
+}
+
+/** How long ago each side was heard, in ms. */
+export interface Heard {
+  up: number | null;
+  down: number | null;
+}
+
+/** A flow that a receiver hears. notes: what its sender does that one should know, in plain words. */
+export interface HeardFlow {
+  id: string;
+  kind: "receiver";
+  name: string;
+  format: string;
+  direction: "in";
+  from: string;
+  to: string;
+  state: "live" | "silent" | "held" | "ended";
+  numbering: "believed" | "does not count" | "not yet known" | null;
+  ledger: Ledger;
+  rate_hz: number;
+  loss_ratio: number | null;
+  jitter_ms: number | null;
+  delay_ms: null;
+  age_ms: number;
+  last_colour: Colour | null;
+  receiver_id: string;
+  frames: FrameFacts;
+  goodbyes: number;
+  notes: string[];
+}
+
+/** `from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds. */
+export interface HistoryBody {
+  step_s: number;
+  from: number;
+  flow: string | null;
+  columns: Columns;
+  events: EventBody[];
+}
+
+/** What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes. */
+export interface Ledger {
+  sent: number | null;
+  received: number | null;
+  lost: number | null;
+  in_flight: number | null;
+  late: number | null;
+  reordered: number | null;
+  duplicates: number | null;
+  corrupt: number | null;
+  lost_by_cause: Causes;
+  relayed: number;
+  conflated: number;
+}
+
+/** What is done to datagrams on their way. */
+export interface Link {
+  loss_ratio: number;
+  burst: Burst;
+  delay_ms: number;
+  jitter_ms: number;
+  distribution: "uniform" | "normal" | "pareto";
+  keep_order: boolean;
+  reorder_ratio: number;
+  duplicate_ratio: number;
+  corrupt_ratio: number;
+  corrupt_header: boolean;
+  rate_kbit_s: number | null;
+  queue_datagrams: number;
+  blackout: boolean;
+  seed: number;
+}
+
+/** How many delayed datagrams there is room for, how many the links need, hold, and had to turn away. */
+export interface LinkRoom {
+  datagrams: number;
+  needed: number;
+  held: number;
+  turned_away: number;
+}
+
+/** Whether there is a default link that is on, how many have one of their own, and since when any is on. */
+export interface Links {
+  default: boolean;
+  clients: number;
+  sessions: number;
+  since_unix_ms: number | null;
+  room: LinkRoom;
+}
+
+/** What iperf3 would count. */
+export interface LostAsIperf3 {
+  lost: number;
+  out_of_order: number;
+}
+
+/** What RTP's receiver report would count as lost. */
+export interface LostAsRfc3550 {
+  lost: number;
+}
+
+/** A flow's picture: values_hex has one byte per channel, `channels` of them per pixel. */
+export interface Picture {
+  id: string;
+  channels: number;
+  values_hex: string;
+  datagram: WholeDatagram | null;
+}
+
+/** A link with a name. */
+export interface Profile {
+  id: string;
+  name: string;
+  models: string;
+  source: string;
+  link: Link;
+}
+
+/** All of them. */
+export interface Profiles {
+  profiles: Profile[];
+}
+
+/** Whether every check that is fatal is well. */
+export interface Ready {
+  ready: boolean;
+  checks: Check[];
+}
+
+/** How many flows have a new port towards the target. */
+export interface Rebound {
+  rebound: number;
+}
+
+/** A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld: replies to Art-Net's polls. */
+export interface Receiver {
+  id: string;
+  name: string;
+  format: string;
+  listen: string;
+  state: "live" | "error";
+  error: string | null;
+  flows: string[];
+  datagrams: number;
+  controls: number;
+  drops: Record<string, number>;
+  answered: number | null;
+  withheld: number | null;
+  kernel_drops: number | null;
+  receives_by: string;
+}
+
+/** All receivers, in the order in which they were begun. */
+export interface ReceiverList {
+  receivers: Receiver[];
+  total: number;
+}
+
+/** A relay: it carries datagrams between `listen` and `target`, each way through a link. */
+export interface RelayBody {
+  id: string;
+  name: string;
+  listen: string;
+  target: string;
+  up: Link;
+  down: Link;
+  idle_s: number;
+  max_flows: number;
+  any_port: boolean;
+  keep_ttl: boolean;
+  dont_fragment: boolean;
+  keep_payload: boolean;
+  allow_from: string[];
+  state: "live" | "error";
+  error: string | null;
+  flows: number;
+  ledger: BothWays | null;
+  rules: RelayRule[];
+  counts: Record<string, number> | null;
+  receives_by: string | null;
+  own_buffer_drops: number | null;
+  target_buffer: Buffer | null;
+}
+
+/** Datagrams that a relay did not forward, by cause. */
+export interface RelayCauses {
+  link: number;
+  queue: number;
+  kernel: number;
+}
+
+/** One datagram of a relayed flow, on one way. */
+export interface RelayDatagram {
+  number: number;
+  fate: string;
+  cause: string | null;
+  received_at_ns: number;
+  delay_ms: number;
+  size_bytes: number;
+  duplicated: boolean;
+  corrupted: boolean;
+  refused: boolean;
+  payload_hex: string;
+}
+
+/** The last ones, newest last. */
+export interface RelayDatagrams {
+  datagrams: RelayDatagram[];
+}
+
+/** One client of a relay. */
+export interface RelayFlow {
+  id: string;
+  relay_id: string;
+  ordinal: number;
+  client_address: string;
+  local_address: string;
+  target_address: string;
+  state: string;
+  proven: boolean;
+  age_ms: number;
+  heard_ms_ago: Heard;
+  up: RelaySums;
+  down: RelaySums;
+  links: FlowLinks;
+  client_buffer: Buffer | null;
+}
+
+/** One page of a relay's flows, and how many match. */
+export interface RelayFlows {
+  flows: RelayFlow[];
+  total: number;
+}
+
+/** All relays, in the order in which they were begun. */
+export interface RelayList {
+  relays: RelayBody[];
+  total: number;
+}
+
+/** What is done to chosen datagrams, and how often it was. */
+export interface RelayRule {
+  action: "drop" | "duplicate" | "hold";
+  direction: "up" | "down" | "both";
+  nth: number | null;
+  every: number | null;
+  offset: number;
+  mask: string | null;
+  value: string | null;
+  ratio: number;
+  seed: number;
+  hold_ms: number;
+  hits: number | null;
+}
+
+/** One way of a relay: in = out + lost + held. Copies that the link made are not in `out`. */
+export interface RelaySums {
+  in: number;
+  out: number;
+  lost: number;
+  held: number;
+  duplicated: number;
+  corrupted: number;
+  refused: number;
+  bytes_in: number;
+  bytes_out: number;
+  lost_by_cause: RelayCauses;
+  as_rfc3550: LostAsRfc3550;
+  as_iperf3: LostAsIperf3;
+}
+
+/** How many there were. */
+export interface Removed {
+  removed: number;
+}
+
+/** What a client on a measured stream counted at its end, from its newest REPORT. */
+export interface Reported {
+  highest: number;
+  received: number;
+  lost: number;
+  reordered: number;
+  duplicates: number;
+  late: number;
+  jitter_ms: number;
+  age_ms: number;
+}
+
+/** A text that a client sent, and the colour that had been sent to it last. */
+export interface Response {
+  text: string;
+  colour: string | null;
+  answered_after_ms: number;
+  unix_ms: number;
+}
+
+/** How far the server is behind its schedule, and how many ticks it skipped. */
+export interface Schedule {
+  lag_ms: number;
+  skipped_ticks: number;
+}
+
+/** A sender. state: `live`, `refused` (nobody listens at the target) or `error`. skipped: frames that were due and not sent, because the program was late. */
+export interface Sender {
+  id: string;
+  name: string;
+  format: string;
+  target: string;
+  rate_hz: number;
+  colours: number;
+  pattern: string;
+  universe: number;
+  link: Link;
+  state: string;
+  error: string | null;
+  flows: string[];
+  frames: number;
+  skipped: number;
+  held: number;
+  ledger: Departed;
+}
+
+/** All senders, in the order in which they were begun. */
+export interface SenderList {
+  senders: Sender[];
+  total: number;
+}
+
+/** The colour server's thread. */
+export interface ServerThread {
+  state: string;
+  restarts: number;
+}
+
+/** Whom the colour server serves. `client_id` is that of a hosted client. */
+export interface Session {
+  id: string;
+  address: string;
+  kind: "raw" | "hosted";
+  client_id: string | null;
+  stream: "measured" | "plain";
+  name: string | null;
+  rate_hz: number;
+  colours: number;
+  palette: "basic" | "css" | "rgb";
+  source: string;
+  started_unix_ms: number;
+  age_ms: number;
+  sent: number;
+  unsent: Unsent;
+  lease_ends_in_s: number | null;
+  port_unreachable: number;
+  responses: Response[];
+  reported: Reported | null;
+  link: Link | null;
+  last_colour: string | null;
+}
+
+/** How many sessions there are, and how many of them are raw clients'. */
+export interface SessionCounts {
+  total: number;
+  raw: number;
+}
+
+/** Sessions, raw ones first, and how many match. */
+export interface SessionList {
+  sessions: Session[];
+  total: number;
+}
+
+/** What the header line shows. closes: whether the ledger's sums do. */
+export interface Status {
+  clients: ClientCounts;
+  losing: number;
+  behind: number;
+  datagrams_per_s: number;
+  sessions: SessionCounts;
+  ledger: WholeLedger;
+  closes: boolean;
+  links: Links;
+  schedule: Schedule;
+  server: ServerThread;
+  attention: Attention[];
+}
+
+/** A ledger of many clients; what plain streams received stands beside the sums, which cannot hold it. */
+export interface Totals {
+  sent: number | null;
+  received: number | null;
+  lost: number | null;
+  in_flight: number | null;
+  late: number | null;
+  reordered: number | null;
+  duplicates: number | null;
+  corrupt: number | null;
+  lost_by_cause: Causes;
+  relayed: number;
+  conflated: number;
+  received_plain: number;
+}
+
+/** Datagrams of a session that never left. */
+export interface Unsent {
+  link: number;
+  sender_kernel: number;
+}
+
+/** A datagram to its end, field by field. */
+export interface WholeDatagram {
+  size_bytes: number;
+  payload_hex: string;
+  fields: DatagramField[];
+}
+
+/** The ledger of all clients that there are, and beside it that of those that were removed. */
+export interface WholeLedger {
+  sent: number | null;
+  received: number | null;
+  lost: number | null;
+  in_flight: number | null;
+  late: number | null;
+  reordered: number | null;
+  duplicates: number | null;
+  corrupt: number | null;
+  lost_by_cause: Causes;
+  relayed: number;
+  conflated: number;
+  received_plain: number;
+  departed: Totals;
+}
