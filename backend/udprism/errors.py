@@ -17,6 +17,7 @@ Kind: TypeAlias = Literal[
     "too-many-relays",
     "too-many-receivers",
     "too-many-senders",
+    "scenario-runs",
     "cannot-bind",
     "relay-down",
     "target-not-allowed",

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from support.program import COMMAND, DEADLINE_S, judged, run
-from udprism.cli.scenario import report, shipped, table
+from udprism import __version__
+from udprism.cli.scenario import table
+from udprism.node.play import shipped, verdict
 from udprism.node.scenario import MEASURES, Scenario, evaluate
 
 SHORT = """
@@ -90,6 +92,29 @@ def test_a_wrong_scenario_ends_with_two_and_names_the_place(scenario: Path, text
     assert "Traceback" not in done.stderr
 
 
+def test_a_report_is_one_file_with_settings_verdicts_and_pictures(scenario: Path) -> None:
+    path = scenario.with_suffix(".html")
+    done = judged(write(scenario, "received > 0", "min_delay_ms >= 20"), "--report", str(path))
+    assert done.returncode == 0, done.stderr
+    text = path.read_text()
+    for words in (
+        "All 2 expectations are met.",
+        "<td>Seed</td><td>0</td>",
+        __version__,
+        "client-003",
+        "&quot;loss_ratio&quot;: 0.2",
+    ):
+        assert words in text
+    assert text.count("<svg") == 4
+    assert not re.search(r"(src|href)=", text), "it asks for nothing from anywhere"
+
+
+def test_a_report_that_cannot_be_written_ends_with_two(scenario: Path) -> None:
+    done = judged(write(scenario, "received > 0"), "--report", str(scenario.parent / "nowhere" / "x.html"))
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr
+
+
 def test_a_file_that_is_not_there_ends_with_two() -> None:
     done = run("run", "nowhere.toml")
     assert done.returncode == 2
@@ -156,4 +181,4 @@ def test_the_table_shows_those_named_first_and_at_most_ten() -> None:
     assert lines[2].split()[0] == "client-030"
     assert sum(line.startswith("client-") for line in lines) == 10
     assert any("20 more" in line for line in lines)
-    assert list(report(plan, results, [])["clients"]) == list(plan.clients)
+    assert list(verdict(plan, results, [])["clients"]) == list(plan.clients)

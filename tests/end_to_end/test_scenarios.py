@@ -7,8 +7,9 @@ import subprocess
 from typing import Any
 
 from support.program import COMMAND, DEADLINE_S, judged
-from udprism.cli.scenario import EXIT_VOID, shipped
+from udprism.cli.scenario import EXIT_VOID
 from udprism.node.bridge import Bridge
+from udprism.node.play import shipped
 from udprism.settings import Settings
 
 COMPARED = 150

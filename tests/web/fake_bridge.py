@@ -23,9 +23,13 @@ from udprism.ledger.timeline import STEP, Steps
 from udprism.link.link import Link
 from udprism.node.bodies.flows import flow_of_client
 from udprism.node.bodies.history import HistoryBody, history_body
+from udprism.node.clients import Clients
 from udprism.node.events import Event
+from udprism.node.links import Links
+from udprism.node.play import Stage
 from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
+from udprism.node.scenarios import Scenarios
 from udprism.node.senders import Senders
 from udprism.node.store import Store
 from udprism.node.view import Roster, Snapshot
@@ -200,6 +204,12 @@ class FakeBridge:
         self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
         self.senders = Senders(_keeps_nothing, Targets([], []), lambda kind, text, flow: None)
+
+        stage = Stage(cast("Clients", self.clients), cast("Links", self.links), self.schedule, alone=False)
+        self.scenarios = Scenarios(stage, self.history, lambda kind, text, flow: None, lambda error: None)
+
+    async def schedule(self) -> tuple[int, int]:
+        return 0, 0
 
     async def ledger(self) -> dict[str, Any]:
         return self.clients.whole_ledger()

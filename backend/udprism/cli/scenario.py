@@ -7,8 +7,6 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +15,9 @@ import typer
 from udprism.cli.flags import read_settings
 from udprism.errors import RequestError, UdprismError
 from udprism.node.bridge import Bridge
+from udprism.node.play import Played, Stage, play, shipped, verdict
+from udprism.node.report import report_html
 from udprism.node.scenario import (
-    COUNTS,
     DELAYS,
     EVERYBODY,
     RATIOS,
@@ -29,8 +28,8 @@ from udprism.node.scenario import (
     evaluate,
     is_kept,
     kept_in_words,
-    kept_ratio,
 )
+from udprism.node.scenarios import machine
 
 EXIT_NOT_MET = 1
 EXIT_USAGE = 2
@@ -53,16 +52,6 @@ _COLUMNS = (
 )
 
 
-def shipped() -> dict[str, str]:
-    """The texts of the scenarios that come with the program, by name."""
-    files = resources.files("udprism").joinpath("scenarios").iterdir()
-    return {
-        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
-        for file in files
-        if file.name.endswith(".toml")
-    }
-
-
 def run(
     scenario: Annotated[
         str, typer.Argument(metavar="SCENARIO", help=f"A TOML file or a shipped one: {', '.join(sorted(shipped()))}.")
@@ -70,6 +59,9 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", envvar="UDPRISM_JSON", help="Print one JSON object instead of the table.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Also write the run as one HTML file.")
+    ] = None,
 ) -> None:
     """Play a scenario without a page, print a table and a verdict.
 
@@ -86,25 +78,41 @@ def run(
     )
     gave_up = threading.Event()
     bridge = Bridge(settings, given_up=lambda error: gave_up.set(), delays_over_all_links=True)
-    progress = Progress(plan, sys.stderr.isatty())
+    progress = Progress(plan, bridge, gave_up, sys.stderr.isatty())
+    progress.say(f"{plan.title}: {len(plan.clients)} x {plan.rate_hz:g}/s for {plan.duration_s:g} s, seed {plan.seed}")
     try:
         bridge.start()
-        results, kept = asyncio.run(play(bridge, plan, progress, gave_up))
+        played = asyncio.run(_play(bridge, plan, progress, report))
     except KeyboardInterrupt:
         progress.say("interrupted: no verdict")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     finally:
         bridge.stop()
-    if results is None:
+    if played is None:
         progress.say("the UDP side gave up: no verdict")
         raise typer.Exit(EXIT_BUG)
+    results, kept = played.results, played.kept
     outcomes = evaluate(plan, results)
-    print(json.dumps(report(plan, results, outcomes, kept)) if as_json else table(plan, results, outcomes, kept))
+    print(json.dumps(verdict(plan, results, outcomes, kept)) if as_json else table(plan, results, outcomes, kept))
     if not is_kept(kept):
         progress.say(f"{kept_in_words(kept)}: no verdict")
         raise typer.Exit(EXIT_VOID)
     if not all(outcome.met for outcome in outcomes):
         raise typer.Exit(EXIT_NOT_MET)
+
+
+async def _play(bridge: Bridge, plan: Scenario, progress: Progress, report: Path | None) -> Played | None:
+    """Also writes the report. Raises: UdprismError if it cannot be written."""
+    began_ns = time.time_ns()
+    played = await play(Stage(bridge.clients, bridge.links, bridge.schedule, alone=True), plan, progress)
+    if report is not None and played is not None:
+        told = verdict(plan, played.results, evaluate(plan, played.results), played.kept)
+        history = await bridge.history(None, began_ns, time.time_ns(), None)
+        try:
+            report.write_text(report_html(plan, told, played.results, history, machine()), encoding="utf-8")
+        except OSError as error:
+            raise UdprismError(f"cannot write {report}: {error.strerror}") from None
+    return played
 
 
 def _read(name: str) -> Scenario:
@@ -124,10 +132,20 @@ def _read(name: str) -> Scenario:
 class Progress:
     """What is going on, on standard error: on a terminal one line that changes, elsewhere a line every five seconds."""
 
-    def __init__(self, scenario: Scenario, terminal: bool) -> None:
+    def __init__(self, scenario: Scenario, bridge: Bridge, gave_up: threading.Event, terminal: bool) -> None:
         self._scenario = scenario
+        self._bridge = bridge
+        self._gave_up = gave_up
         self._terminal = terminal
         self._open = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the UDP side gave up."""
+        return self._gave_up.is_set()
+
+    def began(self, ids: dict[str, str]) -> None:
+        """The clients are there."""
 
     def say(self, text: str) -> None:
         """One line that stays."""
@@ -139,8 +157,9 @@ class Progress:
         whom = ", ".join(step.clients[:3]) + (" and others" if len(step.clients) > 3 else "")
         self.say(f"{step.at_s:7.1f} s  {step.what} for {whom or 'all'}")
 
-    def second(self, number: int, ledger: dict[str, Any]) -> None:
+    async def second(self, number: int) -> None:
         """A second has passed."""
+        ledger = await self._bridge.ledger()
         text = f"{number:5d}   s  of {self._scenario.duration_s:g}: {_counts(ledger)}"
         if self._terminal:
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
@@ -151,102 +170,6 @@ class Progress:
 
 def _counts(ledger: dict[str, Any]) -> str:
     return ", ".join(f"{ledger[name]:,} {name}" for name in ("sent", "received", "lost"))
-
-
-async def play(
-    bridge: Bridge, scenario: Scenario, progress: Progress, gave_up: threading.Event
-) -> tuple[dict[str, dict[str, float | None]] | None, float | None]:
-    """Drive a bridge without clients through a scenario. Returns the measures, and how much of the schedule was kept.
-
-    The measures are None if the UDP side gave up.
-
-    Steps at second 0 hold from the first datagram on; the clock starts when all clients are there. What is in flight
-    at the end counts as neither received nor lost.
-    """
-    count = len(scenario.clients)
-    progress.say(
-        f"{scenario.title}: {count} x {scenario.rate_hz:g}/s for {scenario.duration_s:g} s, seed {scenario.seed}"
-    )
-    steps = list(scenario.timeline)
-    while steps and steps[0].at_s == 0 and not steps[0].clients:
-        await _apply(bridge, steps.pop(0), {}, progress)
-    bodies = await bridge.clients.add(None, None, scenario.rate_hz, 1, "measured", count)
-    ids = {body["name"]: body["id"] for body in bodies}
-    start_s = time.monotonic()
-    second = 0
-    while not gave_up.is_set():
-        now_s = time.monotonic() - start_s
-        while steps and steps[0].at_s <= now_s:
-            await _apply(bridge, steps.pop(0), ids, progress)
-        if now_s >= scenario.duration_s:
-            return await measure(bridge), kept_ratio(*await bridge.schedule())
-        if now_s >= second + 1:
-            second = int(now_s)
-            progress.second(second, await bridge.ledger())
-        due_s = min(second + 1, scenario.duration_s, steps[0].at_s if steps else scenario.duration_s)
-        await asyncio.sleep(max(0.0, start_s + due_s - time.monotonic()))
-    return None, None
-
-
-async def _apply(bridge: Bridge, step: Step, ids: dict[str, str], progress: Progress) -> None:
-    progress.step(step)
-    if not step.clients:
-        await bridge.links.put_default(step.link.to_body())
-    else:
-        await bridge.links.put_many([ids[name] for name in step.clients], step.link.to_body())
-
-
-async def measure(bridge: Bridge) -> dict[str, dict[str, float | None]]:
-    """Every measure of everybody and of each client, all of the same moment."""
-    bodies, _ = await bridge.clients.page(0, bridge.settings.max_clients)
-    results = {body["name"]: _measures(body) for body in bodies}
-    return {EVERYBODY: _together(list(results.values())), **results}
-
-
-def _measures(body: dict[str, Any]) -> dict[str, float | None]:
-    ledger = body["ledger"]
-    counts: dict[str, float | None] = {name: (ledger | ledger["lost_by_cause"])[name] for name in COUNTS}
-    delays = {f"{name}_delay_ms": body["delay_ms"][name] for name in ("min", "p50", "p95", "p99", "max")}
-    return counts | _ratios(counts) | delays | {"jitter_ms": body["jitter_ms"]}
-
-
-def _together(rows: list[dict[str, float | None]]) -> dict[str, float | None]:
-    def over(names: tuple[str, ...], join: Callable[[list[float]], float]) -> dict[str, float | None]:
-        known = {name: [value for row in rows if (value := row[name]) is not None] for name in names}
-        return {name: join(values) if values else None for name, values in known.items()}
-
-    counts = over(COUNTS, sum)
-    return counts | _ratios(counts) | over(DELAYS, max)
-
-
-def _ratios(counts: dict[str, float | None]) -> dict[str, float | None]:
-    received, lost = counts["received"], counts["lost"]
-    known = 0.0 if received is None or lost is None else received + lost
-    parts = {name: counts[count] for name, count in RATIOS.items()}
-    return {name: part / known if known and part is not None else None for name, part in parts.items()}
-
-
-def report(scenario: Scenario, results: Results, outcomes: list[Outcome], kept: float | None = None) -> dict[str, Any]:
-    """The JSON object of `--json`. Where the schedule was not kept, nothing is met or failed: `met` is null."""
-    is_void = not is_kept(kept)
-    return {
-        "title": scenario.title,
-        "seed": scenario.seed,
-        "rate_hz": scenario.rate_hz,
-        "duration_s": scenario.duration_s,
-        "schedule_kept_ratio": kept,
-        "met": None if is_void else all(outcome.met for outcome in outcomes),
-        "expectations": [
-            {
-                "text": outcome.expectation.text,
-                "measured": outcome.measured,
-                "met": None if is_void else outcome.met,
-            }
-            for outcome in outcomes
-        ],
-        "all": results[EVERYBODY],
-        "clients": {name: results[name] for name in scenario.clients},
-    }
 
 
 def table(scenario: Scenario, results: Results, outcomes: list[Outcome], kept: float | None = None) -> str:

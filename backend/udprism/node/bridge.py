@@ -31,9 +31,11 @@ from udprism.node.hosting import MOST_REASONS, bring_back
 from udprism.node.kept import OWN_SERVER, Kept, KeptClient
 from udprism.node.lanes import Lanes
 from udprism.node.links import Links
+from udprism.node.play import Stage
 from udprism.node.receivers import KIND as RECEIVER
 from udprism.node.receivers import Receivers
 from udprism.node.relays import Relays
+from udprism.node.scenarios import Scenarios
 from udprism.node.senders import KIND as SENDER
 from udprism.node.senders import Senders
 from udprism.node.sessions import Sessions
@@ -84,6 +86,8 @@ class Bridge:
         heard = HeardByReceivers(self.receivers)
         self.senders = Senders(threads.keep, assembly.targets, assembly.note, given_up)
         self.flows = Flows(assembly, threads, self.clients, self.relays, heard, self.senders)
+        stage = Stage(self.clients, self.links, self.schedule, alone=False)
+        self.scenarios = Scenarios(stage, self.history, assembly.note, given_up)
 
     # -- life
 

@@ -131,6 +131,11 @@ class Clients:
         (body,) = await self._threads.pool(lambda: self.bodies([self.slot(client_id)]))
         return self._complete(body)
 
+    async def several(self, client_ids: list[str]) -> list[Json]:
+        """These clients' bodies, all of one moment. Raises: RequestError (404)."""
+        bodies = await self._threads.pool(lambda: self.bodies([self.slot(one) for one in client_ids]))
+        return [self._complete(body) for body in bodies]
+
     async def change(self, client_id: str, changes: dict[str, Any]) -> Json:
         """Change `name`, `rate_hz`, `colours` or `paused`. Raises: RequestError (404, 409, 507)."""
         async with self._directory.changing:

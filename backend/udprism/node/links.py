@@ -83,20 +83,26 @@ class Links:
                 self._note_since()
                 self._note("link", f"link of session {owner_id}: {_words(link)}", owner_id)
 
-    async def put_many(self, client_ids: list[str], body: Mapping[str, Any]) -> None:
-        """Give these clients the same link, all or none. Raises: RequestError (404, 422, 507)."""
+    async def put_many(self, client_ids: list[str], body: Mapping[str, Any], *, keep_delays: bool = False) -> None:
+        """Give these clients the same link, all or none. Raises: RequestError (404, 422, 507).
+
+        keep_delays: their delay figures go on, instead of starting again with the new link.
+        """
         link = Link.from_body(body)
         async with self._directory.changing:
             for client_id in client_ids:
                 self._directory.require(client_id)
-            await self._set_clients(client_ids, link)
+            await self._set_clients(client_ids, link, keep_delays=keep_delays)
 
-    async def _set_clients(self, client_ids: Collection[str], link: Link | None) -> None:
+    async def _set_clients(self, client_ids: Collection[str], link: Link | None, *, keep_delays: bool = False) -> None:
         """Kept first, then set."""
         body = None if link is None else link.to_body()
         await self._threads.keep(lambda store: store.put_links(dict.fromkeys(client_ids, body)))
         await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids, link)))
-        await self._changed(client_ids)
+        if keep_delays:
+            self._note_since()
+        else:
+            await self._changed(client_ids)
         for client_id in client_ids:
             self._note("link", f"link of {self._directory.name_of(client_id)}: {_words(link)}", client_id)
 

@@ -21,6 +21,7 @@ from udprism.web.links import LinkRoutes
 from udprism.web.receivers import ReceiverRoutes
 from udprism.web.relays import RelayRoutes
 from udprism.web.routes import add_routes
+from udprism.web.scenarios import ScenarioRoutes
 from udprism.web.senders import SenderRoutes
 from udprism.web.sessions import SessionRoutes
 
@@ -41,6 +42,7 @@ def api_router(bridge: Bridge) -> APIRouter:
     RelayRoutes(bridge.relays).add_to(router)
     ReceiverRoutes(bridge.receivers).add_to(router)
     SenderRoutes(bridge.senders).add_to(router)
+    ScenarioRoutes(bridge.scenarios).add_to(router)
     return router
 
 

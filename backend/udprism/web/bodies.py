@@ -92,6 +92,12 @@ class ClientChanges(TypedDict, total=False):
     paused: bool
 
 
+class StartScenario(Body):
+    """`POST /api/scenarios`: TOML, as `udprism run` reads it."""
+
+    text: Annotated[str, Field(min_length=1, max_length=200_000)]
+
+
 Ratio = Annotated[float, Field(ge=0, le=1)]
 TimeMs = Annotated[float, Field(ge=0, le=link.MAX_DELAY_MS)]
 

@@ -57,6 +57,7 @@ STATUS: Final[Mapping[Kind, int]] = {
     "too-many-relays": 409,
     "too-many-receivers": 409,
     "too-many-senders": 409,
+    "scenario-runs": 409,
     "cannot-bind": 409,
     "relay-down": 503,
     "target-not-allowed": 403,

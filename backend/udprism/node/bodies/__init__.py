@@ -39,6 +39,7 @@ from udprism.node.bodies.relays import (
     RelayRule,
     RelaySums,
 )
+from udprism.node.bodies.scenarios import RunBody, RunExpectation, RunStep, ScenarioList, ShippedScenario
 from udprism.node.bodies.senders import Sender, SenderList
 from udprism.node.bodies.sessions import Reported, Response, Session, SessionList, Unsent
 from udprism.node.bodies.whole import (
@@ -109,6 +110,10 @@ __all__ = [
     "Removed",
     "Reported",
     "Response",
+    "RunBody",
+    "RunExpectation",
+    "RunStep",
+    "ScenarioList",
     "Schedule",
     "Sender",
     "SenderList",
@@ -116,6 +121,7 @@ __all__ = [
     "Session",
     "SessionCounts",
     "SessionList",
+    "ShippedScenario",
     "Status",
     "Totals",
     "Unsent",
