@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from udprism.columns.types import format_address
 from udprism.errors import BindError, RequestError
+from udprism.ledger.heard import FlowState, HeardFlows
 from udprism.node.bodies import receivers as bodies
 from udprism.node.kept import KeptEndpoint
+from udprism.node.lamps import LampServer, Live
 from udprism.node.receiver_plan import Entry, ReceiverPlan
 from udprism.node.store import Store
-from udprism.settings import Settings
+from udprism.settings import Settings, split_host_port
 from udprism.udp.clock import SystemClock
 from udprism.udp.listening import MAX_RECEIVERS, Listening
 from udprism.udp.sockets import bind
@@ -28,6 +31,7 @@ T = TypeVar("T")
 
 Keep: TypeAlias = Callable[[Callable[[Store], None]], Awaitable[None]]
 KIND: Final = "receiver"
+_LOOK_WITHIN_S: Final = 2.0
 
 
 class Receivers:
@@ -65,6 +69,9 @@ class Receivers:
 
     def stop(self) -> None:
         """End all of them; what is kept stays."""
+        for entry in self._entries.values():
+            if entry.lamp is not None:
+                entry.lamp.close()
         if self.listening is not None:
             self.listening.loop.stop()
 
@@ -94,20 +101,27 @@ class Receivers:
 
     # -- what is done
 
-    async def add(self, name: str | None, form: str, listen: str | None) -> dict[str, Any]:
+    async def add(
+        self, name: str | None, form: str, listen: str | None, lamp: str | None = None, pixels: int | None = None
+    ) -> dict[str, Any]:
         """Begin a receiver, and keep it. Raises: RequestError (409, 422, 503, 507), with the field at fault."""
         async with self._changing:
-            plan = ReceiverPlan.asked(name, form, listen)
+            plan = ReceiverPlan.asked(name, form, listen, lamp, pixels)
             if len(self._entries) >= MAX_RECEIVERS:
                 raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
             entry = Entry(f"p-{secrets.token_hex(6)}", plan)
             await self.ask(partial(self._open, entry))
             try:
+                await asyncio.to_thread(self._open_lamp, entry)
+            except RequestError:
+                await self._close(entry)
+                raise
+            try:
                 await self._keep(
                     lambda store: store.put_endpoint(KeptEndpoint(entry.id, KIND, json.dumps(asdict(entry.plan))))
                 )
             except RequestError:
-                await self.ask(partial(self._close, entry))
+                await self._close(entry)
                 raise
             self._entries[entry.id] = entry
             self._note("receiver", f"receiver {entry.plan.name} listens on {format_address(entry.plan.address)}", None)
@@ -119,9 +133,33 @@ class Receivers:
             entry = self._entry(receiver_id)
             await self._keep(lambda store: store.remove_endpoint(receiver_id))
             del self._entries[receiver_id]
-            await self.ask(partial(self._close, entry))
-            await self.ask(lambda listening: None)  # a poll later, when the port is free
+            await self._close(entry)
             self._note("receiver", f"receiver {entry.plan.name} ended", None)
+
+    async def _close(self, entry: Entry) -> None:
+        if entry.lamp is not None:
+            await asyncio.to_thread(entry.lamp.close)
+        await self.ask(partial(self._stop_listening, entry))
+        await self.ask(lambda listening: None)  # a poll later, when the port is free
+
+    def _open_lamp(self, entry: Entry) -> None:
+        """Not on the loop's thread, which a lamp asks what is heard. Raises: RequestError."""
+        if entry.plan.lamp is None:
+            return
+        digest = hashlib.blake2s(entry.id.encode(), digest_size=5).digest()
+        try:
+            entry.lamp = LampServer(
+                split_host_port(entry.plan.lamp), entry.plan.name, b"\x02" + digest, entry.plan.pixels, self._live
+            )
+        except BindError as error:
+            raise RequestError(str(error), field="lamp", kind="cannot-bind") from error
+        entry.plan = replace(entry.plan, lamp=format_address(entry.lamp.address))
+
+    def _live(self) -> Live:
+        """What any receiver hears now, as a lamp tells it. A lamp's thread."""
+        listening = self.listening
+        assert listening is not None, "the lamp belongs to a receiver"
+        return listening.loop.inbox.submit(lambda: live_of(listening.flows)).result(_LOOK_WITHIN_S)
 
     # -- figures
 
@@ -153,8 +191,8 @@ class Receivers:
         except RequestError:
             sock.close()
             raise
-        entry.endpoint, entry.error = endpoint, None
-        entry.plan = ReceiverPlan(plan.name, plan.format, *endpoint.address)
+        entry.endpoint = endpoint
+        entry.plan = replace(plan, host=endpoint.address[0], port=endpoint.address[1])
 
     def _open_or_want(self, listening: Listening, entry: Entry) -> None:
         if not self._try(listening, entry):
@@ -165,15 +203,19 @@ class Receivers:
         if self._entries.get(entry.id) is not entry:
             return True
         try:
-            self._open(entry, listening)
+            if entry.endpoint is None:
+                self._open(entry, listening)
+            if entry.lamp is None:
+                self._open_lamp(entry)
         except RequestError as error:
             if error.detail != entry.error:
                 log.warning("the receiver %s does not listen: %s", entry.plan.name, error.detail)
             entry.error = error.detail
             return False
+        entry.error = None
         return True
 
-    def _close(self, entry: Entry, listening: Listening) -> None:
+    def _stop_listening(self, entry: Entry, listening: Listening) -> None:
         if entry.endpoint is not None:
             listening.close(entry.endpoint)
             self._drops_gone.update(entry.endpoint.drops)
@@ -186,3 +228,14 @@ class Receivers:
         if entry is None:
             raise RequestError(f"no receiver {receiver_id!r}", field="id", kind="not-found")
         return entry
+
+
+def live_of(flows: HeardFlows) -> Live:
+    """The newest of what is heard now. The loop's thread only."""
+    live = [slot for slot in flows.flows if flows.state[slot] in (FlowState.LIVE, FlowState.HELD)]
+    if not live:
+        return Live("", "", 0)
+    newest = max(live, key=flows.last_ns.__getitem__)
+    flow = flows.flows[newest]
+    host = flow.source.rpartition(":")[0].strip("[]")
+    return Live(host, flow.form.name.upper(), round(float(flows.frames.rate_hz[newest])))

@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from udprism.node.bodies import receivers as answers
-from udprism.node.receiver_plan import MAX_NAME_CHARACTERS
+from udprism.node.receiver_plan import MAX_NAME_CHARACTERS, MAX_PIXELS
 from udprism.node.receivers import Receivers
 from udprism.web import bodies
 from udprism.web.answers import answer
@@ -27,6 +27,8 @@ class AddReceiver(bodies.Body):
     format: FormatName
     listen: Address | None = None
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)] | None = None
+    lamp: Address | None = None
+    pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] | None = None
 
 
 class ReceiverRoutes:
@@ -54,9 +56,9 @@ class ReceiverRoutes:
         """Listen on a port in one format: each sender's datagrams become flows.
 
         Without `listen`, the format's usual port on 127.0.0.1. Beyond loopback only this machine's own networks are
-        heard.
+        heard. `lamp`: where to answer over HTTP as a virtual WLED lamp, HOST:PORT, so that programs find the receiver.
         """
-        return answer(await self._receivers.add(body.name, body.format, body.listen), 201)
+        return answer(await self._receivers.add(body.name, body.format, body.listen, body.lamp, body.pixels), 201)
 
     async def get_receiver(self, receiver_id: str) -> Response:
         """One receiver, with the ids of its flows."""

@@ -26,7 +26,7 @@ _MARK_NOTES: Final = (
 
 class Receiver(TypedDict):
     """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld:
-    replies to Art-Net's polls."""
+    replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null."""
 
     id: str
     name: str
@@ -41,6 +41,8 @@ class Receiver(TypedDict):
     answered: int | None
     withheld: int | None
     kernel_drops: int | None
+    lamp: str | None
+    pixels: int
     receives_by: str
 
 
@@ -141,6 +143,8 @@ def receiver_body(entry: Entry, listening: Listening) -> dict[str, Any]:
         "answered": None if answering is None else answering.answered,
         "withheld": None if answering is None else answering.withheld,
         "kernel_drops": None if endpoint is None else dropped_by_kernel(endpoint.sock),
+        "lamp": entry.plan.lamp,
+        "pixels": entry.plan.pixels,
         "receives_by": listening.loop.receiver.description,
     }
 
