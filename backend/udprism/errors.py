@@ -24,6 +24,11 @@ Kind: TypeAlias = Literal[
     "busy",
     "too-many-viewers",
     "not-kept",
+    "no-node",
+    "node-unreachable",
+    "remote-off",
+    "never-done",
+    "outcome-unknown",
 ]
 """Why a request cannot be fulfilled. What HTTP says for each stands in `web/problem`."""
 

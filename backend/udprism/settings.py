@@ -22,6 +22,7 @@ MAX_LEASE_S: Final = 365 * 86_400.0
 _NAME: Final = re.compile("[a-z0-9._-]+")
 _ORIGIN: Final = re.compile(r"(https?)://(\[[^\]]*\]|[^:/?#@\[\]]+)(?::([0-9]{1,5}))?", re.ASCII | re.IGNORECASE)
 _PATH: Final = re.compile("(/[A-Za-z0-9._~-]+)+")
+_NATS: Final = re.compile(r"(nats|tls)://(?:[^@/\s]+@)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?", re.ASCII)
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 """Of HTTP: browsers leave them out of Host and Origin."""
 
@@ -119,6 +120,16 @@ def _path(text: str) -> str:
     return path
 
 
+def _is_beyond_loopback(url: str) -> bool:
+    match = _NATS.fullmatch(url)
+    assert match is not None
+    host = match[2].removeprefix("[").removesuffix("]")
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() != "localhost"
+
+
 def _home(path: object) -> object:
     if not isinstance(path, (str, Path)):
         return path
@@ -154,6 +165,18 @@ def _network(text: str) -> str:
 
 def _commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _nats_url(text: str) -> str:
+    if not _NATS.fullmatch(text):
+        raise ValueError("expected nats://HOST:PORT or tls://HOST:PORT")
+    return text
+
+
+def _node_name(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("a node's name has printable characters only")
+    return text
 
 
 HostPort = Annotated[str, AfterValidator(_host_port)]
@@ -248,6 +271,35 @@ class Settings(BaseSettings):
     )
     coalesce_ms: float = Field(6.0, ge=0, le=100, description="Wait of the pool between two reads of its sockets.")
     frame_hz: float = Field(25.0, ge=0.01, le=120, description="Live frames per second, at most.")
+
+    nats_creds: Annotated[Path, BeforeValidator(_home)] | None = Field(
+        None, description="File with this node's NATS credentials, or its NKey seed."
+    )
+    nats_ca: Annotated[Path, BeforeValidator(_home)] | None = Field(
+        None, description="Certificate authority of the NATS server; default: the system's."
+    )
+    nats_plain: bool = Field(False, description="Allow a NATS server beyond this machine without TLS and credentials.")
+    nats: Annotated[list[Annotated[str, AfterValidator(_nats_url)]], NoDecode, BeforeValidator(_commas)] = Field(
+        default=[], max_length=16, description="NATS server through which this node and others see each other."
+    )
+    node: Annotated[str, AfterValidator(_node_name)] | None = Field(
+        None, min_length=1, max_length=64, description="This node's name; default: the host's."
+    )
+    remote: Literal["off", "read", "on"] = Field(
+        "read", description="What other nodes may do here: nothing, look, or change things too."
+    )
+
+    @field_validator("nats")
+    @classmethod
+    def _guarded(cls, urls: list[str], info: ValidationInfo) -> list[str]:
+        if info.data.get("nats_plain"):
+            return urls
+        for url in urls:
+            if _is_beyond_loopback(url) and (not url.startswith("tls://") or info.data.get("nats_creds") is None):
+                raise ValueError("beyond this machine it takes tls:// and --nats-creds, or --nats-plain")
+        if len({url.startswith("tls://") for url in urls}) > 1:
+            raise ValueError("either all of them with tls:// or none")
+        return urls
 
     @field_validator("clients")
     @classmethod

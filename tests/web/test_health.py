@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.requests import Request
 
 from udprism.node.bridge import Bridge
+from udprism.node.joining import join
 from udprism.web import metrics
 from udprism.web.guard import REASONS
 from udprism.web.health import Health
@@ -92,9 +93,12 @@ def test_every_metric_says_what_it_means(api: httpx.Client) -> None:
 def test_all_that_is_counted_has_a_meaning_and_all_that_has_one_is_counted() -> None:
     bridge = Bridge(ephemeral(udp="127.0.0.1:0", clients=0))
     hub = Hub(bridge)
+    mesh = join(ephemeral(nats="nats://127.0.0.1"), bridge, None)
     try:
         bridge.start()
-        response = asyncio.run(Health(bridge, hub, Counter(REASONS)).metrics(Request({"type": "http", "headers": []})))
+        response = asyncio.run(
+            Health(bridge, hub, Counter(REASONS), mesh).metrics(Request({"type": "http", "headers": []}))
+        )
     finally:
         bridge.stop()
     told = {line.split()[2] for line in bytes(response.body).decode().splitlines() if line.startswith("# TYPE")}

@@ -56,6 +56,12 @@ def serve(
     allow_target: Annotated[list[str] | None, flag("allow_target")] = None,
     udp_trust: Annotated[list[str] | None, flag("udp_trust")] = None,
     udp_lan_lease_s: Annotated[float | None, flag("udp_lan_lease_s")] = None,
+    nats: Annotated[list[str] | None, flag("nats")] = None,
+    node: Annotated[str | None, flag("node")] = None,
+    nats_creds: Annotated[Path | None, flag("nats_creds")] = None,
+    nats_ca: Annotated[Path | None, flag("nats_ca")] = None,
+    nats_plain: Annotated[bool | None, flag("nats_plain")] = None,
+    remote: Annotated[str | None, flag("remote")] = None,
     log_json: Annotated[bool | None, flag("log_json")] = None,
     open_browser: Annotated[bool, typer.Option("--open", envvar="UDPRISM_OPEN", help="Open the page.")] = False,
 ) -> None:
@@ -74,6 +80,12 @@ def serve(
         allow_target=allow_target or None,
         udp_trust=udp_trust or None,
         udp_lan_lease_s=udp_lan_lease_s,
+        nats=",".join(nats) if nats else None,
+        node=node,
+        nats_creds=nats_creds,
+        nats_ca=nats_ca,
+        nats_plain=nats_plain,
+        remote=remote,
         log_json=log_json,
     )
     _serve(settings, open_browser)
@@ -106,7 +118,13 @@ def _serve(settings: Settings, open_browser: bool) -> None:
         if open_browser:
             # A thread of its own: some systems' openers return only when the browser is closed.
             threading.Thread(target=webbrowser.open, args=(page,), name="udprism-browser", daemon=True).start()
-        web.serve(bridge, settings, listening, ended)
+        mesh = None
+        if settings.nats:
+            from udprism.node.joining import join
+
+            mesh = join(settings, bridge, store)
+            _say("node", f"{mesh.plan.name} ({mesh.plan.id}), others may: {settings.remote}")
+        web.serve(bridge, settings, listening, ended, mesh)
     _exit_if(gave_up)
 
 

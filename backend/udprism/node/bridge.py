@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from udprism.columns.types import Address
-from udprism.errors import StoreError
+from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node import checks
@@ -189,6 +189,11 @@ class Bridge:
         links, server = self.links, self._assembly.server
         counts, summary = self.sessions.counts(), await links.summary()
         return as_json(status_body(clients, ledger, counts, summary, server, links.attention()))
+
+    async def keep_reply(self, command_id: str, reply: str) -> None:
+        """Keep what a command of another node was answered, as far as it changed what is kept."""
+        with suppress(RequestError):  # that it was done is kept already
+            await self._threads.keep(lambda store: store.put_reply(command_id, reply))
 
     def checks(self) -> list[Json]:
         """What must be true for this program to do its work. From any thread."""

@@ -26,6 +26,8 @@ _CHANGES = (
     "INSERT OR REPLACE INTO facts VALUES ('', '')",
     "INSERT INTO endpoints (id, kind, body) VALUES ('', '', '') ON CONFLICT (id) DO UPDATE SET body = excluded.body",
     "DELETE FROM endpoints WHERE id = ''",
+    "INSERT INTO commands (id) VALUES ('')",
+    "DELETE FROM commands WHERE id = ''",
 )
 _TROUBLE_OF_DISKS = frozenset(
     {
@@ -66,6 +68,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             body TEXT NOT NULL
         )""",
     ),
+    ("CREATE TABLE commands (position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, reply TEXT)",),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

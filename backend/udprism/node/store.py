@@ -18,6 +18,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import astuple
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from udprism.node.kept import DEFAULT_LINK, Kept, KeptClient, KeptEndpoint
 __all__ = ["DEFAULT_LINK", "FILE_NAME", "Kept", "KeptClient", "Store"]
 
 FILE_NAME = "udprism.sqlite3"
+command: ContextVar[str | None] = ContextVar("command", default=None)
+"""The id of the command from another node on whose behalf the store is written: kept in the same transaction."""
+_KEPT_COMMANDS = 1024
 
 
 class Store:
@@ -85,7 +89,7 @@ class Store:
 
         Raises: StoreError; then nothing was changed.
         """
-        with self._transaction() as connection:
+        with self._change() as connection:
             connection.executemany(
                 "INSERT INTO clients (id, name, target, mode, rate_hz, colours, paused) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 map(astuple, clients),
@@ -95,7 +99,7 @@ class Store:
     def update_client(self, client: KeptClient) -> None:
         """Replace what is kept under `client.id`. Raises: StoreError; then nothing was changed."""
         id, *rest = astuple(client)
-        with self._transaction() as connection:
+        with self._change() as connection:
             done = connection.execute(
                 "UPDATE clients SET name = ?, target = ?, mode = ?, rate_hz = ?, colours = ?, paused = ? WHERE id = ?",
                 (*rest, id),
@@ -105,7 +109,7 @@ class Store:
     def remove_clients(self, ids: Iterable[str]) -> None:
         """Forget clients and their links, all or none. Raises: StoreError; then nothing was changed."""
         keys = [(id,) for id in ids]
-        with self._transaction() as connection:
+        with self._change() as connection:
             self._require(connection.executemany("DELETE FROM clients WHERE id = ?", keys), len(keys))
             connection.executemany("DELETE FROM links WHERE owner = ?", keys)
 
@@ -116,13 +120,13 @@ class Store:
         """
         kept = [(owner, json.dumps(dict(body))) for owner, body in links.items() if body is not None]
         gone = [(owner,) for owner, body in links.items() if body is None]
-        with self._transaction() as connection:
+        with self._change() as connection:
             self._require(connection.executemany("INSERT OR REPLACE INTO links VALUES (?, ?)", kept), len(kept))
             connection.executemany("DELETE FROM links WHERE owner = ?", gone)
 
     def clear_links(self) -> None:
         """Forget all links. Raises: StoreError; then nothing was changed."""
-        with self._transaction() as connection:
+        with self._change() as connection:
             connection.execute("DELETE FROM links")
 
     def endpoints(self, kind: str) -> list[KeptEndpoint]:
@@ -135,7 +139,7 @@ class Store:
 
     def put_endpoint(self, endpoint: KeptEndpoint) -> None:
         """Keep a new one, or what has become of it. Raises: StoreError; then nothing was changed."""
-        with self._transaction() as connection:
+        with self._change() as connection:
             connection.execute(
                 "INSERT INTO endpoints (id, kind, body) VALUES (?, ?, ?)"
                 " ON CONFLICT (id) DO UPDATE SET body = excluded.body",
@@ -144,8 +148,19 @@ class Store:
 
     def remove_endpoint(self, endpoint_id: str) -> None:
         """Forget one. Raises: StoreError; then nothing was changed."""
-        with self._transaction() as connection:
+        with self._change() as connection:
             connection.execute("DELETE FROM endpoints WHERE id = ?", (endpoint_id,))
+
+    def commands(self) -> dict[str, str | None]:
+        """Commands of other nodes that were done lately, with their answers as they were kept. Raises: StoreError."""
+        with self._transaction() as connection:
+            rows = connection.execute("SELECT id, reply FROM commands").fetchall()
+        return {str(id): None if reply is None else str(reply) for id, reply in rows}
+
+    def put_reply(self, command_id: str, reply: str) -> None:
+        """Keep the answer of a command that changed something; nothing for one that did not. Raises: StoreError."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE commands SET reply = ? WHERE id = ?", (reply, command_id))
 
     def close(self) -> None:
         """Let go of the file and its lock; any other call afterwards is a bug."""
@@ -158,6 +173,18 @@ class Store:
             raise StoreError(
                 f"{self.path} is damaged ({done.rowcount} rows of {rows} found): a start mends it or sets it aside"
             )
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that also keeps the id of the command that it is done for, and only the newest ids."""
+        with self._transaction() as connection:
+            yield connection
+            id = command.get()
+            if id is not None:
+                connection.execute("INSERT OR IGNORE INTO commands (id) VALUES (?)", (id,))
+                connection.execute(
+                    "DELETE FROM commands WHERE position <= (SELECT max(position) FROM commands) - ?", (_KEPT_COMMANDS,)
+                )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

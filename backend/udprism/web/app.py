@@ -22,16 +22,20 @@ from udprism.settings import Settings
 from udprism.web import definitions, openapi, problem
 from udprism.web.api import api_router
 from udprism.web.docs import Docs
+from udprism.web.elsewhere import Elsewhere, Here
 from udprism.web.gate import MAX_BODY_BYTES, Gate
 from udprism.web.guard import MAX_MESSAGE_BYTES, REASONS, Limits
 from udprism.web.guarded_http import GuardedHttp
 from udprism.web.guarded_websocket import GuardedWebSocket
 from udprism.web.health import Health
 from udprism.web.live.hub import Hub
+from udprism.web.nodes import NodeRoutes
+from udprism.web.remote_feed import RemoteViewers
 from udprism.web.streams import Streams
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
+    from udprism.node.mesh.mesh import Mesh
 
 BACKLOG: Final = 2048
 STOP_TIMEOUT_S: Final = 5
@@ -59,8 +63,9 @@ def static_directory() -> Path:
 class GatedApp(FastAPI):
     """FastAPI behind the gate, which stands outside of everything: also of the answer to a bug."""
 
-    def __init__(self, settings: Settings, identity: str, **options: Any) -> None:
+    def __init__(self, settings: Settings, identity: str, mesh: Mesh | None, **options: Any) -> None:
         super().__init__(**options)
+        self._mesh = mesh
         self._settings = settings
         self._identity = identity
 
@@ -70,17 +75,22 @@ class GatedApp(FastAPI):
         return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
-        return Gate(super().build_middleware_stack(), self._settings, self._identity)
+        routes = super().build_middleware_stack()
+        if self._mesh is None:
+            return Gate(routes, self._settings, self._identity)
+        self._mesh.service.answer_request = Here(routes)
+        return Gate(Elsewhere(routes, self._mesh), self._settings, self._identity)
 
 
-def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
-    """All of the web app, for one bridge. cuts: what guard.py counts, for /metrics.
+def create_app(bridge: Bridge, cuts: Counter[str] | None = None, mesh: Mesh | None = None) -> FastAPI:
+    """All of the web app, for one bridge. cuts: what guard.py counts, for /metrics. mesh: other nodes, if any.
 
     Raises: ValueError if the settings need a token and have none.
     """
     app = GatedApp(
         bridge.settings,
         bridge.identity,
+        mesh,
         title="udprism",
         version=udprism.__version__,
         description=definitions.to_markdown(),
@@ -95,10 +105,15 @@ def create_app(bridge: Bridge, cuts: Counter[str] | None = None) -> FastAPI:
     hub = Hub(bridge)
     problem.install(app)
     app.include_router(api_router(bridge))
-    app.include_router(Streams(bridge.clients, hub).router())
-    app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts).router())
+    app.include_router(NodeRoutes(bridge, mesh).router())
+    app.include_router(Streams(bridge.clients, hub, mesh).router())
+    app.include_router(Health(bridge, hub, Counter() if cuts is None else cuts, mesh).router())
     app.include_router(Docs(static_directory()).router())
+    if mesh is not None:
+        mesh.service.take_picture = RemoteViewers(bridge, hub).take
     app.frontend("/", directory=static_directory(), fallback=None, check_dir=True)
+    if mesh is not None:
+        app.middleware_stack = app.build_middleware_stack()  # other nodes may ask before the first request by HTTP
     return app
 
 
@@ -154,26 +169,45 @@ def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
 class _Server(uvicorn.Server):
     """Ends at once if that was asked for before its own signal handlers were in place."""
 
-    def __init__(self, config: uvicorn.Config, ended: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, ended: threading.Event, mesh: Mesh | None) -> None:
         super().__init__(config)
         self._ended = ended
+        self._mesh = mesh
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
         self.should_exit |= self._ended.is_set()
+        if self._mesh is not None:
+            await self._mesh.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say goodbye to other nodes first."""
+        if self._mesh is not None:
+            await self._mesh.stop()
+        await super().shutdown(sockets)
 
 
-def serve(bridge: Bridge, settings: Settings, sockets: list[socket.socket], ended: threading.Event) -> None:
+def serve(
+    bridge: Bridge,
+    settings: Settings,
+    sockets: list[socket.socket],
+    ended: threading.Event,
+    mesh: Mesh | None = None,
+) -> None:
     """Serve the page, REST and websockets on these sockets until SIGINT or SIGTERM; closes them.
 
     ended: set by the caller's own handler for a signal that came too early for this.
     """
-    server(bridge, settings, ended=ended).run(sockets)
+    server(bridge, settings, ended=ended, mesh=mesh).run(sockets)
 
 
 def server(
-    bridge: Bridge, settings: Settings, limits: Limits | None = None, ended: threading.Event | None = None
+    bridge: Bridge,
+    settings: Settings,
+    limits: Limits | None = None,
+    ended: threading.Event | None = None,
+    mesh: Mesh | None = None,
 ) -> uvicorn.Server:
     """What `serve` runs; `should_exit = True` ends it, from any thread."""
     cuts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
@@ -181,7 +215,7 @@ def server(
     http, websocket = type("Http", (GuardedHttp,), bounds), type("WebSocket", (GuardedWebSocket,), bounds)
     return _Server(
         uvicorn.Config(
-            create_app(bridge, cuts),
+            create_app(bridge, cuts, mesh),
             loop="asyncio" if sys.platform == "win32" else "uvloop",
             http=http,
             ws=websocket,
@@ -197,4 +231,5 @@ def server(
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
         ),
         ended or threading.Event(),
+        mesh,
     )

@@ -16,12 +16,14 @@ from udprism.web.live.hub import Hub
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
+    from udprism.node.mesh.mesh import Mesh
 
 
 class Health:
     """`/livez`, `/readyz` and `/metrics`."""
 
-    def __init__(self, bridge: Bridge, hub: Hub, cuts: Counter[str]) -> None:
+    def __init__(self, bridge: Bridge, hub: Hub, cuts: Counter[str], mesh: Mesh | None = None) -> None:
+        self._mesh = mesh
         self._bridge = bridge
         self._hub = hub
         self._cuts = cuts
@@ -48,7 +50,7 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """Counters and gauges for Prometheus, without names of clients or addresses."""
-        own = {
+        own: dict[str, Any] = {
             "info": {__version__: 1},
             "viewers": len(self._hub.viewers),
             "frames_total": self._hub.frames,
@@ -56,5 +58,7 @@ class Health:
             "credits_ignored_total": self._hub.ignored_credits,
             "connections_cut_total": dict(self._cuts),
         }
+        if self._mesh is not None:
+            own |= self._mesh.counters()
         content, content_type = metrics.exposition(self._bridge.counters() | own, request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": content_type})

@@ -20,6 +20,27 @@ def _metric(
 
 
 METRICS: Final = (
+    _metric("node_up", None, "Whether a node is live: 1 or 0. Only with `--nats`, as all metrics of nodes."),
+    _metric("node_heard_seconds", "s", "Time since a node's last heartbeat, by this node's clock."),
+    _metric("nats_connections_total", "connections", "Connections to the NATS server made so far, by purpose."),
+    _metric(
+        "nats_dropped_total",
+        "messages",
+        "Messages that were not sent, because there was no connection or no room in its queue.",
+    ),
+    _metric(
+        "asks_total",
+        "questions",
+        "Questions to other nodes, by outcome: answered, timeout, nobody (no such node), cut-off (no connection), "
+        "full; and answers that were late or bad.",
+    ),
+    _metric("asks_served_total", "questions", "Questions and commands of other nodes, by what became of them."),
+    _metric("asking_window", "questions", "Pictures of other nodes that may be on their way at once."),
+    _metric("commands_total", "commands", "Commands to other nodes, by outcome: done, never or not known yet."),
+    _metric("commands_unknown", "commands", "Commands to other nodes whose outcome is not known yet."),
+    _metric("heartbeats_refused_total", "messages", "Heartbeats that were malformed, or of more nodes than are kept."),
+    _metric("clock_offset_seconds", "s", "How far a node's wall clock is ahead of this one's."),
+    _metric("clock_offset_bound_seconds", "s", "By how much that may be wrong, either way."),
     _metric("relays", "relays", "Relays, including those that could not be started."),
     _metric("relay_flows", "flows", "Clients of all relays; each has two directions."),
     _metric(

@@ -29,6 +29,15 @@ LABELS: Final = {
     "relay_datagrams_total": "direction",
     "relay_datagrams_lost_total": "cause",
     "departed_datagrams_total": "fate",
+    "node_up": "node",
+    "node_heard_seconds": "node",
+    "nats_connections_total": "connection",
+    "nats_dropped_total": "connection",
+    "asks_total": "outcome",
+    "asks_served_total": "kind",
+    "commands_total": "outcome",
+    "clock_offset_seconds": "node",
+    "clock_offset_bound_seconds": "node",
 }
 """Label of families whose label is not `reason`."""
 _DEFINITIONS: Final = {one.id.removeprefix(METRIC_PREFIX): one for one in METRICS}

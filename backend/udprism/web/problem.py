@@ -64,6 +64,11 @@ STATUS: Final[Mapping[Kind, int]] = {
     "busy": 503,
     "too-many-viewers": 503,
     "not-kept": 507,
+    "no-node": 404,
+    "node-unreachable": 503,
+    "remote-off": 403,
+    "never-done": 503,
+    "outcome-unknown": 504,
 }
 """HTTP's status code for each kind of error."""
 

@@ -12,16 +12,20 @@ from udprism.errors import RequestError
 from udprism.web import messages, openapi, problem
 from udprism.web.conversation import BadMessage, converse, received_text
 from udprism.web.live.hub import Hub
+from udprism.web.nodes import found
+from udprism.web.remote_feed import RemoteFeed
 
 if TYPE_CHECKING:
     from udprism.node.clients import Clients
+    from udprism.node.mesh.mesh import Mesh
 
 
 class Streams:
     """The websocket routes of one bridge. Who is refused hears why before the handshake."""
 
-    def __init__(self, clients: Clients, hub: Hub) -> None:
+    def __init__(self, clients: Clients, hub: Hub, mesh: Mesh | None = None) -> None:
         self._clients = clients
+        self._mesh = mesh
         self._hub = hub
 
     def router(self) -> APIRouter:
@@ -57,7 +61,19 @@ class Streams:
         if self._hub.is_full:
             await websocket.send_denial_response(problem.from_request_error(self._full()))
             return
-        await self._hub.serve(websocket)
+        word = websocket.query_params.get("node")
+        if word is None:
+            await self._hub.serve(websocket)
+            return
+        try:
+            node = found(self._mesh, word)
+        except RequestError as error:
+            await websocket.send_denial_response(problem.from_request_error(error))
+            return
+        if node is None or self._mesh is None:
+            await self._hub.serve(websocket)
+        else:
+            await RemoteFeed(self._mesh, node, self._hub).serve(websocket)
 
     def _full(self) -> RequestError:
         detail = f"as many pages are open as are served at once: {len(self._hub.viewers)}"

@@ -30,6 +30,8 @@ class Hub:
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
         self.viewers: set[Viewer] = set()
+        self.guests = 0
+        """Pages here that look at another node."""
         self.frames = 0
         """Sent to viewers so far."""
         self.encoded = 0
@@ -45,7 +47,7 @@ class Hub:
     @property
     def is_full(self) -> bool:
         """Whether another viewer would be one too many."""
-        return len(self.viewers) >= self.bridge.settings.max_viewers
+        return len(self.viewers) + self.guests >= self.bridge.settings.max_viewers
 
     @property
     def ignored_credits(self) -> int:
@@ -60,20 +62,24 @@ class Hub:
             await websocket.accept()
             await converse(websocket, self._listen(websocket, viewer), self._show(websocket, viewer))
         finally:
-            self.viewers.discard(viewer)
-            self._ignored_credits += viewer.ignored_credits
-            self._asking.pop(viewer, None)
+            self.leave(viewer)
+
+    def leave(self, viewer: Viewer) -> None:
+        """It watches no more."""
+        self.viewers.discard(viewer)
+        self._ignored_credits += viewer.ignored_credits
+        self._asking.pop(viewer, None)
 
     async def _listen(self, websocket: WebSocket, viewer: Viewer) -> None:
         while True:
-            viewer.hear(_parsed(await received_text(websocket)))
+            viewer.hear(parsed(await received_text(websocket)))
 
     async def _show(self, websocket: WebSocket, viewer: Viewer) -> None:
         await websocket.send_text(messages.hello(self.bridge, time.time_ns() // NS_PER_MS))
         while True:
             with_rows = await viewer.credit()
             await writable(websocket)  # a picture that is taken before that waits, and grows old
-            outgoing = await self._outgoing(viewer, viewer.rows if with_rows else None)
+            outgoing = await self.outgoing(viewer, viewer.rows if with_rows else None)
             while outgoing:
                 message = outgoing.popleft()
                 if isinstance(message, str):
@@ -83,7 +89,7 @@ class Hub:
             del message  # or a hidden tab would keep it
             self.frames += 1
 
-    async def _outgoing(self, viewer: Viewer, rows: tuple[int, ...] | None) -> deque[str | bytes]:
+    async def outgoing(self, viewer: Viewer, rows: tuple[int, ...] | None) -> deque[str | bytes]:
         """What one credit brings: the messages that are news, then the frame."""
         picture = await self._newer(viewer, rows or ())
         viewer.account(picture.snapshot)
@@ -141,7 +147,8 @@ class Hub:
         return known
 
 
-def _parsed(text: str) -> bodies.Watch | bodies.More:
+def parsed(text: str) -> bodies.Watch | bodies.More:
+    """One of a viewer's two messages. Raises: BadMessage."""
     try:
         return bodies.ViewerMessage.validate_json(text)
     except ValidationError as error:
