@@ -5,6 +5,8 @@ import { AttentionList } from "./views/attention.js";
 import { Banner, conditionOf } from "./views/banner.js";
 import { Clock } from "./feed/clock.js";
 import { copy, splitAddress } from "./dialogs/code.js";
+import { atNode } from "./base/node.js";
+import { NodeChips } from "./views/nodes.js";
 import { need, setAttribute, setText, within } from "./base/dom.js";
 import { Drawer, RECEIVED } from "./views/drawer.js";
 import { followTerms } from "./dialogs/explain.js";
@@ -51,7 +53,7 @@ const moment = new Moment(world, () => {
   clock.tickNow();
   showCondition();
 });
-export const feed = new Feed(new URL("ws/live", location.href).href.replace(/^http/, "ws"), {
+export const feed = new Feed(new URL(atNode("ws/live"), location.href).href.replace(/^http/, "ws"), {
   message: (message) => {
     if (moment.kept) return;
     if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was restarted: its counts start at zero");
@@ -336,5 +338,6 @@ new ResizeObserver(([entry]) => document.documentElement.style.setProperty("--to
   .observe(need("top", HTMLElement));
 
 document.documentElement.dataset.started = "true";
+new NodeChips().start();
 feed.start();
 clock.start();

@@ -194,6 +194,7 @@ class FakeBridge:
         self.instance_id = secrets.token_hex(8)
         self.identity = secrets.token_hex(4)
         self.udp_address = split_host_port(self.settings.udp)
+        self.udp_addresses = [self.udp_address]
         self.watched: list[list[int]] = []
         raw = ["127.0.0.1:40001", "127.0.0.1:40002"]
         self.clients = FakeClients(self.settings, self.unix_ns, self.first_clients)

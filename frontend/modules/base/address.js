@@ -4,8 +4,8 @@
 /** @typedef {"name" | "joined" | "trouble" | "loss" | "jitter" | "delay" | "rate"} Order */
 /** @typedef {"colour" | "loss" | "jitter" | "delay" | "rate"} Lens */
 /** @typedef {"overview" | "flight" | "datagrams" | "link" | "code"} Tab */
-/** `open` is a hosted client's id, `session` a session's; at most one of them is set.
- * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, tab: Tab, from: string, to: string}} Place
+/** `open` is a hosted client's id, `session` a session's; at most one of them is set. `node` is another node's.
+ * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, node: string, tab: Tab, from: string, to: string}} Place
  * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. */
 
 /** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server"];
@@ -14,7 +14,7 @@
 /** @type {readonly Tab[]} */ export const TABS = ["overview", "flight", "datagrams", "link", "code"];
 
 /** @type {Readonly<Place>} */
-export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", tab: "overview", from: "", to: "" });
+export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", node: "", tab: "overview", from: "", to: "" });
 
 /**
  * What is not understood is left out.
@@ -25,7 +25,7 @@ export function parsePlace(search) {
   const given = new URLSearchParams(search);
   /** @template {string} T @param {string} name @param {readonly T[]} known */
   const oneOf = (name, known) => known.find((value) => value === given.get(name));
-  const texts = Object.fromEntries(["find", "open", "session"].map((name) => [name, given.get(name)?.slice(0, 200)]));
+  const texts = Object.fromEntries(["find", "open", "session", "node"].map((name) => [name, given.get(name)?.slice(0, 200)]));
   const times = Object.fromEntries(["from", "to"].map((name) => [name, given.get(name)?.match(/^\d{1,11}(\.\d{1,3})?$/)?.[0]]));
   const place = {
     ...texts,

@@ -1,5 +1,7 @@
 /** The REST API, as far as the page uses it. Every refusal is a Problem (RFC 9457) that names the field at fault. */
 
+import { atNode } from "./node.js";
+
 export class Problem extends Error {
   /** @param {string} detail @param {string} field "" where no field is at fault @param {number} status 0 where no answer came */
   constructor(detail, field, status) {
@@ -19,7 +21,7 @@ export class Problem extends Error {
 export async function ask(method, path, body) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(path === "api/nodes" ? path : atNode(path), {
       method,
       headers: body ? { "Content-Type": "application/json" } : {},
       body: body ? JSON.stringify(body) : null,
@@ -72,5 +74,7 @@ export const api = {
   clearLink: (owner) => ask("DELETE", `api/links/${encodeURIComponent(owner)}`),
   clearAllLinks: () => ask("DELETE", "api/links"),
   profiles: () => ask("GET", "api/profiles"),
+  /** @returns {Promise<import("../views/nodes.js").Nodes>} */
+  nodes: () => ask("GET", "api/nodes"),
   definitions: () => ask("GET", "api/definitions"),
 };
