@@ -231,9 +231,10 @@ class Twin:
         return found
 
 
+@pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("modulus", [15, 255, 256, 65_536])
 @pytest.mark.parametrize("seed", range(4))
-def test_columns_count_as_the_plain_twin_does(modulus: int, seed: int) -> None:
+def test_columns_count_as_the_plain_twin_does(modulus: int, seed: int, once: bool) -> None:
     rng = np.random.default_rng(seed)
     flows = 5
     counting = Counting(flows)
@@ -248,7 +249,7 @@ def test_columns_count_as_the_plain_twin_does(modulus: int, seed: int) -> None:
         chance = np.array([share, *[(1 - share) / 6] * 6])
         number[slot] = (number[slot] + int(rng.choice(steps, p=chance))) % modulus
         one = int(number[slot])
-        found = counting.count(np.array([slot], np.int32), decoded([one]))
+        found = counting.count(np.array([slot], np.int32), decoded([one]), once=once)
         expected = twins[slot].take(one)
         assert (int(found.sequence[0]) if found.counts[0] else None) == expected
         assert bool(counting.believed[slot]) == twins[slot].believed

@@ -20,6 +20,7 @@ def feed(
     part: list[int] | None = None,
     marks: list[int] | None = None,
     levels: list[bool] | None = None,
+    once: bool = False,
 ) -> None:
     count = len(at_ms)
     frames.update(
@@ -30,6 +31,7 @@ def feed(
         None if part is None else np.array(part, np.uint32),
         np.array(marks or [0] * count, np.uint16),
         np.array(levels or [True] * count),
+        once=once,
     )
 
 
@@ -47,6 +49,23 @@ def test_pauses_are_those_between_frames_of_one_flow_within_a_batch_and_across(f
     assert frames.pauses_ns(1) == (20 * NS_PER_MS, 100 * NS_PER_MS)
     assert frames.pauses_ns(2) is None
     assert frames.frames.tolist() == [3, 3, 0, 0]
+
+
+def test_a_batch_in_which_no_flow_comes_twice_is_timed_as_any_other() -> None:
+    rng = np.random.default_rng(8)
+    one, other = Frames(4), Frames(4)
+    for each in (one, other):
+        each.reset(SLOTS, 0)
+    for turn in range(50):
+        slots = rng.permutation(4)[: rng.integers(1, 5)].tolist()
+        at_ms = [100.0 * turn + float(rng.integers(0, 50)) for _ in slots]
+        contents = rng.integers(0, 3, len(slots)).tolist()
+        feed(one, at_ms, contents, slot=slots)
+        feed(other, at_ms, contents, slot=slots, once=True)
+    for slot in range(4):
+        assert one.pauses_ns(slot) == other.pauses_ns(slot)
+    for name in ("frames", "last_ns", "changed_ns", "repeats"):
+        assert (getattr(one, name) == getattr(other, name)).all(), name
 
 
 def test_one_frame_is_no_pause(frames: Frames) -> None:

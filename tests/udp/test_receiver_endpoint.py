@@ -293,6 +293,13 @@ def test_senders_from_foreign_networks_are_counted_and_no_flow(artnet: Ear) -> N
     assert (artnet.heard, artnet.endpoint.drops["network"]) == ([], 1)
 
 
+def test_a_stray_goodbye_hides_neither_itself_nor_what_follows_it(e131: Ear) -> None:
+    data = next(one.data for one in golden.read("ola-sacn") if not one.data[112] & 0x40)
+    end = data[:112] + bytes([data[112] | 0x40]) + data[113:]
+    e131.hear(end, end, data)
+    assert (len(e131.heard), e131.endpoint.drops["goodbye"], e131.flows.datagrams) == (1, 2, 1)
+
+
 def test_anything_on_the_port_is_counted_under_a_reason_and_changes_nothing_else(artnet: Ear) -> None:
     artnet.hear(FRAME)
     before = flow_body(artnet.flows, 0, artnet.now_ns)

@@ -88,8 +88,12 @@ class Counting:
         is_known |= self.numbers[slot] == 0 and self.rows[slot] >= _TOLD
         return "does not count" if is_known else "not yet known"
 
-    def count(self, slot: I32Column, decoded: Decoded) -> Counted:
-        """One batch, all valid, in order of arrival; a flow may come several times."""
+    def count(self, slot: I32Column, decoded: Decoded, *, once: bool = False) -> Counted:
+        """One batch, all valid, in order of arrival. once: no flow comes twice."""
+        if once and decoded.numbered.all():
+            counted = self._count_next(slot, decoded.number.astype(np.int64), decoded.part)
+            if counted is not None:
+                return counted
         sequence, counts = np.zeros(len(slot), np.int64), np.zeros(len(slot), np.bool_)
         if not self.modulus[slot].any():
             return Counted(sequence, counts, slot[:0])
@@ -111,6 +115,24 @@ class Counting:
         if decoded.part is not None:
             self._part[slots] = decoded.part[turns.rows[turns.last()]]
         return Counted(sequence, counts, np.array(begun, np.int32))
+
+    def _count_next(self, slot: I32Column, number: I64Column, part: U32Column | None) -> Counted | None:
+        """The usual batch: every number is its flow's next one. None, with nothing changed, if it is not so."""
+        step = number - self._highest[slot]
+        is_next = (step == 1) | (step == 1 - self.modulus[slot])
+        is_next &= (self.numbers[slot] > 0) & ~self._restarts[slot]
+        if not is_next.all():
+            return None
+        sequence, believed = self.top[slot] + 1, self.believed[slot]
+        self.top[slot] = sequence
+        self._highest[slot] = self._last[slot] = number
+        for column in (self.rows, self.numbers, self._streak):
+            column[slot] += 1
+        self._astray[slot] = self._anew[slot] = 0
+        if part is not None:
+            self._part[slot] = part
+        begun = [] if believed.all() else self._judge(slot[~believed])
+        return Counted(sequence, believed, np.array(begun, np.int32))
 
     def _take_easy(
         self,

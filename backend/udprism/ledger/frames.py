@@ -107,8 +107,13 @@ class Frames:
         part: U32Column | None,
         marks: U16Column,
         has_levels: BoolColumn,
+        *,
+        once: bool = False,
     ) -> None:
-        """One batch in order of arrival. part: as `Decoded.part`. has_levels: bool[n], False for rows without any."""
+        """One batch in order of arrival. part: as `Decoded.part`. has_levels: bool[n], False for rows without any.
+
+        once: no flow comes twice.
+        """
         if (marks & ~self.marks[slot]).any():
             np.bitwise_or.at(self.marks, slot, marks)
         if not has_levels.all():
@@ -130,7 +135,25 @@ class Frames:
         if len(again):
             np.add.at(self.repeats, again, 1)
         self.repeats[slot[is_new]] = 0
-        self._time(slot, received_unix_ns, begins)
+        if once and part is None:
+            self._time_once(slot, received_unix_ns)
+        else:
+            self._time(slot, received_unix_ns, begins)
+
+    def _time_once(self, slot: I32Column, stamp: I64Column) -> None:
+        """As `_time`, where every row begins a frame of a flow of its own."""
+        last = self.last_ns[slot]
+        pause = np.maximum(stamp - last, 0)
+        if not last.all():  # the first frame of a flow ends no pause
+            known = last > 0
+            some = slot[known]
+            self._shortest_ns[0, some] = np.minimum(self._shortest_ns[0, some], pause[known])
+            self._longest_ns[0, some] = np.maximum(self._longest_ns[0, some], pause[known])
+        else:
+            self._shortest_ns[0, slot] = np.minimum(self._shortest_ns[0, slot], pause)
+            self._longest_ns[0, slot] = np.maximum(self._longest_ns[0, slot], pause)
+        self.last_ns[slot] = stamp
+        self.frames[slot] += 1
 
     def _time(self, slot: I32Column, received_unix_ns: I64Column, begins: BoolColumn) -> None:
         if not begins.any():

@@ -156,7 +156,14 @@ class HeardFlows:
         self.latest.update(slot, rgb, stamp, flags)
         has_levels = (decoded.marks & np.uint16(Mark.NO_LEVELS | Mark.ENDS)) == 0
         self.frames.update(
-            slot, stamp, length, digests(rows, length, payload_at), decoded.part, decoded.marks, has_levels
+            slot,
+            stamp,
+            length,
+            digests(rows, length, payload_at),
+            decoded.part,
+            decoded.marks,
+            has_levels,
+            once=isinstance(rank, int),
         )
         self.newest.record(slot, rank, length, rows)
         if self.pictures.any:
@@ -173,7 +180,7 @@ class HeardFlows:
         A believed flow's history has one place per number: a row without one of its own is counted and shown, no more.
         """
         was_believed = self.counting.believed[slot]
-        sequence, counts, begun = self.counting.count(slot, decoded)
+        sequence, counts, begun = self.counting.count(slot, decoded, once=isinstance(rank, int))
         number, flags = self._next_number[slot] + rank, np.full(len(slot), NEW, np.uint8)
         plain = np.flatnonzero(~counts)
         if len(plain):

@@ -24,6 +24,7 @@ from udprism.node.store import Store
 from udprism.settings import Settings, split_host_port
 from udprism.udp.clock import SystemClock
 from udprism.udp.listening import MAX_RECEIVERS, Listening
+from udprism.udp.neighbours import neighbours
 from udprism.udp.sockets import bind
 
 log = logging.getLogger(__name__)
@@ -92,12 +93,13 @@ class Receivers:
         entries = list(self._entries.values())
         if not entries:
             return []
-        return await self.ask(lambda listening: [self._body(entry, listening) for entry in entries])
+        bodies = await self.ask(lambda listening: [self._body(entry, listening) for entry in entries])
+        others = await asyncio.to_thread(neighbours, [entry.plan.address for entry in entries])
+        return [body | {"also_bound": [*map(str, there)]} for body, there in zip(bodies, others, strict=True)]
 
     async def get(self, receiver_id: str) -> dict[str, Any]:
         """One. Raises: RequestError (404)."""
-        entry = self._entry(receiver_id)
-        return await self.ask(partial(self._body, entry))
+        return await self._whole_body(self._entry(receiver_id))
 
     # -- what is done
 
@@ -125,7 +127,7 @@ class Receivers:
                 raise
             self._entries[entry.id] = entry
             self._note("receiver", f"receiver {entry.plan.name} listens on {format_address(entry.plan.address)}", None)
-            return await self.ask(partial(self._body, entry))
+            return await self._whole_body(entry)
 
     async def remove(self, receiver_id: str) -> None:
         """End a receiver and forget its flows. Raises: RequestError (404, 507)."""
@@ -135,6 +137,11 @@ class Receivers:
             del self._entries[receiver_id]
             await self._close(entry)
             self._note("receiver", f"receiver {entry.plan.name} ended", None)
+
+    async def _whole_body(self, entry: Entry) -> dict[str, Any]:
+        body = await self.ask(partial(self._body, entry))
+        (others,) = await asyncio.to_thread(neighbours, [entry.plan.address])
+        return body | {"also_bound": [*map(str, others)]}
 
     async def _close(self, entry: Entry) -> None:
         if entry.lamp is not None:

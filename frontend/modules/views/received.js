@@ -7,6 +7,8 @@ import { count, milliseconds, perSecond, span } from "../base/format.js";
 /** @typedef {import("../feed/bodies.d.ts").Picture} Picture */
 
 const EVERY_MS = 250;
+/** Who else is bound to the port is looked up this often. */
+const LOOK_EVERY_MS = 10_000;
 /** So much may change at full rate (WCAG 2.2: 21,824 CSS px² in any 341 × 256). */
 const MOST_AREA_PX = 21824;
 const WIDTH_PX = 341;
@@ -85,6 +87,8 @@ export class Received {
   #channels = 3;
   #pointedAt = -1;
   #gone = false;
+  /** @type {string[]} */ #alsoBound = [];
+  #lookedAtMs = -Infinity;
 
   constructor() {
     this.#canvas.addEventListener("pointermove", (event) => {
@@ -110,7 +114,8 @@ export class Received {
     if (id === this.#id) return;
     this.#id = id;
     this.#gone = false;
-    this.#askedAtMs = -Infinity;
+    this.#alsoBound = [];
+    this.#askedAtMs = this.#lookedAtMs = -Infinity;
     this.#values = new Uint8Array(0);
     this.#facts.replaceChildren();
     this.#draw();
@@ -129,6 +134,11 @@ export class Received {
       const path = `api/flows/${encodeURIComponent(id)}`;
       const [flow, picture] = await Promise.all([ask("GET", path), ask("GET", `${path}/picture`)]);
       if (id === this.#id) this.show(flow, picture);
+      if (performance.now() - this.#lookedAtMs >= LOOK_EVERY_MS) {
+        this.#lookedAtMs = performance.now();
+        const receiver = await ask("GET", `api/receivers/${encodeURIComponent(flow.receiver_id)}`);
+        this.#alsoBound = receiver.also_bound;
+      }
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       if (id === this.#id && error.status === 404) this.#gone = true;
@@ -143,7 +153,8 @@ export class Received {
       if (this.#facts.children.length <= index) this.#facts.append(element("div", {}, element("dt", {}, name), element("dd", {})));
       setText(/** @type {Node} */ (this.#facts.children[index]?.lastChild), text);
     });
-    const notes = flow.notes.length ? flow.notes : ["Nothing unusual so far."];
+    const shared = this.#alsoBound.map((other) => `Not of this sender: ${other} is bound to this port too, and may get what was meant for here.`);
+    const notes = flow.notes.length ? [...flow.notes, ...shared] : ["Nothing unusual so far.", ...shared];
     if (notes.join("\n") !== [...this.#notes.children].map((node) => node.textContent).join("\n")) {
       this.#notes.replaceChildren(...notes.map((note) => element("li", {}, note)));
     }

@@ -14,6 +14,7 @@ from udprism.settings import Settings
 
 _CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     ports.check_descriptors,
+    ports.check_formats,
     link.check_receive_buffer,
     link.check_receiver,
     link.check_link,

@@ -15,7 +15,9 @@ from udprism.cli.doctor.finding import Finding, Verdict
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import BindError
 from udprism.settings import Settings, reachable_host
+from udprism.udp.neighbours import neighbours
 from udprism.udp.sockets import bind_server
+from udprism.wire.formats import FORMATS
 
 SPARE_DESCRIPTORS = 512
 """For browsers, the server's sockets, the database, and files that the interpreter opens."""
@@ -101,6 +103,21 @@ def check_http_port(settings: Settings) -> Finding:
             saw = f"cannot bind HTTP {settings.http}: {error.strerror or error}"
             return Finding(Verdict.FAIL, saw, "serve would end with exit code 3", "give it another --http HOST:PORT")
     return Finding(Verdict.OK, f"HTTP {settings.http} can be bound")
+
+
+def check_formats(settings: Settings) -> Finding:
+    """Whether other programs are bound to the usual ports of the formats that receivers hear."""
+    forms = [form for form in FORMATS.values() if form.port]
+    others = neighbours([("127.0.0.1", form.port) for form in forms])
+    taken = [f"{form.name} ({form.port}): {one}" for form, found in zip(forms, others, strict=True) for one in found]
+    if taken:
+        return Finding(
+            Verdict.NOTE,
+            f"other programs are bound to usual ports: {'; '.join(taken)}",
+            "a receiver on the same address cannot be bound; on a shared port, the socket bound last gets what is sent",
+            "give the receiver an address of its own, such as 127.0.0.2, or end the other program",
+        )
+    return Finding(Verdict.OK, f"nobody is bound to the usual ports of {', '.join(form.name for form in forms)}")
 
 
 def check_descriptors(settings: Settings) -> Finding:

@@ -26,7 +26,8 @@ _MARK_NOTES: Final = (
 
 class Receiver(TypedDict):
     """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld:
-    replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null."""
+    replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null.
+    also_bound: other programs that are bound to its port."""
 
     id: str
     name: str
@@ -44,6 +45,7 @@ class Receiver(TypedDict):
     lamp: str | None
     pixels: int
     receives_by: str
+    also_bound: list[str]
 
 
 class ReceiverList(TypedDict):

@@ -78,6 +78,7 @@ class ReceiverEndpoint:
         self.address = (str(host), int(port))
         self._to = format_address(self.address)
         self._begun: dict[str, tuple[int, int]] = {}
+        self._read_again_ns = 0
 
     # -- loop.Endpoint
 
@@ -163,7 +164,10 @@ class ReceiverEndpoint:
                 if is_full:
                     self.drops["full"] += 1
                     continue
-                begun[name] = self._begin(row, names, arrivals, decoded, now_ns)
+                one = self._begin(row, names, arrivals, decoded, now_ns)
+                if one == UNKNOWN:  # and counted; its sender's next datagram may be another matter
+                    continue
+                begun[name] = one
             slot[row] = begun[name]
 
     def _begin(self, row: int, names: U64Column, arrivals: Arrivals, decoded: Decoded, now_ns: int) -> int:
@@ -185,11 +189,9 @@ class ReceiverEndpoint:
         ip = ipaddress.ip_address(host)
         if ip.is_loopback:
             return True
-        if not any(ip in network for network in self._networks):
-            self._networks = list(self._read_networks())
-            if not any(ip in network for network in self._networks):
-                self.drops["network"] += 1
-                return False
+        if not self._is_near(ip, now_ns):
+            self.drops["network"] += 1
+            return False
         second, begun = self._begun.get(host, (0, 0))
         if second != now_ns // NS_PER_S:
             second, begun = now_ns // NS_PER_S, 0
@@ -200,6 +202,15 @@ class ReceiverEndpoint:
             self.drops["rate"] += 1
             return False
         return True
+
+    def _is_near(self, ip: ipaddress.IPv4Address | ipaddress.IPv6Address, now_ns: int) -> bool:
+        """Whether it is in a network that is heard. These are read again at most once per second."""
+        if any(ip in network for network in self._networks):
+            return True
+        if now_ns < self._read_again_ns:
+            return False
+        self._networks, self._read_again_ns = list(self._read_networks()), now_ns + NS_PER_S
+        return any(ip in network for network in self._networks)
 
     def _make_room(self, now_ns: int) -> bool:
         slot = self._flows.idlest()
