@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from support.nats import NatsServer, proxied, running_nats
-from support.program import ANY_PORTS, Program, running
+from support.program import ANY_PORTS, Program, run, running
 
 PATIENCE_S = 40.0
 
@@ -189,3 +189,34 @@ def allowed(work: Callable[[], Any], *statuses: int) -> Any:
         if error.code not in statuses:
             raise
         return None
+
+
+def test_nodes_with_a_hubs_keys_see_and_command_each_other(tmp_path: Path) -> None:
+    done = run("hub", "east", "west", "--directory", str(tmp_path), "--write-only")
+    assert done.returncode == 0, done.stderr
+    assert f"--nats-creds {tmp_path / 'west.key'} --node west" in done.stdout
+    config = "\n".join(
+        line for line in (tmp_path / "nats.conf").read_text().splitlines() if not line.startswith("listen")
+    )
+    (tmp_path / "server").mkdir()
+    with running_nats(tmp_path / "server", config) as server, ExitStack() as stack:
+        keys = [("--nats-creds", str(tmp_path / f"{name}.key"), "--remote", "on") for name in ("east", "west")]
+        east = stack.enter_context(node(server.url, "east", *keys[0]))
+        west = stack.enter_context(node(server.url, "west", *keys[1]))
+        until(sees(east, "west"))
+        until(sees(west, "east"))
+        assert id_of(east, "west") in (tmp_path / "west.key").read_text()
+        assert east.get("/api/clients?node=west")["total"] == 2
+        assert len(west.ask("POST", "/api/clients", {"node": "east", "count": 3})["clients"]) == 3
+
+
+def test_a_server_beyond_this_machine_takes_tls_and_credentials_or_a_word() -> None:
+    for url, *words in (
+        ("nats://192.0.2.1",),
+        ("tls://192.0.2.1",),
+        ("nats://192.0.2.1", "--nats-creds", "/nowhere"),
+        ("nats://lab.example:4222",),
+    ):
+        refused = run("serve", *ANY_PORTS, "--ephemeral", "--nats", url, *words)
+        assert refused.returncode == 2
+        assert "--nats-plain" in refused.stderr

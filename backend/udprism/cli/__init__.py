@@ -21,6 +21,7 @@ _MODULES: Final = {
     "relay": "relay",
     "listen": "listen",
     "send": "send",
+    "hub": "hub",
     "run": "scenario",
     "bench": "bench",
     "doctor": "doctor",

