@@ -26,6 +26,7 @@ import { announce, notify } from "./dialogs/notices.js";
 import { keepPreferences, readPreferences } from "./base/preferences.js";
 import { RemoveDialog, removeWithUndo } from "./dialogs/remove.js";
 import { isMoving, select } from "./feed/selection.js";
+import { RunPanel } from "./views/run.js";
 import { ServerView } from "./views/server.js";
 import { applyFrame, applyMessage, emptyWorld, keepRows } from "./feed/state.js";
 import { Summary } from "./views/summary.js";
@@ -105,7 +106,8 @@ const attention = new AttentionList(world, {
   showAll: () => address.go({ view: address.place.view === "server" ? "lanes" : address.place.view, find: "", order: "trouble" }),
 });
 const overTime = new OverTime({ changed: rangeChanged, paused: () => moment.paused, nowUnixMs: () => (moment.paused ? moment.atUnixMs : Date.now()) });
-const timeline = new Timeline(overTime);
+const run = new RunPanel((words) => address.go({ view: "lanes", find: words }));
+const timeline = new Timeline(overTime, (events) => run.eventsCame(events));
 const drawer = new Drawer(world, overTime, moment, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
 const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
 
@@ -327,6 +329,7 @@ address.follow((place) => {
   moment.show(place.open, place.session);
   drawer.follow(place);
   lanes.markOpen(place.open);
+  wall.markOpen(place.open);
   lanes.markOrder(place.order);
   document.title = `${place.view === "lanes" ? "" : `${place.view} · `}udprism`;
   chosenFor = "";

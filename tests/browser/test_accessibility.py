@@ -45,6 +45,9 @@ def leave(page: Page) -> None:
     page.fill("#find", "")
     if page.is_visible("#drawer"):
         page.click("#drawer-close")
+    if page.is_visible("#run"):
+        page.click("#run-remove")
+        page.wait_for_selector("#run", state="hidden")
 
 
 def view(page: Page, name: str) -> None:
@@ -112,6 +115,14 @@ def explanation(page: Page) -> None:
     page.wait_for_selector("#explain:not([hidden])")
 
 
+def run(page: Page) -> None:
+    lanes(page)
+    page.click("#scenario-open")
+    page.fill("#scenario-text", "duration_s = 1\nexpect = ['sent < 0', 'sent >= 0']\n[[timeline]]\nat_s = 0\nlink = {}")
+    page.click("#scenario [type=submit]")
+    page.wait_for_selector("#run[data-verdict=false], #run-state:has-text('no verdict')")
+
+
 def nobody(page: Page) -> None:
     lanes(page)
     page.fill("#find", "nobody")
@@ -135,6 +146,8 @@ SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     "code": (drawer("code"), "#drawer"),
     "add": (dialog("#add-open"), "#add"),
     "link for everybody": (dialog("#link-open"), "#link-dialog"),
+    "scenario": (dialog("#scenario-open"), "#scenario"),
+    "run": (run, "#run"),
     "help": (dialog("#help-open"), "#help"),
     "change": (change, "#change"),
     "remove": (dialog("#remove-open"), "#remove"),

@@ -62,3 +62,39 @@ def test_the_link_stands_beside_the_lanes_which_stay_in_use(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
     expect(page.locator("#drawer")).to_be_visible()
+
+
+def test_the_wall_names_few_clients_and_marks_the_one_that_is_pointed_at_and_the_open_one(page: Page) -> None:
+    page.click("a[data-view=wall]")
+    expect(page.locator("#wall-names span")).to_have_count(10)
+    expect(page.locator("#wall-names span").first).to_have_text("client-001")
+    box = page.locator("#wall-canvas").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    expect(page.locator("#wall-pointed")).to_be_visible()
+    page.mouse.click(box["x"] + 20, box["y"] + 20)
+    expect(page.locator("#drawer-title")).to_have_text("client-001")
+    opened = page.locator("#wall-opened").bounding_box()
+    assert opened
+    assert abs(opened["x"] - box["x"]) < 2
+    page.mouse.move(1, 1)
+    expect(page.locator("#wall-pointed")).to_be_hidden()
+    page.click("#drawer-close")
+    expect(page.locator("#wall-opened")).to_be_hidden()
+
+
+def test_a_spotlight_on_nothing_says_so(page: Page) -> None:
+    page.click("a[data-view=wall]")
+    page.check("#spotlight")
+    expect(page.locator("#wall-well")).to_be_visible()
+    page.uncheck("#spotlight")
+    expect(page.locator("#wall-well")).to_be_hidden()
+
+
+def test_a_lens_has_a_scale_that_fits_what_there_is(home: Visit) -> None:
+    fitted = home.import_(
+        "draw/lens",
+        "[m.fit('delay', [30, 31, NaN, 0]), m.ticks('delay'), m.fit('delay', [32]), m.fit('delay', [9000])]",
+    )
+    assert fitted == [True, ["20.0 ms", "63.2 ms", "200 ms"], False, True]
+    assert home.import_("draw/lens", "[m.position('delay', 1e-9), m.position('delay', 1e9)]") == [0, 1]

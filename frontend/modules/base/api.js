@@ -65,6 +65,16 @@ export const api = {
   datagrams: async (id, limit) => (await ask("GET", `api/clients/${encodeURIComponent(id)}/datagrams?limit=${limit}`)).datagrams,
   /** @param {string} id */
   endSession: (id) => ask("DELETE", `api/sessions/${encodeURIComponent(id)}`),
+  /** @returns {Promise<{scenarios: any[], shipped: {name: string, title: string, text: string}[]}>} RunBody of views/run */
+  scenarios: () => ask("GET", "api/scenarios"),
+  /** @param {string} id */
+  getScenario: (id) => ask("GET", `api/scenarios/${encodeURIComponent(id)}`),
+  /** @param {string} text TOML */
+  startScenario: (text) => ask("POST", "api/scenarios", { text }),
+  /** @param {string} id */
+  stopScenario: (id) => ask("POST", `api/scenarios/${encodeURIComponent(id)}/stop`),
+  /** @param {string} id */
+  removeScenario: (id) => ask("DELETE", `api/scenarios/${encodeURIComponent(id)}`),
   links: () => ask("GET", "api/links"),
   /** @param {string} owner a client's or session's id, or "default" */
   getLink: (owner) => ask("GET", `api/links/${encodeURIComponent(owner)}`),

@@ -39,7 +39,7 @@ export function showError(form, field, text) {
   const places = [...form.querySelectorAll("[data-error]")];
   const beside = places.find((place) => text && place.getAttribute("data-error") === field) ?? places[0];
   for (const place of places) place.textContent = place === beside ? text : "";
-  for (const input of form.querySelectorAll("input, select")) {
+  for (const input of form.querySelectorAll("input, select, textarea")) {
     const wrong = text !== "" && input.getAttribute("name") === field;
     if (!wrong) {
       input.removeAttribute("aria-invalid");

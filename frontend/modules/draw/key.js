@@ -1,7 +1,7 @@
 /** What the shapes mean. Drawn by the same code as the pictures, so that the key is always right. */
 import { parseColour, soften } from "./colour.js";
 import { element, need } from "../base/dom.js";
-import { MEASURES, rampColour } from "./lens.js";
+import { rampColour, ticks } from "./lens.js";
 import { Cell, CELLS, Fate } from "../feed/messages.js";
 import { drawCells, ROWS } from "./ribbon.js";
 import { isDark, paints } from "./theme.js";
@@ -96,6 +96,6 @@ export function showWallKey(lens, motion) {
   const width = 140;
   const dark = isDark();
   const ramp = picture(width, 12, (pixels) => pixels.forEach((_, index) => { pixels[index] = rampColour((index % width) / (width - 1), dark); }));
-  const [least, most] = MEASURES[lens].labels;
-  root.replaceChildren(element("span", { class: "key-entry" }, `${lens} ${least}`, ramp, most), ...shapes);
+  const [least, middle, most] = ticks(lens);
+  root.replaceChildren(element("span", { class: "key-entry" }, `${lens}: ${least} or less`, ramp, `${most}, in the middle ${middle}`), ...shapes);
 }

@@ -7,7 +7,7 @@ import { inkOn } from "./colour.js";
 /** Marks on a tile, in black or white, whichever the tile's luminance leaves visible. */
 export const Mark = Object.freeze({ NOTCH: 1, BARS: 2, HATCH: 4, HOLLOW: 8, CROSS: 16, PAUSE: 32 });
 
-const LARGEST_PX = 128;
+const LARGEST_PX = 240;
 
 /** @typedef {{tilePx: number, gapPx: number, columns: number, rows: number, heightPx: number}} Grid */
 

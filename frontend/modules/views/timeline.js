@@ -12,8 +12,8 @@ export class Timeline {
   #where = need("timeline-range", HTMLElement);
   #overTime;
 
-  /** @param {OverTime} overTime */
-  constructor(overTime) {
+  /** @param {OverTime} overTime @param {(events: import("../draw/timechart.js").Mark[]) => void} eventsCame */
+  constructor(overTime, eventsCame) {
     this.#overTime = overTime;
     // A phone's first screen belongs to the lanes.
     if (matchMedia("(width < 620px)").matches) this.#root.open = false;
@@ -23,7 +23,10 @@ export class Timeline {
     ], need("timeline-how", HTMLElement), (range) => overTime.hold(range));
     overTime.add({
       flow: () => (this.#root.open && this.#root.offsetParent !== null ? null : undefined),
-      show: (curves, range) => this.#charts.show(curves.times, [[curves.rate], [curves.lossRatio]], curves.events, range),
+      show: (curves, range) => {
+        this.#charts.show(curves.times, [[curves.rate], [curves.lossRatio]], curves.events, range);
+        eventsCame(curves.events);
+      },
     });
     this.#live.addEventListener("click", () => overTime.hold(null));
     for (const button of this.#root.querySelectorAll("[data-span]")) {

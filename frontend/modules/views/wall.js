@@ -1,8 +1,9 @@
 /** The wall: every client in sight at once. A canvas for the eye; a grid with one moving cell for keyboard and screen reader. */
 import { hex, mix, pack, soften, unpack } from "../draw/colour.js";
-import { need, setAttribute, setText } from "../base/dom.js";
+import { element, need, setAttribute, setText } from "../base/dom.js";
+import { showWallKey } from "../draw/key.js";
 import { milliseconds, percent, perSecond, span } from "../base/format.js";
-import { MEASURES, position, rampColour } from "../draw/lens.js";
+import { fit, MEASURES, position, rampColour } from "../draw/lens.js";
 import { Flag, State } from "../feed/messages.js";
 import { nameOf } from "../draw/names.js";
 import { ageMs, delayMs, jitterMs, lossRatio, rateHz, stateOf, trouble } from "../feed/state.js";
@@ -16,6 +17,8 @@ const FINGER_PX = 24;
 const DIMMED = 0.95;
 const ROOM_BELOW_PX = 64;
 const LEAST_HEIGHT_PX = 240;
+/** So large a tile has room for a name. */
+const NAMED_PX = 88;
 const HINT = matchMedia("(pointer: coarse)").matches
   ? "Tap a tile to see which client it is."
   : "Point at a tile, or move with the arrow keys, to see which client it is.";
@@ -26,6 +29,10 @@ export class Wall {
   #row = need("wall-row", HTMLElement);
   #cell = need("wall-cell", HTMLElement);
   #info = need("wall-info", HTMLElement);
+  #names = need("wall-names", HTMLElement);
+  #pointedMark = need("wall-pointed", HTMLElement);
+  #openedMark = need("wall-opened", HTMLElement);
+  #openId = "";
   #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
   #picture = new TilePicture();
   #layout = layoutTiles(0, 1, 1, 1);
@@ -96,12 +103,51 @@ export class Wall {
     setAttribute(this.#grid, "aria-colcount", String(columns));
     this.#cell.hidden = this.#order.length === 0;
     this.#moveCell();
+    this.#placeNames();
+    this.#placeMarks();
     this.paint();
+  }
+
+  /** @param {string} id the client whose drawer is open, "" for none */
+  markOpen(id) {
+    this.#openId = id;
+    this.#placeMarks();
+  }
+
+  #placeMarks() {
+    const opened = this.#openId ? this.#order.indexOf(this.#world.byId.get(this.#openId)?.slot ?? -1) : -1;
+    for (const [mark, place] of /** @type {const} */ ([[this.#pointedMark, this.#pointed], [this.#openedMark, opened]])) {
+      mark.hidden = place < 0 || place >= this.#order.length;
+      if (!mark.hidden) this.#cover(mark, place);
+    }
+  }
+
+  /** @param {HTMLElement} node @param {number} place */
+  #cover(node, place) {
+    const { tilePx, gapPx, columns } = this.#layout;
+    node.style.transform = `translate(${(place % columns) * tilePx}px, ${Math.floor(place / columns) * tilePx}px)`;
+    node.style.width = node.style.height = `${tilePx - gapPx}px`;
+  }
+
+  /** Few clients are large, and large ones have their names. */
+  #placeNames() {
+    const { tilePx, gapPx, columns } = this.#layout;
+    const named = tilePx >= NAMED_PX ? this.#order : [];
+    while (this.#names.children.length > named.length) this.#names.lastElementChild?.remove();
+    named.forEach((slot, place) => {
+      const label = /** @type {HTMLElement} */ (this.#names.children[place] ?? this.#names.appendChild(element("span", {})));
+      setText(label, this.#world.roster.get(slot)?.name ?? "");
+      label.style.maxWidth = `${tilePx - gapPx}px`;
+      label.style.transform = `translate(${(place % columns) * tilePx}px, calc(${(Math.floor(place / columns) + 1) * tilePx - gapPx}px - 100%))`;
+    });
   }
 
   tick() {
     if (this.hidden || !this.#world.frame) return;
-    if (this.#actions.motion() === "calm" || this.lens !== "colour") this.#colourAll(false);
+    const { lens } = this;
+    if (lens !== "colour" && fit(lens, this.#order.map((slot) => MEASURES[lens].of(this.#world, slot)))) showWallKey(lens, this.#actions.motion());
+    need("wall-well", HTMLElement).hidden = !this.spotlight || this.#order.some((slot) => trouble(this.#world, slot) > 0);
+    if (this.#actions.motion() === "calm" || lens !== "colour") this.#colourAll(false);
     this.#blank = false;
     this.#markAll();
     this.#describe();
@@ -163,6 +209,7 @@ export class Wall {
   /** @param {number} place */
   #point(place) {
     this.#pointed = place;
+    this.#placeMarks();
     this.#canvas.style.cursor = place >= 0 ? "pointer" : "";
     this.#describe();
   }
@@ -201,11 +248,10 @@ export class Wall {
   }
 
   #moveCell() {
-    const { tilePx, gapPx, columns } = this.#layout;
+    const { columns } = this.#layout;
     const row = Math.floor(this.#active / columns);
     const column = this.#active % columns;
-    this.#cell.style.transform = `translate(${column * tilePx}px, ${row * tilePx}px)`;
-    this.#cell.style.width = this.#cell.style.height = `${tilePx - gapPx}px`;
+    this.#cover(this.#cell, this.#active);
     setAttribute(this.#row, "aria-rowindex", String(row + 1));
     setAttribute(this.#cell, "aria-colindex", String(column + 1));
   }
