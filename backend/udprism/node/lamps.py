@@ -78,34 +78,8 @@ class LampServer:
         return said
 
 
-def _server(lamp: LampServer, address: Address) -> ThreadingHTTPServer:
-    room = threading.BoundedSemaphore(MAX_CONNECTIONS)
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 2 * MAX_CONNECTIONS
-        daemon_threads = False  # `server_close` waits for them
-        address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-
-        def server_bind(self) -> None:
-            TCPServer.server_bind(self)  # HTTPServer's asks a name server what this machine is called
-
-        def verify_request(self, request: Any, client_address: Any) -> bool:
-            ip = ipaddress.ip_address(client_address[0].partition("%")[0])
-            if any(ip in network for network in own_networks()) and room.acquire(blocking=False):
-                return True
-            lamp.turned_away += 1
-            return False
-
-        def process_request_thread(self, request: Any, client_address: Any) -> None:
-            lamp.connections.add(request)
-            try:
-                super().process_request_thread(request, client_address)
-            finally:
-                lamp.connections.discard(request)
-                room.release()
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """Whoever asked went away, or was too slow."""
+def _handler(lamp: LampServer) -> type[BaseHTTPRequestHandler]:
+    """Answers requests with what the lamp says."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE_S
@@ -142,7 +116,39 @@ def _server(lamp: LampServer, address: Address) -> ThreadingHTTPServer:
         def log_message(self, format: str, *words: object) -> None:
             """Counted, not logged."""
 
+    return Handler
+
+
+def _server(lamp: LampServer, address: Address) -> ThreadingHTTPServer:
+    room = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 2 * MAX_CONNECTIONS
+        daemon_threads = False  # `server_close` waits for them
+        address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+        def server_bind(self) -> None:
+            TCPServer.server_bind(self)  # HTTPServer's asks a name server what this machine is called
+
+        def verify_request(self, request: Any, client_address: Any) -> bool:
+            ip = ipaddress.ip_address(client_address[0].partition("%")[0])
+            if any(ip in network for network in own_networks()) and room.acquire(blocking=False):
+                return True
+            lamp.turned_away += 1
+            return False
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            lamp.connections.add(request)
+            try:
+                super().process_request_thread(request, client_address)
+            finally:
+                lamp.connections.discard(request)
+                room.release()
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Whoever asked went away, or was too slow."""
+
     try:
-        return Server(address, Handler)
+        return Server(address, _handler(lamp))
     except OSError as error:
         raise BindError(f"cannot listen on {address[0]}:{address[1]} (TCP): {error.strerror or error}") from error
