@@ -76,14 +76,16 @@ def test_connections_are_few_bodies_are_short_and_a_stalled_one_holds_nobody_up(
             return made
 
         stalled = await asyncio.to_thread(stall)
-        assert (await asyncio.to_thread(ask, receiver["lamp"], "/json/info"))[0] == 200
-        with connection(receiver["lamp"]) as made:
-            made.putrequest("POST", "/json/state")
-            made.putheader("Content-Length", "1000000")
-            made.endheaders()
-            assert (await asyncio.to_thread(made.getresponse)).status == 413
-        for sock in stalled:
-            sock.close()
+        try:
+            assert (await asyncio.to_thread(ask, receiver["lamp"], "/json/info"))[0] == 200
+            with connection(receiver["lamp"]) as made:
+                made.putrequest("POST", "/json/state")
+                made.putheader("Content-Length", "1000000")
+                made.endheaders()
+                assert (await asyncio.to_thread(made.getresponse)).status == 413
+        finally:
+            for sock in stalled:
+                sock.close()
 
     run(scene)
 

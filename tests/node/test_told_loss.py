@@ -10,7 +10,10 @@ import pytest
 from node.test_receivers import run, until
 from udprism.node.bridge import Bridge
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="relays need Linux")
+pytestmark = [
+    pytest.mark.slow,  # a machine that stands still for two seconds hides a loss behind a silence
+    pytest.mark.skipif(sys.platform != "linux", reason="relays need Linux"),
+]
 
 OFFERED = 800
 """Datagrams that meet the loss."""
