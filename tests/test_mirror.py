@@ -7,7 +7,6 @@ only reached through another one is named below, with the test module that reach
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -66,21 +65,24 @@ REACHED_BY: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """The modules that a file imports, anywhere in it, or runs as a process, by name in a string of its own.
 
     `from a import b` may mean both a and a.b.
     """
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("udprism."):
-            yield node.value
+            found.add(node.value)
+    return frozenset(found)
 
 
+@cache
 def file_of(module: str) -> Path | None:
     """A module of ours, of the product or of the tests."""
     inside = module.split(".")
@@ -105,12 +107,13 @@ def reached(test: Path) -> frozenset[Path]:
     return frozenset(found)
 
 
-def own_tests(module: str) -> list[Path]:
+@cache
+def own_tests(module: str) -> tuple[Path, ...]:
     """The test modules of the same room that are named after a module or import it."""
     path = PACKAGE / module
     named = TESTS / Path(module).parent / f"test_{path.name}"
     room = (TESTS / Path(module).parts[0]).glob("**/test_*.py") if "/" in module else TESTS.glob("test_*.py")
-    return [test for test in room if test == named or path in map(file_of, imports(test))]
+    return tuple(test for test in room if test == named or path in map(file_of, imports(test)))
 
 
 @pytest.mark.parametrize("module", MODULES)
