@@ -27,6 +27,7 @@ import { keepPreferences, readPreferences } from "./base/preferences.js";
 import { RemoveDialog, removeWithUndo } from "./dialogs/remove.js";
 import { isMoving, select } from "./feed/selection.js";
 import { RunPanel } from "./views/run.js";
+import { followSaves } from "./base/save.js";
 import { ServerView } from "./views/server.js";
 import { applyFrame, applyMessage, emptyWorld, keepRows } from "./feed/state.js";
 import { Summary } from "./views/summary.js";
@@ -273,6 +274,7 @@ need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDia
 
 const help = followHelp(preferences);
 followTerms();
+followSaves();
 
 const showKeys = () => {
   showLanesKey(motion());

@@ -17,6 +17,8 @@ BUSY_HEADER = """() => {
   const badge = document.getElementById("link-badge");
   badge.hidden = false;
   badge.querySelector(".who").textContent = "Link impaired: everybody";
+  document.getElementById("attention").hidden = false;
+  document.querySelector("#attention ul").innerHTML = "<li>all clients lose about 7.1 % (the link)</li>";
 }"""
 """As a loaded machine with a bad link fills it, in one synchronous step before it is measured."""
 
@@ -36,8 +38,10 @@ def test_a_full_header_stays_on_one_line(home: Visit, size: tuple[int, int]) -> 
     assert measured(home.page, size, beyond, BUSY_HEADER) <= 0
 
 
-@pytest.mark.parametrize(("size", "most"), [(DESKTOP, 0.42), (LAPTOP, 0.53), (PHONE, 0.5)])
-def test_the_lanes_begin_on_the_first_half_of_the_screen(home: Visit, size: tuple[int, int], most: float) -> None:
+@pytest.mark.parametrize(("size", "most"), [(DESKTOP, 0.46), (LAPTOP, 0.58), (PHONE, 0.55)])
+def test_the_lanes_begin_high_on_the_screen_with_all_that_can_stand_above_them(
+    home: Visit, size: tuple[int, int], most: float
+) -> None:
     home.page.set_viewport_size({"width": size[0], "height": size[1]})
     home.page.reload()
     home.page.wait_for_selector(".lane[data-state=live]")

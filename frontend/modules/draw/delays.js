@@ -1,6 +1,7 @@
 /** How long the last datagrams took: a histogram on a logarithmic scale, beside the percentiles of the whole life. */
 import { element, need, setAttribute, setText } from "../base/dom.js";
-import { count, milliseconds } from "../base/format.js";
+import { count, milliseconds, plural } from "../base/format.js";
+import { drawHeat, Heat, lossRuns } from "./heat.js";
 
 const BINS = 24;
 
@@ -24,6 +25,10 @@ export class Delays {
   #least = need("delays-least", HTMLElement);
   #most = need("delays-most", HTMLElement);
   #nothing = need("delays-nothing", HTMLElement);
+  #middle = need("delays-middle", HTMLElement);
+  #heatRoot = need("delays-heat", HTMLElement);
+  #heatCanvas = need("heat-canvas", HTMLCanvasElement);
+  #heat = new Heat();
   #percentiles = new Map([...this.#root.querySelectorAll("[data-percentile]")].map((node) => [node.getAttribute("data-percentile") ?? "", node]));
 
   /** @param {import("../feed/recent.js").Recent} recent */
@@ -31,8 +36,38 @@ export class Delays {
     this.#bars.append(...Array.from({ length: BINS }, () => element("i")));
     recent.add({
       wanted: () => this.#root.offsetParent !== null,
-      show: (datagrams) => this.#show(datagrams.flatMap(({ delay_ms }) => (delay_ms === null ? [] : [delay_ms]))),
+      show: (datagrams) => {
+        this.#show(datagrams.flatMap(({ delay_ms }) => (delay_ms === null ? [] : [delay_ms])));
+        this.#showHeat(datagrams);
+        this.#showRuns(datagrams);
+      },
     });
+  }
+
+  /** Another client is open. */
+  clear() {
+    this.#heat.clear();
+    this.#heatRoot.hidden = true;
+  }
+
+  /** @param {import("../feed/recent.js").Datagram[]} datagrams */
+  #showHeat(datagrams) {
+    this.#heat.take(datagrams);
+    const picture = this.#heat.picture();
+    this.#heatRoot.hidden = picture === null;
+    const context = this.#heatCanvas.getContext("2d");
+    if (!picture || !context) return;
+    drawHeat(context, picture.counts);
+    setText(need("heat-most", HTMLElement), milliseconds(picture.to));
+    setText(need("heat-least", HTMLElement), milliseconds(picture.from));
+    setAttribute(this.#heatCanvas, "aria-label", `Delay over the last two minutes: ${plural(picture.total, "datagram")} between ${milliseconds(picture.from)} and ${milliseconds(picture.to)}`);
+  }
+
+  /** @param {import("../feed/recent.js").Datagram[]} datagrams */
+  #showRuns(datagrams) {
+    const runs = lossRuns(datagrams);
+    const words = runs.map(([length, times]) => `${length === 1 ? "single losses" : `${length} in a row`}: ${count(times)}`);
+    setText(need("loss-runs", HTMLElement), words.length ? `${words.join(", ")}.` : `No losses among the last ${count(datagrams.length)} datagrams.`);
   }
 
   /** @param {import("../feed/messages.js").ClientBody | null} client */
@@ -46,7 +81,7 @@ export class Delays {
   #show(values) {
     const some = values.length > 0;
     this.#nothing.hidden = some;
-    this.#bars.hidden = this.#least.hidden = this.#most.hidden = !some;
+    this.#bars.hidden = this.#least.hidden = this.#middle.hidden = this.#most.hidden = !some;
     if (!some) return;
     const { from, to, bins } = histogram(values);
     const most = Math.max(...bins);
@@ -54,6 +89,7 @@ export class Delays {
       /** @type {HTMLElement} */ (bar).style.height = `${Math.round(((bins[index] ?? 0) / most) * 100)}%`;
     });
     setText(this.#least, milliseconds(from));
+    setText(this.#middle, milliseconds(Math.sqrt(from * to)));
     setText(this.#most, milliseconds(to));
     setAttribute(this.#bars, "aria-label", `Delay of the last ${count(values.length)} datagrams, from ${milliseconds(from)} to ${milliseconds(to)}`);
   }

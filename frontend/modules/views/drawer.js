@@ -133,6 +133,7 @@ export class Drawer {
     if (place.open && !this.#isReceived) {
       this.#recent.open(place.open);
       this.#inspector.open(place.open);
+      setAttribute(need("datagrams-csv", HTMLAnchorElement), "href", `api/clients/${encodeURIComponent(place.open)}/datagrams?format=csv`);
       this.#flight.clear();
     }
     this.#body.scrollTop = 0;

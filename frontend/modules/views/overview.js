@@ -42,6 +42,7 @@ export class Overview {
   /** @param {string} id @param {number} slot -1 while it is not known */
   open(id, slot) {
     if (slot !== this.#slot) this.#ticks = 0;
+    if (slot !== this.#slot) this.#delays.clear();
     this.#slot = slot;
     this.#past.open(id);
   }

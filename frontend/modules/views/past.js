@@ -2,6 +2,7 @@
 import { element, need, setText } from "../base/dom.js";
 import { clockTime, milliseconds, perSecond, UNKNOWN } from "../base/format.js";
 import { TimeCharts } from "../draw/timechart.js";
+import { showCsv } from "./timeline.js";
 
 /** @typedef {import("../feed/overtime.js").OverTime} OverTime */
 /** @typedef {import("../feed/overtime.js").Curves} Curves */
@@ -41,6 +42,7 @@ export class Past {
       flow: () => (this.#clientId === "" || this.#root.offsetParent === null ? undefined : this.#clientId),
       show: (curves, range) => {
         this.#curves = curves;
+        showCsv("past-csv", range, this.#clientId);
         const columns = [[curves.rate], CAUSES.map(([name]) => curves.lost[name] ?? []), ["p50", "p95", "p99"].map((name) => curves.delay[name] ?? []), [curves.jitter]];
         this.#charts.show(curves.times, columns, curves.events, range);
         this.#showTable();

@@ -5,6 +5,12 @@ import { TimeCharts } from "../draw/timechart.js";
 
 /** @typedef {import("../feed/overtime.js").OverTime} OverTime */
 
+/** The figures of the stretch that is shown, for other programs. @param {string} id of the link @param {import("../draw/timechart.js").Range} range @param {string} flow "" for all */
+export function showCsv(id, range, flow) {
+  const query = new URLSearchParams({ from: range.from.toFixed(3), to: range.to.toFixed(3), ...(flow ? { flow } : {}), format: "csv" });
+  setAttribute(need(id, HTMLAnchorElement), "href", `api/history?${query}`);
+}
+
 export class Timeline {
   #root = need("timeline", HTMLDetailsElement);
   #charts;
@@ -26,6 +32,7 @@ export class Timeline {
       show: (curves, range) => {
         this.#charts.show(curves.times, [[curves.rate], [curves.lossRatio]], curves.events, range);
         eventsCame(curves.events);
+        showCsv("timeline-csv", range, "");
       },
     });
     this.#live.addEventListener("click", () => overTime.hold(null));
