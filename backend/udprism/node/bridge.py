@@ -22,7 +22,7 @@ from udprism.node.assembly import Assembly
 from udprism.node.bodies.history import HistoryBody, history_body
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.ledgers import WholeLedger, whole_ledger
-from udprism.node.bodies.whole import status_body
+from udprism.node.bodies.whole import Summary, status_body
 from udprism.node.clients import Clients
 from udprism.node.directory import Directory
 from udprism.node.flows import Flows
@@ -41,7 +41,7 @@ from udprism.node.senders import Senders
 from udprism.node.sessions import Sessions
 from udprism.node.store import Store
 from udprism.node.threads import Threads
-from udprism.node.view import Roster, Snapshot, Summary
+from udprism.node.view import Roster, Snapshot
 from udprism.settings import Settings
 from udprism.udp.descriptors import raise_limit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, U8Column, U16Column, U32Column
 from udprism.link.book import LinkBook
 from udprism.node.bodies.clients import MODE_WORDS, STATE_WORDS
-from udprism.node.bodies.whole import MOST_ATTENTION, Attention, attention
+from udprism.node.bodies.whole import MOST_ATTENTION, Attention, Summary, attention
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 
@@ -87,16 +87,6 @@ class Roster:
     base: int
     upsert: list[list[Any]]
     remove: list[int]
-
-
-class Summary(NamedTuple):
-    """Of all clients: how many are in each state, lose datagrams and have senders that fall behind; the worst first."""
-
-    by_state: dict[str, int]
-    losing: int
-    behind: int
-    datagrams_per_s: float
-    attention: list[Attention]
 
 
 class View:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import NamedTuple, cast
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
@@ -10,9 +10,6 @@ from udprism.columns.types import NS_PER_MS
 from udprism.node.bodies.ledgers import Ledger, WholeLedger
 from udprism.node.bodies.links import Links
 from udprism.udp.server import ColourServer
-
-if TYPE_CHECKING:
-    from udprism.node.view import Summary
 
 MOST_ATTENTION = 20
 
@@ -125,6 +122,16 @@ def _closes(ledger: Ledger) -> bool:
     """Whether the sums of the whole ledger close, as they must."""
     sent, received, lost, in_flight = (ledger[key] for key in ("sent", "received", "lost", "in_flight"))
     return sent == (received or 0) + (lost or 0) + (in_flight or 0)
+
+
+class Summary(NamedTuple):
+    """Of all clients: how many are in each state, lose datagrams and have senders that fall behind; the worst first."""
+
+    by_state: dict[str, int]
+    losing: int
+    behind: int
+    datagrams_per_s: float
+    attention: list[Attention]
 
 
 def status_body(

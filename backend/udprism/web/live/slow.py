@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from udprism.errors import RequestError
 from udprism.web import messages
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
-    from udprism.web.live.viewer import Viewer
 
 SLOW_S: Final = 0.25
 """Stats columns, and status, client and sessions messages, go to a viewer at most this often."""
@@ -28,6 +28,12 @@ Wish: TypeAlias = tuple[str, str]
 STATUS: Final[Wish] = ("status", "")
 
 
+class Wishing(Protocol):
+    """A viewer, as far as it matters here."""
+
+    wishes: tuple[Wish, ...]
+
+
 class SlowMessages:
     """Status, clients and sessions: fetched at most every SLOW_S, and only while a viewer wants them."""
 
@@ -37,7 +43,7 @@ class SlowMessages:
         self._fetched_s: dict[Wish, float] = {}
         self._may_find_s = 0.0
 
-    async def refreshed(self, viewers: set[Viewer]) -> dict[Wish, str]:
+    async def refreshed(self, viewers: Collection[Wishing]) -> dict[Wish, str]:
         """All that is wanted, none of it older than SLOW_S."""
         now_s = time.monotonic()
         wanted = {STATUS, *(wish for viewer in viewers for wish in viewer.wishes)}
