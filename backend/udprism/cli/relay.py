@@ -35,10 +35,16 @@ def relay(
     name: Annotated[str, typer.Option(help="Selects the random numbers, together with the seed.")] = "relay",
     idle_s: Annotated[float, typer.Option(help="A flow ends this many seconds after its last datagram.")] = 120.0,
     max_flows: Annotated[int, typer.Option(help="Most clients at once; a new one replaces the longest idle.")] = 1000,
-    any_port: Annotated[bool, typer.Option(help="Accept answers from any port of the target (TFTP).")] = False,
-    keep_ttl: Annotated[bool, typer.Option(help="Send datagrams with the TTL that they arrived with.")] = False,
-    dont_fragment: Annotated[bool, typer.Option(help="Refuse datagrams that would need fragments.")] = False,
-    no_payload: Annotated[bool, typer.Option(help="Record no payload bytes.")] = False,
+    any_port: Annotated[
+        bool, typer.Option("--any-port", help="Accept answers from any port of the target (TFTP).")
+    ] = False,
+    keep_ttl: Annotated[
+        bool, typer.Option("--keep-ttl", help="Send datagrams with the TTL that they arrived with.")
+    ] = False,
+    dont_fragment: Annotated[
+        bool, typer.Option("--dont-fragment", help="Refuse datagrams that would need fragments.")
+    ] = False,
+    no_payload: Annotated[bool, typer.Option("--no-payload", help="Record no payload bytes.")] = False,
     allow_from: Annotated[list[str] | None, typer.Option(help=_FROM_HELP)] = None,
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per second, then the sums.")] = False,
