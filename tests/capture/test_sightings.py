@@ -1,0 +1,112 @@
+"""What a recording tells of each datagram: both points, in order of time, with what became of it."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from udprism.capture.sightings import UNNUMBERED, Point, Seen, Told, Window
+
+LATE, LOST, UNKNOWN = 1, 2, 128
+
+
+def seen(*rows: tuple[int, int] | tuple[int, int, int], width: int = 8) -> Seen:
+    """Sightings of (key, time) or (key, time, note), each of five bytes that begin with its key."""
+    count = len(rows)
+    data = np.zeros((count, width), np.uint8)
+    data[:, 0] = [row[0] for row in rows]
+    return Seen(
+        np.array([row[0] for row in rows], np.uint64),
+        np.array([row[1] for row in rows], np.int64),
+        np.zeros((count, 36), np.uint8),
+        np.full(count, 5, np.int32),
+        np.full(count, min(5, width), np.int32),
+        data,
+        np.array([row[2] if len(row) > 2 else 0 for row in rows], np.uint8),
+    )
+
+
+def rows_of(told: Told | None) -> list[tuple[int, int, int, int]]:
+    """(time, point, key, note) of each."""
+    if told is None:
+        return []
+    columns = (told.time_ns, told.point, told.key, told.note)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def noted(window: Window, key: int, note: int, time_ns: int = 0) -> None:
+    window.note(time_ns, np.array([key], np.uint64), np.array([note], np.uint8))
+
+
+def test_both_points_come_in_the_order_of_time_with_what_became_of_each() -> None:
+    window = Window(UNKNOWN)
+    window.see(Point.SENDER, seen((1, 10), (2, 20), (3, 30)))
+    window.see(Point.RECEIVER, seen((3, 35), (1, 40, LATE)))
+    noted(window, 2, LOST)
+    assert rows_of(window.take(100, forget_ns=0)) == [
+        (10, Point.SENDER, 1, LATE),
+        (20, Point.SENDER, 2, LOST),
+        (30, Point.SENDER, 3, 0),
+        (35, Point.RECEIVER, 3, 0),
+        (40, Point.RECEIVER, 1, LATE),
+    ]
+    assert window.take(100, forget_ns=0) is None
+
+
+def test_a_sighting_waits_until_it_is_due_and_notes_that_come_meanwhile_are_its_own() -> None:
+    window = Window(UNKNOWN)
+    window.see(Point.SENDER, seen((1, 10), (2, 20)))
+    assert rows_of(window.take(15, forget_ns=0)) == [(10, Point.SENDER, 1, UNKNOWN)]
+    assert len(window) == 1
+    noted(window, 2, LOST)
+    noted(window, 2, LATE)
+    assert rows_of(window.take(25, forget_ns=0)) == [(20, Point.SENDER, 2, LOST | LATE)]
+
+
+def test_a_datagram_without_a_number_is_neither_lost_nor_unknown() -> None:
+    window = Window(UNKNOWN)
+    window.see(Point.SENDER, seen((UNNUMBERED, 10)))
+    window.see(Point.RECEIVER, seen((UNNUMBERED, 11)))
+    noted(window, UNNUMBERED, LOST)
+    assert rows_of(window.take(100, forget_ns=0)) == [(10, Point.SENDER, 0, 0), (11, Point.RECEIVER, 0, 0)]
+
+
+def test_notes_are_forgotten_when_they_are_told() -> None:
+    window = Window(UNKNOWN)
+    noted(window, 1, LOST, time_ns=5)
+    window.take(10, forget_ns=6)
+    window.see(Point.SENDER, seen((1, 20)))
+    assert rows_of(window.take(100, forget_ns=6)) == [(20, Point.SENDER, 1, UNKNOWN)]
+
+
+def test_rows_of_different_widths_keep_their_bytes() -> None:
+    window = Window(UNKNOWN)
+    window.see(Point.RECEIVER, seen((7, 20), width=3))
+    window.see(Point.RECEIVER, seen((9, 10), width=16))
+    told = window.take(100, forget_ns=0)
+    assert told is not None
+    assert told.payloads.length.tolist() == [5, 3]  # what was kept of five bytes
+    assert told.length.tolist() == [5, 5]
+    assert told.payloads.data[told.payloads.at].tolist() == [9, 7]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 50)), max_size=40, unique_by=lambda row: row[0]),
+    st.lists(st.tuples(st.integers(1, 30), st.integers(0, 50), st.sampled_from([0, 1, 2])), max_size=40),
+    st.lists(st.integers(0, 60), max_size=4),
+)
+def test_every_sighting_is_told_once(
+    sent: list[tuple[int, int]], received: list[tuple[int, int, int]], moments: list[int]
+) -> None:
+    window = Window(UNKNOWN)
+    window.see(Point.SENDER, seen(*sent))
+    window.see(Point.RECEIVER, seen(*received))
+    told = [row for moment in [*moments, 100] for row in rows_of(window.take(moment, forget_ns=0))]
+    points = [(key, time_ns, Point.SENDER) for key, time_ns in sent]
+    points += [(key, time_ns, Point.RECEIVER) for key, time_ns, _ in received]
+    assert sorted((key, time_ns, point) for time_ns, point, key, _ in told) == sorted(points)
+    notes = {key: 0 for key, _, _ in received}
+    for key, _, note in received:
+        notes[key] |= note
+    assert all(note == notes.get(key, UNKNOWN) for _, point, key, note in told if point == Point.SENDER)
