@@ -22,6 +22,8 @@ Kind: TypeAlias = Literal[
     "relay-down",
     "target-not-allowed",
     "busy",
+    "not-stored",
+    "too-many-recordings",
     "too-many-viewers",
     "not-kept",
     "no-node",

@@ -7,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udprism.capture.sightings import UNNUMBERED, Point, Seen, Told, Window
+from udprism.columns.types import U64Column
 
-LATE, LOST, UNKNOWN = 1, 2, 128
+LATE, LOST, SHARED, UNKNOWN = 1, 2, 4, 128
+
+
+def key_of(numbers: list[int]) -> U64Column:
+    """Each of a session of its own."""
+    return np.array([number << 32 for number in numbers], np.uint64)
 
 
 def seen(*rows: tuple[int, int] | tuple[int, int, int], width: int = 8) -> Seen:
@@ -17,7 +23,7 @@ def seen(*rows: tuple[int, int] | tuple[int, int, int], width: int = 8) -> Seen:
     data = np.zeros((count, width), np.uint8)
     data[:, 0] = [row[0] for row in rows]
     return Seen(
-        np.array([row[0] for row in rows], np.uint64),
+        key_of([row[0] for row in rows]),
         np.array([row[1] for row in rows], np.int64),
         np.zeros((count, 36), np.uint8),
         np.full(count, 5, np.int32),
@@ -31,16 +37,16 @@ def rows_of(told: Told | None) -> list[tuple[int, int, int, int]]:
     """(time, point, key, note) of each."""
     if told is None:
         return []
-    columns = (told.time_ns, told.point, told.key, told.note)
+    columns = (told.time_ns, told.point, told.key >> np.uint64(32), told.note)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def noted(window: Window, key: int, note: int, time_ns: int = 0) -> None:
-    window.note(time_ns, np.array([key], np.uint64), np.array([note], np.uint8))
+    window.note(time_ns, key_of([key]), np.array([note], np.uint8))
 
 
 def test_both_points_come_in_the_order_of_time_with_what_became_of_each() -> None:
-    window = Window(UNKNOWN)
+    window = Window(UNKNOWN, SHARED)
     window.see(Point.SENDER, seen((1, 10), (2, 20), (3, 30)))
     window.see(Point.RECEIVER, seen((3, 35), (1, 40, LATE)))
     noted(window, 2, LOST)
@@ -55,7 +61,7 @@ def test_both_points_come_in_the_order_of_time_with_what_became_of_each() -> Non
 
 
 def test_a_sighting_waits_until_it_is_due_and_notes_that_come_meanwhile_are_its_own() -> None:
-    window = Window(UNKNOWN)
+    window = Window(UNKNOWN, SHARED)
     window.see(Point.SENDER, seen((1, 10), (2, 20)))
     assert rows_of(window.take(15, forget_ns=0)) == [(10, Point.SENDER, 1, UNKNOWN)]
     assert len(window) == 1
@@ -64,16 +70,33 @@ def test_a_sighting_waits_until_it_is_due_and_notes_that_come_meanwhile_are_its_
     assert rows_of(window.take(25, forget_ns=0)) == [(20, Point.SENDER, 2, LOST | LATE)]
 
 
+def test_the_receiver_s_point_tells_of_each_copy_what_is_its_own_and_what_is_shared() -> None:
+    window = Window(UNKNOWN, SHARED)
+    window.see(Point.RECEIVER, seen((1, 10), (1, 20, LATE)))
+    noted(window, 1, SHARED | LOST)
+    assert [row[3] for row in rows_of(window.take(100, forget_ns=0))] == [SHARED, SHARED | LATE]
+
+
 def test_a_datagram_without_a_number_is_neither_lost_nor_unknown() -> None:
-    window = Window(UNKNOWN)
+    window = Window(UNKNOWN, SHARED)
     window.see(Point.SENDER, seen((UNNUMBERED, 10)))
     window.see(Point.RECEIVER, seen((UNNUMBERED, 11)))
     noted(window, UNNUMBERED, LOST)
     assert rows_of(window.take(100, forget_ns=0)) == [(10, Point.SENDER, 0, 0), (11, Point.RECEIVER, 0, 0)]
 
 
+def test_what_was_on_its_way_when_the_recording_began_is_left_out() -> None:
+    window = Window(UNKNOWN, SHARED)
+    later, earlier = seen((1, 10)), seen((1, 11), (1, 12))
+    later.key[:] += 7
+    earlier.key[:] += np.array([6, 7], np.uint64)
+    window.see(Point.SENDER, later)
+    window.see(Point.RECEIVER, earlier)
+    assert [row[:2] for row in rows_of(window.take(100, forget_ns=0))] == [(10, Point.SENDER), (12, Point.RECEIVER)]
+
+
 def test_notes_are_forgotten_when_they_are_told() -> None:
-    window = Window(UNKNOWN)
+    window = Window(UNKNOWN, SHARED)
     noted(window, 1, LOST, time_ns=5)
     window.take(10, forget_ns=6)
     window.see(Point.SENDER, seen((1, 20)))
@@ -81,7 +104,7 @@ def test_notes_are_forgotten_when_they_are_told() -> None:
 
 
 def test_rows_of_different_widths_keep_their_bytes() -> None:
-    window = Window(UNKNOWN)
+    window = Window(UNKNOWN, SHARED)
     window.see(Point.RECEIVER, seen((7, 20), width=3))
     window.see(Point.RECEIVER, seen((9, 10), width=16))
     told = window.take(100, forget_ns=0)
@@ -99,7 +122,7 @@ def test_rows_of_different_widths_keep_their_bytes() -> None:
 def test_every_sighting_is_told_once(
     sent: list[tuple[int, int]], received: list[tuple[int, int, int]], moments: list[int]
 ) -> None:
-    window = Window(UNKNOWN)
+    window = Window(UNKNOWN, SHARED)
     window.see(Point.SENDER, seen(*sent))
     window.see(Point.RECEIVER, seen(*received))
     told = [row for moment in [*moments, 100] for row in rows_of(window.take(moment, forget_ns=0))]

@@ -13,9 +13,11 @@ from typing import Final, Self
 import numpy as np
 
 from udprism.capture.weave import Strand
-from udprism.columns.runs import runs_of
+from udprism.columns.runs import distinct, runs_of
 from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows, U8Column, U64Column
 
+_SESSION_SHIFT: Final = np.uint64(32)
+_MAX_SESSIONS: Final = 1 << 20
 UNNUMBERED: Final = 0
 """The key of a datagram that carries no number: it cannot be found at the other point."""
 
@@ -31,9 +33,9 @@ class Point(IntEnum):
 class Seen:
     """n datagrams at one point.
 
-    key: uint64[n], the same at both points, or UNNUMBERED. time_ns: int64[n], Unix. addresses: uint8[n, 36], see
-    `frames`. length: int32[n], bytes that each had. kept: int32[n], how many of them are in `rows`, uint8[n, width].
-    note: uint8[n], what is known of each so far; the bits are the caller's.
+    key: uint64[n], the same at both points: a session in the upper half and its number in the lower; or UNNUMBERED.
+    time_ns: int64[n], Unix. addresses: uint8[n, 36], see `frames`. length: int32[n], bytes of each. kept: int32[n],
+    how many of them are in `rows`, uint8[n, width]. note: uint8[n], what is known so far; the bits are the caller's.
     """
 
     key: U64Column
@@ -76,11 +78,17 @@ class Told:
 class Window:
     """Sightings that wait until it is known what became of their datagrams."""
 
-    def __init__(self, unknown: int) -> None:
-        """unknown: the note of a numbered datagram that was seen at its sender alone, and of which nobody said why."""
+    def __init__(self, unknown: int, shared: int) -> None:
+        """unknown: the note of a numbered datagram that was seen at its sender alone, and of which nobody said why.
+
+        shared: the bits that are told at the receiver as well; all others that were noted are told at the sender.
+        """
         self._unknown = unknown
+        self._shared = np.uint8(shared)
         self._seen: dict[Point, list[Seen]] = {point: [] for point in Point}
         self._noted: list[tuple[int, U64Column, U8Column]] = []
+        self._first: dict[int, int] = {}
+        """By session, the upper half of a key: the first key that was seen at its sender."""
 
     def __len__(self) -> int:
         """How many sightings wait."""
@@ -90,6 +98,8 @@ class Window:
         """More sightings, in any order."""
         if len(seen):
             self._seen[point].append(seen)
+            if point == Point.SENDER:
+                self._begin(seen.key)
             if point == Point.RECEIVER:
                 self.note(int(seen.time_ns[-1]), seen.key, seen.note)
 
@@ -103,12 +113,32 @@ class Window:
         parts = {point: self._before(point, until_ns) for point in Point}
         key, note = self._notes()
         for point, seen in parts.items():
+            if point == Point.RECEIVER:
+                parts[point] = seen = seen.part(self._is_ours(seen.key))
             known, found = _found(key, note, seen.key)
             if point == Point.SENDER:
                 found[~known & (seen.key != UNNUMBERED)] = self._unknown
+            else:
+                found &= self._shared
             seen.note = seen.note | found
         self._noted = [one for one in self._noted if one[0] >= forget_ns]
         return _told(parts) if any(map(len, parts.values())) else None
+
+    def _begin(self, key: U64Column) -> None:
+        key = np.sort(key)
+        starts = runs_of((key >> _SESSION_SHIFT).view(np.int64)).starts
+        if len(self._first) > _MAX_SESSIONS:
+            self._first.clear()
+        for one in key[starts].tolist():
+            self._first.setdefault(one >> int(_SESSION_SHIFT), one)
+
+    def _is_ours(self, key: U64Column) -> BoolColumn:
+        """False for what was on its way already when its sender was seen for the first time: half of it is missing."""
+        session = (key >> _SESSION_SHIFT).astype(np.int64)
+        known = distinct(session)
+        first = np.array([self._first.get(one, 0) for one in known.tolist()], np.uint64)
+        ours: BoolColumn = key >= first[np.searchsorted(known, session)] if len(key) else np.ones(0, np.bool_)
+        return ours
 
     def _before(self, point: Point, until_ns: int) -> Seen:
         taken, kept = [], []

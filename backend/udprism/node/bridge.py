@@ -34,6 +34,8 @@ from udprism.node.links import Links
 from udprism.node.play import Stage
 from udprism.node.receivers import KIND as RECEIVER
 from udprism.node.receivers import Receivers
+from udprism.node.recordings import FOLDER as RECORDINGS
+from udprism.node.recordings import Recordings
 from udprism.node.relays import Relays
 from udprism.node.scenarios import Scenarios
 from udprism.node.senders import KIND as SENDER
@@ -82,6 +84,8 @@ class Bridge:
         self.sessions = Sessions(assembly, threads, self._directory)
         self.relays = Relays(store, assembly.targets, assembly.note)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
+        folder = None if store is None else store.path.parent / RECORDINGS
+        self.recordings = Recordings(assembly, folder)
         self._lanes = Lanes(assembly, threads, self.receivers)
         heard = HeardByReceivers(self.receivers)
         self.senders = Senders(threads.keep, assembly.targets, assembly.note, given_up)
@@ -148,6 +152,7 @@ class Bridge:
         self.relays.stop()
         self.senders.stop()
         self.receivers.stop()
+        self.recordings.stop()
         self._assembly.stop()
         if self._store is not None:
             self._store.close()
@@ -212,6 +217,7 @@ class Bridge:
             **self.relays.counters(),
             **self.receivers.counters(),
             **self.senders.counters(),
+            **self.recordings.counters(),
         }
 
     # -- the pool's thread

@@ -95,6 +95,8 @@ class Inspection:
         self._pair = np.zeros(MAX_FLOWS, np.int64)
         self._interface = np.zeros(MAX_FLOWS, np.int64)
         self._pair_of: dict[bytes, int] = {}
+        self._first_of_pair: dict[int, int] = {}
+        """Our own numbering's first number that was seen of a pair."""
         self._now_ns = 0
         self._meetings = Meetings()
         self._rates = TimedCounts(MAX_FLOWS)
@@ -239,8 +241,9 @@ class Inspection:
     def _extend(self, flow: I64Column, number: I64Column, part: I64Column) -> tuple[I64Column, BoolColumn]:
         """(numbers that do not wrap, which of them count) of rows sorted by flow.
 
-        Our own numbers begin at 0 with a session; others begin anywhere, and count from the first. A datagram with
-        the number of the one before it and a later part of the frame continues it, and does not count again.
+        A capture begins anywhere, so numbers count from the first one; our own from the first one of the same pair of
+        addresses, at whichever interface: what was lost on its way to the second interface is then seen. A datagram
+        with the number of the one before it and a later part of the frame continues it, and does not count again.
         """
         runs = runs_of(flow)
         starts, slots = runs.starts, flow[runs.starts]
@@ -255,7 +258,10 @@ class Inspection:
         base = np.repeat(self._extended[slots] - (so_far[starts] - step[starts]), runs.lengths)
         extended = base + so_far
         own = modulus == SEQUENCES
-        extended[own] = number[own]
+        for start in starts[first[starts] & own[starts]].tolist():
+            self._first_of_pair.setdefault(int(self._pair[flow[start]]), int(number[start]))
+        bases = [self._first_of_pair.get(pair, 0) for pair in self._pair[slots].tolist()]
+        extended[own] = (number - np.repeat(bases, runs.lengths))[own]
         ends = starts + runs.lengths - 1
         self._extended[slots], self._wire[slots], self._part[slots] = extended[ends], number[ends], part[ends]
         self._began[slots] = True

@@ -25,6 +25,7 @@ from udprism.serving.clients import Mode, State
 from udprism.serving.own_server import OwnServer
 from udprism.serving.rules import round_trip_ns
 from udprism.udp.asking import Asking
+from udprism.udp.sight import ReceiverTap, key_of
 from udprism.wire import measured as wire
 from udprism.wire.colours import decode_plain
 
@@ -46,6 +47,8 @@ class Intake:
         self.taps = taps
         self.drops = drops
         self.datagrams = 0
+        clients = self.table.clients
+        self.tap = ReceiverTap(lambda slot: clients[slot].local)
         self._asking = asking
         self._rules = asking.rules
         self._clock = clock
@@ -103,6 +106,8 @@ class Intake:
             decoded.rgb,
             outcome.flags,
         )
+        if self.tap.recorder is not None:
+            self.tap.arrived(arrivals, key_of(decoded.session_id, decoded.sequence), outcome.flags)
         self._show(slot, arrivals, decoded.rgb, outcome.flags, now_ns, live=live)
         if self.taps.any:
             self.taps.feed(slot, outcome.extended, outcome.flags, decoded, arrivals, self.ledger.shared_clock)
@@ -227,6 +232,7 @@ class Intake:
                 rgb[known],
                 flags,
             )
+            self.tap.arrived(part, None, flags)
             self._show(part.slot, part, rgb[known], flags, now_ns)
             if self.taps.any:
                 self.taps.feed_plain(part.slot, part, rgb[known])
@@ -260,6 +266,7 @@ class Intake:
             # A late server still has datagrams that should have left: no losses are declared until it has sent them.
             left_until_ns = own.left_until_ns
             reports = own.take_reports()
+            self.tap.told(reports)
             own.hear_issued()
             slots, session_id = own.unheard()
             if len(slots):
@@ -271,6 +278,7 @@ class Intake:
             return
         declared = self.ledger.expire(read_ns, self._asking.sockets.dropped, self.hold_ns)
         if len(declared.slot):
+            self.tap.lost(key_of(self.ledger.session[declared.slot], declared.extended), declared.cause)
             self.history.mark_lost(declared.slot, declared.extended, declared.cause)
 
     def forget(self, slots: I32Column) -> None:

@@ -30,6 +30,7 @@ from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
 from udprism.udp.pace import Pace
 from udprism.udp.releaser import Held, Releaser
+from udprism.udp.sight import SenderTap
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
 MAX_BATCH = 1024
@@ -92,6 +93,8 @@ class Outlet:
         self._flows = flows
         self._witness = witness
         self._clock = clock
+        self.tap = SenderTap(flows, self._bound_to)
+        """Sees what leaves, or enters the link."""
         self._unreachable: list[Address] = []
         self._pace = Pace()
         self._untold: deque[tuple[int, FateReport]] = deque()
@@ -130,6 +133,10 @@ class Outlet:
     def shut(self, socket_index: int) -> None:
         """Nothing leaves through this socket any more; its flow was forgotten."""
         del self._senders[socket_index]
+
+    def _bound_to(self, socket_index: int) -> Address:
+        host, port, *_ = self._senders[socket_index].sock.getsockname()
+        return host, port
 
     def take_unreachable(self) -> list[Address]:
         """Addresses whose port was unreachable since the last call, one entry an error."""
@@ -247,6 +254,7 @@ class Outlet:
         unix_ns, now_ns = self._clock.unix_ns(), self._clock.now_ns()
         if batch.stamp is not None:
             batch.stamp(batch.rows, unix_ns + (enters_ns - now_ns))
+        self.tap.sent(batch, unix_ns)
         verdict = self.link.judge(batch.flow, batch.number, batch.length, enters_ns)
         damaged = np.flatnonzero(verdict.corrupt_bit >= 0)
         if len(damaged):
@@ -283,6 +291,8 @@ class Outlet:
         """Send n ≤ MAX_BATCH rows now."""
         sender.prepare(batch.rows, batch.length, self._flows.sockaddr, batch.flow, sources=self._flows.source)
         self._send(sender, batch.flow, batch.number, batch.rows, batch.stamp)
+        if self.tap.recorder is not None and not self.link.active:
+            self.tap.sent(batch, self._clock.unix_ns())
 
     def _send(
         self,

@@ -19,6 +19,7 @@ from udprism.web.clients import ClientRoutes
 from udprism.web.flows import FlowRoutes
 from udprism.web.links import LinkRoutes
 from udprism.web.receivers import ReceiverRoutes
+from udprism.web.recordings import RecordingRoutes
 from udprism.web.relays import RelayRoutes
 from udprism.web.routes import add_routes
 from udprism.web.scenarios import ScenarioRoutes
@@ -43,6 +44,7 @@ def api_router(bridge: Bridge) -> APIRouter:
     ReceiverRoutes(bridge.receivers).add_to(router)
     SenderRoutes(bridge.senders).add_to(router)
     ScenarioRoutes(bridge.scenarios).add_to(router)
+    RecordingRoutes(bridge.recordings).add_to(router)
     return router
 
 

@@ -164,6 +164,15 @@ METRICS: Final = (
         "datagrams",
         "Datagrams that were never created because the colour server was too late for them.",
     ),
+    _metric("recordings_running", "recordings", "Recordings that are being written."),
+    _metric(
+        "recorded_datagrams_total", "datagrams", "Datagrams written into recordings, once for each point that saw them."
+    ),
+    _metric(
+        "recording_missed_datagrams_total",
+        "datagrams",
+        "Datagrams that recordings left out because they were too slow: the files say how many, and where.",
+    ),
     _metric("link_queue_datagrams", "datagrams", "Datagrams that the link is delaying now."),
     _metric(
         "link_turned_away_total",

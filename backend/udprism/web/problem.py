@@ -59,6 +59,8 @@ STATUS: Final[Mapping[Kind, int]] = {
     "too-many-senders": 409,
     "scenario-runs": 409,
     "cannot-bind": 409,
+    "not-stored": 409,
+    "too-many-recordings": 409,
     "relay-down": 503,
     "target-not-allowed": 403,
     "busy": 503,

@@ -1,0 +1,194 @@
+"""The recordings of this program: begun, shown, stopped, deleted. Their files outlive the program."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from udprism.capture.sightings import Point, Seen
+from udprism.columns.types import NS_PER_MS, NS_PER_S, U8Column, U64Column
+from udprism.errors import RequestError
+from udprism.node import recording_bodies as bodies
+from udprism.node.assembly import Assembly
+from udprism.node.recorder import FileFormat, Recording, RecordingPlan
+from udprism.udp.sight import Recorder, endpoint_of
+
+MAX_RUNNING: Final = 4
+MAX_SHOWN: Final = 1000
+"""Recordings on the disk that are listed."""
+MIN_FILE_BYTES: Final = 1 << 20
+FOLDER: Final = "recordings"
+_SETTLE_NS: Final = 300 * NS_PER_MS
+"""Losses are declared some sweeps after they are due."""
+_NAME: Final = re.compile(r"(rec-[0-9a-f]{12})-(\d{3,})\.(pcapng|pcap)")
+
+
+class _All:
+    """Several recorders as one."""
+
+    def __init__(self, recorders: tuple[Recorder, ...]) -> None:
+        self._recorders = recorders
+
+    def see(self, point: Point, seen: Seen) -> None:
+        for one in self._recorders:
+            one.see(point, seen)
+
+    def note(self, key: U64Column, note: U8Column) -> None:
+        for one in self._recorders:
+            one.note(key, note)
+
+
+class Recordings:
+    """Coroutines belong to one event loop; files are written and read by other threads."""
+
+    def __init__(self, assembly: Assembly, folder: Path | None) -> None:
+        """folder: where files lie; None if nothing is stored."""
+        self._assembly, self._folder, self._note = assembly, folder, assembly.note
+        self._recordings: dict[str, Recording] = {}
+        self._changing = asyncio.Lock()
+        self._missed_gone = 0
+
+    # -- what there is
+
+    async def every(self) -> list[bodies.Recording]:
+        """The running ones and those on the disk, oldest first."""
+        return await asyncio.to_thread(self._every)
+
+    async def get(self, recording_id: str) -> bodies.Recording:
+        """One. Raises: RequestError (404)."""
+        found = {one["id"]: one for one in await self.every()}
+        if recording_id not in found:
+            raise _not_found(recording_id)
+        return found[recording_id]
+
+    async def files(self, recording_id: str) -> list[Path]:
+        """Its files, oldest first. Raises: RequestError (404)."""
+        paths = (await asyncio.to_thread(self._on_disk)).get(recording_id)
+        if not paths:
+            raise _not_found(recording_id)
+        return paths
+
+    def counters(self) -> dict[str, int]:
+        """For /metrics."""
+        running = list(self._recordings.values())
+        return {
+            "recordings_running": sum(one.running for one in running),
+            "recorded_datagrams_total": sum(sum(one.recorded.values()) for one in running),
+            "recording_missed_datagrams_total": self._missed_gone + sum(sum(one.missed.values()) for one in running),
+        }
+
+    # -- what is done
+
+    async def add(
+        self, flows: list[str] | None, file_format: FileFormat, max_bytes: int, max_files: int
+    ) -> bodies.Recording:
+        """Begin to record these clients, or everything. Raises: RequestError (404, 409, 422, 507)."""
+        async with self._changing:
+            if self._folder is None:
+                raise RequestError("nothing is stored (--ephemeral), so nothing can be recorded", kind="not-stored")
+            if sum(one.running for one in self._recordings.values()) >= MAX_RUNNING:
+                raise RequestError(f"at most {MAX_RUNNING} recordings at once", kind="too-many-recordings")
+            if max_bytes < MIN_FILE_BYTES * max_files:
+                needed = MIN_FILE_BYTES * max_files
+                raise RequestError(f"{max_files} files take at least {needed} bytes", field="max_bytes")
+            wanted = None if flows is None else await self._wanted(flows)
+            plan = RecordingPlan(f"rec-{secrets.token_hex(6)}", file_format, max_bytes, max_files, flows)
+            try:
+                recording = await asyncio.to_thread(partial(self._begin, plan, self._folder, wanted))
+            except OSError as error:
+                raise RequestError(
+                    f"no file can be written in {self._folder}: {error.strerror or error}", kind="not-kept"
+                ) from error
+            self._recordings[plan.id] = recording
+            self._connect()
+            self._note("recording", f"recording {plan.id} begun", None)
+            return bodies.of_running(recording)
+
+    async def stop_one(self, recording_id: str) -> bodies.Recording:
+        """Write what waits and close the file; nothing happens to one that has ended. Raises: RequestError (404)."""
+        async with self._changing:
+            recording = self._recordings.get(recording_id)
+            if recording is None:
+                return await self.get(recording_id)
+            was_running = recording.running
+            await asyncio.to_thread(recording.end)
+            self._connect()
+            if was_running:
+                self._note("recording", f"recording {recording_id} ended", None)
+            return bodies.of_running(recording)
+
+    async def remove(self, recording_id: str) -> None:
+        """Stop it and delete its files. Raises: RequestError (404, 507)."""
+        paths = await self.files(recording_id)
+        await self.stop_one(recording_id)
+        async with self._changing:
+            try:
+                for path in (await asyncio.to_thread(self._on_disk)).get(recording_id, paths):
+                    await asyncio.to_thread(partial(path.unlink, missing_ok=True))
+            except OSError as error:
+                raise RequestError(f"the file stays: {error.strerror or error}", kind="not-kept") from error
+            gone = self._recordings.pop(recording_id, None)
+            self._missed_gone += 0 if gone is None else sum(gone.missed.values())
+
+    def stop(self) -> None:
+        """End all of them; their files stay."""
+        for recording in self._recordings.values():
+            recording.end()
+
+    # -- how
+
+    def _begin(self, plan: RecordingPlan, folder: Path, wanted: Callable[[], set[bytes]] | None) -> Recording:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, wanted)
+
+    def _hold_ns(self) -> int:
+        """After so long it is known what became of a datagram: its link holds it, and then it is missed."""
+        assembly = self._assembly
+        loss_after_ns = round(assembly.settings.loss_after_s * NS_PER_S)
+        return loss_after_ns + assembly.server.witness.hold_ns + _SETTLE_NS
+
+    def _connect(self) -> None:
+        running = tuple(one for one in self._recordings.values() if one.running)
+        recorder = None if not running else running[0] if len(running) == 1 else _All(running)
+        # The sender first: what arrives has then been seen there.
+        self._assembly.server.outlet.tap.recorder = recorder
+        self._assembly.pool.intake.tap.recorder = recorder
+
+    async def _wanted(self, flows: list[str]) -> Callable[[], set[bytes]]:
+        """Where these clients are just now: a client that opens another socket is another address."""
+        slot_of_id = self._assembly.pool.table.slot_of_id
+        for number, flow in enumerate(flows):
+            if flow not in slot_of_id:
+                raise RequestError(f"no client {flow!r}: clients can be recorded", field=f"flows.{number}")
+
+        def endpoints() -> set[bytes]:
+            clients = self._assembly.pool.table.clients
+            found = (clients.get(slot_of_id.get(flow, -1)) for flow in flows)
+            return {endpoint_of(client.local).tobytes() for client in found if client is not None and client.local[0]}
+
+        return endpoints
+
+    def _on_disk(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        paths = [] if self._folder is None or not self._folder.is_dir() else sorted(self._folder.iterdir())
+        for path in paths:
+            name = _NAME.fullmatch(path.name)
+            if name is not None and (name[1] in found or len(found) < MAX_SHOWN):
+                found.setdefault(name[1], []).append(path)
+        return found
+
+    def _every(self) -> list[bodies.Recording]:
+        running = list(self._recordings.values())
+        known = {one.plan.id for one in running}
+        kept = [bodies.of_files(name, paths) for name, paths in self._on_disk().items() if name not in known]
+        shown = [*kept, *map(bodies.of_running, running)]
+        return sorted(shown, key=lambda one: one["began_unix_ms"])
+
+
+def _not_found(recording_id: str) -> RequestError:
+    return RequestError(f"no recording {recording_id!r}", kind="not-found")

@@ -1,0 +1,227 @@
+"""What a recording sees of the colour server's datagrams and of those that hosted clients receive, as columns.
+
+Two taps, one per thread. Each costs one comparison while nothing is recorded, and copies its batch otherwise: the
+sockets' rows are overwritten by the next batch.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from enum import IntFlag
+from typing import Final, Protocol
+
+import numpy as np
+
+from udprism.capture.sightings import UNNUMBERED, Point, Seen
+from udprism.columns.arrivals import Arrivals
+from udprism.columns.outgoing import Outgoing
+from udprism.columns.runs import distinct
+from udprism.columns.types import Address, BoolColumn, I32Column, I64Column, Rows, U8Column, U32Column, U64Column
+from udprism.ledger.fates import DUPLICATE, LATE, REORDERED, Cause
+from udprism.ledger.witness import CORRUPT, FateReport
+from udprism.udp.source import is_wildcard
+from udprism.wire import measured as wire
+
+ENDPOINT_BYTES: Final = 18
+"""An IPv6 address, in which IPv4 ones are mapped, and a port in network byte order."""
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+_INET: Final = 2
+_PKTINFO_AT: Final = 16
+
+
+class Note(IntFlag):
+    """What a recording says of a datagram: flags in the low bits, the cause of its loss above them."""
+
+    LATE = 1
+    DUPLICATE = 2
+    REORDERED = 4
+    CORRUPT = 8
+    UNKNOWN = 16
+    """Nobody knows whether it arrived."""
+
+
+CAUSE_SHIFT: Final = 5
+_NOTE_OF_FLAGS: Final = np.zeros(256, np.uint8)
+for _flags in range(256):
+    _NOTE_OF_FLAGS[_flags] = (
+        Note.LATE * bool(_flags & LATE)
+        | Note.DUPLICATE * bool(_flags & DUPLICATE)
+        | Note.REORDERED * bool(_flags & REORDERED)
+    )
+
+
+class Recorder(Protocol):
+    """Takes what was seen. Each method may be called from any thread, and never waits."""
+
+    def see(self, point: Point, seen: Seen) -> None:
+        """Sightings, copied."""
+
+    def note(self, key: U64Column, note: U8Column) -> None:
+        """What became of datagrams."""
+
+
+def key_of(session_id: U32Column | U64Column, number: U32Column | I64Column) -> U64Column:
+    """uint64[n]: the same at both points; numbers by which a client and a server mean one datagram."""
+    return session_id.astype(np.uint64) << np.uint64(32) | number.astype(np.uint64) & np.uint64(0xFFFFFFFF)
+
+
+def endpoint_of(address: Address) -> U8Column:
+    """uint8[18]: one address."""
+    ip = ipaddress.ip_address(address[0].partition("%")[0])
+    packed = ip.packed if ip.version == 6 else _MAPPED + ip.packed
+    return np.frombuffer(packed + address[1].to_bytes(2, "big"), np.uint8)
+
+
+def endpoints_of(sockaddr: Rows) -> Rows:
+    """uint8[n, 18] of uint8[n, 28]: Linux's struct sockaddr_in and sockaddr_in6."""
+    found = np.zeros((len(sockaddr), ENDPOINT_BYTES), np.uint8)
+    four = sockaddr[:, 0] == _INET
+    found[:, :16] = sockaddr[:, 8:24]
+    found[four, :12] = np.frombuffer(_MAPPED, np.uint8)
+    found[four, 12:16] = sockaddr[four, 4:8]
+    found[:, 16:] = sockaddr[:, 2:4]
+    return found
+
+
+def _pairs(source: Rows, target: Rows) -> Rows:
+    """uint8[n, 36], as `capture.frames` has them."""
+    pairs = np.empty((len(source), 36), np.uint8)
+    pairs[:, :16], pairs[:, 16:32] = source[:, :16], target[:, :16]
+    pairs[:, 32:34], pairs[:, 34:] = source[:, 16:], target[:, 16:]
+    return pairs
+
+
+class _SentFlows(Protocol):
+    """The sessions' columns: see `outlet.Flows`."""
+
+    session_id: U32Column
+    sockaddr: Rows
+    socket_index: I32Column
+    source: Rows
+
+
+class SenderTap:
+    """The colour server's datagrams as they leave it, or enter its link. Its thread only, but for `recorder`."""
+
+    def __init__(self, flows: _SentFlows, own: Callable[[int], Address]) -> None:
+        """own: the address that a socket of this number is bound to."""
+        self.recorder: Recorder | None = None
+        """None while nothing is recorded. Set by any thread."""
+        self._flows = flows
+        self._own = own
+
+    def sent(self, batch: Outgoing, unix_ns: int) -> None:
+        """n datagrams that carry their final bytes. unix_ns: when those left that do not carry it themselves."""
+        recorder = self.recorder
+        if recorder is None or not len(batch.flow):
+            return
+        flow, flows = batch.flow, self._flows
+        count, width = batch.rows.shape
+        key, time_ns = np.full(count, UNNUMBERED, np.uint64), np.full(count, unix_ns, np.int64)
+        if batch.stamp is not None:
+            key = key_of(flows.session_id[flow], batch.number)
+            time_ns = wire.decode_colours(batch.rows, batch.length).sent_at_unix_ns.copy()
+        addresses = _pairs(self._sources(flow), endpoints_of(flows.sockaddr[flow]))
+        kept = np.minimum(batch.length, width).astype(np.int32)
+        note = np.zeros(count, np.uint8)
+        seen = Seen(key, time_ns, addresses, batch.length.astype(np.int32), kept, batch.rows.copy(), note)
+        recorder.see(Point.SENDER, seen)
+
+    def _sources(self, flow: I32Column) -> Rows:
+        index = self._flows.socket_index[flow]
+        rows = np.empty((len(flow), ENDPOINT_BYTES), np.uint8)
+        for one in distinct(index).tolist():
+            which, own = index == one, self._own(one)
+            rows[which] = endpoint_of(own)
+            if is_wildcard(own[0]):
+                at = _PKTINFO_AT + (4 if ":" not in own[0] else 0)
+                asked = self._flows.source[flow[which]]
+                if ":" in own[0]:
+                    rows[which, :16] = asked[:, at : at + 16]
+                else:
+                    rows[which, 12:16] = asked[:, at : at + 4]
+        return rows
+
+
+class ReceiverTap:
+    """What hosted clients receive. The receiving thread only, but for `recorder`."""
+
+    def __init__(self, local_of: Callable[[int], Address]) -> None:
+        """local_of: the address that the client of a slot speaks from."""
+        self.recorder: Recorder | None = None
+        """None while nothing is recorded. Set by any thread."""
+        self._local_of = local_of
+        self._endpoints: dict[Address, U8Column] = {}
+
+    def arrived(self, arrivals: Arrivals, key: U64Column | None, flags: U8Column) -> None:
+        """One batch, as the ledger judged it. key: None for datagrams without numbers."""
+        recorder = self.recorder
+        if recorder is None:
+            return
+        count, width = arrivals.rows.shape
+        local = np.stack([self._endpoint(self._local_of(slot)) for slot in arrivals.slot.tolist()])
+        seen = Seen(
+            np.full(count, UNNUMBERED, np.uint64) if key is None else key,
+            arrivals.received_unix_ns.copy(),
+            _pairs(endpoints_of(arrivals.source), local),
+            arrivals.length.copy(),
+            np.minimum(arrivals.length, width).astype(np.int32),
+            arrivals.rows.copy(),
+            _NOTE_OF_FLAGS[flags],
+        )
+        recorder.see(Point.RECEIVER, seen)
+
+    def lost(self, key: U64Column, cause: U8Column) -> None:
+        """These were declared lost."""
+        if self.recorder is not None and len(key):
+            self.recorder.note(key, (cause << CAUSE_SHIFT).astype(np.uint8))
+
+    def told(self, reports: Sequence[FateReport]) -> None:
+        """What the colour server says of its own: dropped by its link, refused by its kernel, or damaged."""
+        if self.recorder is None:
+            return
+        for report in reports:
+            damaged: BoolColumn = report.cause == CORRUPT
+            note = np.where(damaged, np.uint8(Note.CORRUPT), (report.cause << CAUSE_SHIFT).astype(np.uint8))
+            self.recorder.note(key_of(report.session_id, report.sequence), note)
+
+    def _endpoint(self, local: Address) -> U8Column:
+        found = self._endpoints.get(local)
+        if found is None:
+            if len(self._endpoints) > 1 << 17:
+                self._endpoints.clear()
+            found = self._endpoints[local] = endpoint_of(local)
+        return found
+
+
+def comments() -> list[str]:
+    """A text for each value of a note; the first is empty."""
+    return [_comment(note) for note in range(256)]
+
+
+_CAUSES: Final[dict[int, str]] = {
+    Cause.LINK: "lost by the link",
+    Cause.SENDER_KERNEL: "lost: refused by the sender's kernel",
+    Cause.RECEIVER_KERNEL: "lost: dropped by the receiver's kernel",
+    Cause.UNEXPLAINED: "lost, unexplained",
+    Cause.UNKNOWN_PATH: "lost somewhere on the path",
+}
+
+
+def _comment(note: int) -> str:
+    words = []
+    cause = note >> CAUSE_SHIFT
+    if note & Note.LATE:
+        words.append("late: arrived after it was counted as lost")
+    elif cause:
+        words.append(_CAUSES.get(cause, "lost"))
+    elif note & Note.UNKNOWN:
+        words.append("its fate is not known")
+    if note & Note.REORDERED:
+        words.append("reordered")
+    if note & Note.DUPLICATE:
+        words.append("duplicate")
+    if note & Note.CORRUPT:
+        words.append("corrupt: damaged by the link")
+    return "; ".join(words)

@@ -1,0 +1,91 @@
+"""REST for recordings: /api/recordings and what is below."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import FileResponse, Response
+
+from udprism.errors import RequestError
+from udprism.node import recording_bodies as answers
+from udprism.node.recordings import MIN_FILE_BYTES, Recordings
+from udprism.web import bodies
+from udprism.web.answers import answer
+from udprism.web.routes import NO_CONTENT, add_routes
+
+MAX_BYTES: Final = 1 << 40
+MAX_FILES: Final = 1000
+MAX_FLOWS: Final = 1000
+_ALL: Final = "/recordings"
+_ONE: Final = "/recordings/{recording_id}"
+_MEDIA_TYPES: Final = {".pcapng": "application/x-pcapng", ".pcap": "application/vnd.tcpdump.pcap"}
+
+
+class AddRecording(bodies.Body):
+    """`POST /api/recordings`: everything has a default."""
+
+    flows: Literal["all"] | Annotated[list[str], Field(min_length=1, max_length=MAX_FLOWS)] = "all"
+    format: Literal["pcapng", "pcap"] = "pcapng"
+    max_bytes: Annotated[int, Field(ge=MIN_FILE_BYTES, le=MAX_BYTES)] = 100_000_000
+    max_files: Annotated[int, Field(ge=1, le=MAX_FILES)] = 4
+
+
+class FileQuery(bodies.Body):
+    """Which file of a recording."""
+
+    name: str | None = None
+
+
+class RecordingRoutes:
+    """The routes of one program's recordings."""
+
+    def __init__(self, recordings: Recordings) -> None:
+        self._recordings = recordings
+
+    def add_to(self, router: APIRouter) -> None:
+        """All of them, under /api."""
+        routes = (
+            ("GET", _ALL, self.list_recordings, answers.RecordingList),
+            ("POST", _ALL, self.add_recording, answers.Recording),
+            ("GET", _ONE, self.get_recording, answers.Recording),
+            ("DELETE", _ONE, self.remove_recording, None),
+            ("POST", f"{_ONE}/stop", self.stop_recording, answers.Recording),
+        )
+        add_routes(router, routes, created=(_ALL,))
+        router.add_api_route(f"{_ONE}/file", self.get_file, methods=["GET"], response_class=FileResponse)
+
+    async def list_recordings(self) -> Response:
+        """All recordings, those of earlier runs too, oldest first."""
+        recordings = await self._recordings.every()
+        return answer({"recordings": recordings, "total": len(recordings)})
+
+    async def add_recording(self, body: AddRecording) -> Response:
+        """Record datagrams where they leave the colour server and where hosted clients receive them.
+
+        When the files together would exceed `max_bytes`, the oldest of `max_files` is deleted.
+        """
+        flows = None if body.flows == "all" else body.flows
+        return answer(await self._recordings.add(flows, body.format, body.max_bytes, body.max_files), 201)
+
+    async def get_recording(self, recording_id: str) -> Response:
+        """One recording."""
+        return answer(await self._recordings.get(recording_id))
+
+    async def stop_recording(self, recording_id: str) -> Response:
+        """End a recording; its files stay."""
+        return answer(await self._recordings.stop_one(recording_id))
+
+    async def remove_recording(self, recording_id: str) -> Response:
+        """End a recording and delete its files."""
+        await self._recordings.remove(recording_id)
+        return Response(status_code=NO_CONTENT)
+
+    async def get_file(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
+        """The newest file of a recording, or the one of this name."""
+        files = {path.name: path for path in await self._recordings.files(recording_id)}
+        name = query.name if query.name is not None else list(files)[-1]
+        if name not in files:
+            raise RequestError(f"this recording has {', '.join(files)}", field="name", kind="not-found")
+        return FileResponse(files[name], media_type=_MEDIA_TYPES[files[name].suffix], filename=name)

@@ -1,0 +1,111 @@
+"""/api/recordings over real HTTP, with a real program behind it; and `udprism record` beside it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from udprism.node.bridge import Bridge
+from udprism.node.store import Store
+from udprism.settings import Settings
+from web.fake_bridge import FakeBridge
+from web.running import running, wait_for
+
+PCAPNG, PCAP_NS = b"\x0a\x0d\x0d\x0a", b"\x4d\x3c\xb2\xa1"
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[httpx.Client]:
+    settings = Settings(udp="127.0.0.1:0", clients=2, rate_hz=50, loss_after_s=0.2)
+    bridge = Bridge(settings, Store.open(tmp_path))
+    bridge.start()
+    try:
+        with running(cast("FakeBridge", bridge)) as served, served.client() as client:
+            yield client
+    finally:
+        bridge.stop()
+
+
+def begin(api: httpx.Client, **asked: Any) -> dict[str, Any]:
+    made = api.post("/api/recordings", json=asked)
+    assert made.status_code == 201, made.text
+    body: dict[str, Any] = made.json()
+    return body
+
+
+@pytest.mark.parametrize(("form", "magic"), [("pcapng", PCAPNG), ("pcap", PCAP_NS)])
+def test_a_recording_is_begun_shown_stopped_downloaded_and_deleted(api: httpx.Client, form: str, magic: bytes) -> None:
+    made = begin(api, format=form)
+    assert (made["state"], made["flows"], made["format"]) == ("running", "all", form)
+    path = f"/api/recordings/{made['id']}"
+    wait_for(lambda: api.get(path).json()["recorded"]["receiver"] > 20)
+    stopped = api.post(f"{path}/stop").json()
+    assert stopped["state"] == "ended"
+    assert api.get("/api/recordings").json() == {"recordings": [stopped], "total": 1}
+    file = api.get(f"{path}/file")
+    assert file.content[:4] == magic
+    assert len(file.content) == stopped["bytes"]
+    assert file.headers["content-disposition"] == f'attachment; filename="{stopped["files"][0]}"'
+    assert api.get(f"{path}/file", params={"name": "../state.sqlite"}).status_code == 404
+    assert api.delete(path).status_code == 204
+    assert api.get(path).status_code == 404
+    assert api.get("/api/recordings").json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"format": "har"}, "format"),
+        ({"max_bytes": 100}, "max_bytes"),
+        ({"max_bytes": 2 << 20, "max_files": 3}, "max_bytes"),
+        ({"max_files": 0}, "max_files"),
+        ({"flows": []}, "flows"),
+        ({"flows": ["c-none"]}, "flows.0"),
+    ],
+)
+def test_what_cannot_be_recorded_is_named(api: httpx.Client, asked: dict[str, Any], field: str) -> None:
+    refused = api.post("/api/recordings", json=asked)
+    assert refused.status_code == 422
+    assert refused.json()["field"].startswith(field)
+
+
+def test_no_more_than_four_are_written_at_once(api: httpx.Client) -> None:
+    for _ in range(4):
+        begin(api)
+    assert api.post("/api/recordings", json={}).status_code == 409
+    text = api.get("/metrics").text
+    assert "udprism_recordings_running 4.0" in text
+
+
+def test_the_command_records_until_it_is_interrupted(api: httpx.Client) -> None:
+    command = [sys.executable, "-m", "udprism", "record", "--http", api.base_url.netloc.decode()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(
+            lambda: (
+                [one["recorded"]["sender"] > 10 for one in api.get("/api/recordings").json()["recordings"]][:1]
+                == [True]
+            )
+        )
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    (recording,) = api.get("/api/recordings").json()["recordings"]
+    assert f"{recording['recorded']['sender']:,} datagrams at the sender" in out
+    assert recording["state"] == "ended"
+    url = out.splitlines()[-1]
+    assert httpx.get(url).content[:4] == PCAPNG
+
+
+def test_the_command_says_that_nothing_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "udprism", "record", "--http", "127.0.0.1:1"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no udprism answers at http://127.0.0.1:1" in done.stderr
