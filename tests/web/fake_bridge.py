@@ -28,6 +28,7 @@ from udprism.node.events import Event
 from udprism.node.links import Links
 from udprism.node.play import Stage
 from udprism.node.receivers import Receivers
+from udprism.node.recordings import Recordings
 from udprism.node.relays import Relays
 from udprism.node.scenarios import Scenarios
 from udprism.node.senders import Senders
@@ -39,6 +40,7 @@ from udprism.udp.networks import Targets
 from web.fake_clients import CLASSES, FakeClient, FakeClients
 
 if TYPE_CHECKING:
+    from udprism.node.assembly import Assembly
     from udprism.node.bridge import Bridge
 
 _RESPONSE = {"text": "merah", "colour": "red", "answered_after_ms": 812.0}
@@ -205,6 +207,7 @@ class FakeBridge:
         self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
         self.senders = Senders(_keeps_nothing, Targets([], []), lambda kind, text, flow: None)
+        self.recordings = Recordings(cast("Assembly", None), None)
 
         stage = Stage(cast("Clients", self.clients), cast("Links", self.links), self.schedule, alone=False)
         self.scenarios = Scenarios(stage, self.history, lambda kind, text, flow: None, lambda error: None)
@@ -263,6 +266,7 @@ class FakeBridge:
             **self.relays.counters(),
             **self.receivers.counters(),
             **self.senders.counters(),
+            **self.recordings.counters(),
         }
 
     async def roster(self, since_version: int) -> Roster:

@@ -22,6 +22,7 @@ _MODULES: Final = {
     "listen": "listen",
     "send": "send",
     "hub": "hub",
+    "record": "record",
     "run": "scenario",
     "bench": "bench",
     "doctor": "doctor",

@@ -13,8 +13,8 @@ from typing import Final
 from udprism.capture.sightings import Point, Seen
 from udprism.columns.types import NS_PER_MS, NS_PER_S, U8Column, U64Column
 from udprism.errors import RequestError
-from udprism.node import recording_bodies as bodies
 from udprism.node.assembly import Assembly
+from udprism.node.bodies import recordings as bodies
 from udprism.node.recorder import FileFormat, Recording, RecordingPlan
 from udprism.udp.sight import Recorder, endpoint_of
 
@@ -48,7 +48,7 @@ class Recordings:
 
     def __init__(self, assembly: Assembly, folder: Path | None) -> None:
         """folder: where files lie; None if nothing is stored."""
-        self._assembly, self._folder, self._note = assembly, folder, assembly.note
+        self._assembly, self._folder = assembly, folder
         self._recordings: dict[str, Recording] = {}
         self._changing = asyncio.Lock()
         self._missed_gone = 0
@@ -106,7 +106,7 @@ class Recordings:
                 ) from error
             self._recordings[plan.id] = recording
             self._connect()
-            self._note("recording", f"recording {plan.id} begun", None)
+            self._assembly.note("recording", f"recording {plan.id} begun", None)
             return bodies.of_running(recording)
 
     async def stop_one(self, recording_id: str) -> bodies.Recording:
@@ -119,7 +119,7 @@ class Recordings:
             await asyncio.to_thread(recording.end)
             self._connect()
             if was_running:
-                self._note("recording", f"recording {recording_id} ended", None)
+                self._assembly.note("recording", f"recording {recording_id} ended", None)
             return bodies.of_running(recording)
 
     async def remove(self, recording_id: str) -> None:

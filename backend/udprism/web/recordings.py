@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from udprism.errors import RequestError
-from udprism.node import recording_bodies as answers
+from udprism.node.bodies import recordings as answers
 from udprism.node.recordings import MIN_FILE_BYTES, Recordings
 from udprism.web import bodies
 from udprism.web.answers import answer
@@ -54,7 +54,14 @@ class RecordingRoutes:
             ("POST", f"{_ONE}/stop", self.stop_recording, answers.Recording),
         )
         add_routes(router, routes, created=(_ALL,))
-        router.add_api_route(f"{_ONE}/file", self.get_file, methods=["GET"], response_class=FileResponse)
+        files = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _MEDIA_TYPES.values()}
+        router.add_api_route(
+            f"{_ONE}/file",
+            self.get_file,
+            methods=["GET"],
+            response_class=FileResponse,
+            responses={200: {"description": "The file", "content": files}},
+        )
 
     async def list_recordings(self) -> Response:
         """All recordings, those of earlier runs too, oldest first."""
