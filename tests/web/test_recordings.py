@@ -40,6 +40,11 @@ def begin(api: httpx.Client, **asked: Any) -> dict[str, Any]:
     return body
 
 
+def recordings(api: httpx.Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get("/api/recordings").json()["recordings"]
+    return found
+
+
 @pytest.mark.parametrize(("form", "magic"), [("pcapng", PCAPNG), ("pcap", PCAP_NS)])
 def test_a_recording_is_begun_shown_stopped_downloaded_and_deleted(api: httpx.Client, form: str, magic: bytes) -> None:
     made = begin(api, format=form)
@@ -87,16 +92,14 @@ def test_no_more_than_four_are_written_at_once(api: httpx.Client) -> None:
 def test_the_command_records_until_it_is_interrupted(api: httpx.Client) -> None:
     command = [sys.executable, "-m", "udprism", "record", "--http", api.base_url.netloc.decode()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(
-            lambda: (
-                [one["recorded"]["sender"] > 10 for one in api.get("/api/recordings").json()["recordings"]][:1]
-                == [True]
-            )
-        )
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=20)
+        try:
+            wait_for(lambda: any(one["recorded"]["sender"] > 10 for one in recordings(api)))
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == 0, errors
-    (recording,) = api.get("/api/recordings").json()["recordings"]
+    (recording,) = recordings(api)
     assert f"{recording['recorded']['sender']:,} datagrams at the sender" in out
     assert recording["state"] == "ended"
     url = out.splitlines()[-1]

@@ -51,6 +51,8 @@ class Recordings:
         self._assembly, self._folder = assembly, folder
         self._recordings: dict[str, Recording] = {}
         self._changing = asyncio.Lock()
+        self._beginning: str | None = None
+        """The id of one whose first file may be there already."""
         self._missed_gone = 0
 
     # -- what there is
@@ -98,13 +100,17 @@ class Recordings:
                 raise RequestError(f"{max_files} files take at least {needed} bytes", field="max_bytes")
             wanted = None if flows is None else await self._wanted(flows)
             plan = RecordingPlan(f"rec-{secrets.token_hex(6)}", file_format, max_bytes, max_files, flows)
+            self._beginning = plan.id
             try:
                 recording = await asyncio.to_thread(partial(self._begin, plan, self._folder, wanted))
             except OSError as error:
                 raise RequestError(
                     f"no file can be written in {self._folder}: {error.strerror or error}", kind="not-kept"
                 ) from error
-            self._recordings[plan.id] = recording
+            else:
+                self._recordings[plan.id] = recording
+            finally:
+                self._beginning = None
             self._connect()
             self._assembly.note("recording", f"recording {plan.id} begun", None)
             return bodies.of_running(recording)
@@ -183,9 +189,10 @@ class Recordings:
         return found
 
     def _every(self) -> list[bodies.Recording]:
-        running = list(self._recordings.values())
-        known = {one.plan.id for one in running}
-        kept = [bodies.of_files(name, paths) for name, paths in self._on_disk().items() if name not in known]
+        # In this order: one that is being begun is known by one name or the other once its file can be seen.
+        on_disk, beginning, running = self._on_disk(), self._beginning, list(self._recordings.values())
+        known = {one.plan.id for one in running} | {beginning}
+        kept = [bodies.of_files(name, paths) for name, paths in on_disk.items() if name not in known]
         shown = [*kept, *map(bodies.of_running, running)]
         return sorted(shown, key=lambda one: one["began_unix_ms"])
 
