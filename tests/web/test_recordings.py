@@ -1,10 +1,7 @@
-"""/api/recordings over real HTTP, with a real program behind it; and `udprism record` beside it."""
+"""/api/recordings over real HTTP, with a real program behind it."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -87,28 +84,3 @@ def test_no_more_than_four_are_written_at_once(api: httpx.Client) -> None:
     assert api.post("/api/recordings", json={}).status_code == 409
     text = api.get("/metrics").text
     assert "udprism_recordings_running 4.0" in text
-
-
-def test_the_command_records_until_it_is_interrupted(api: httpx.Client) -> None:
-    command = [sys.executable, "-m", "udprism", "record", "--http", api.base_url.netloc.decode()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            wait_for(lambda: any(one["recorded"]["sender"] > 10 for one in recordings(api)))
-            process.send_signal(signal.SIGINT)
-            out, errors = process.communicate(timeout=20)
-        finally:
-            process.kill()
-    assert process.returncode == 0, errors
-    (recording,) = recordings(api)
-    assert f"{recording['recorded']['sender']:,} datagrams at the sender" in out
-    assert recording["state"] == "ended"
-    url = out.splitlines()[-1]
-    assert httpx.get(url).content[:4] == PCAPNG
-
-
-def test_the_command_says_that_nothing_runs() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "udprism", "record", "--http", "127.0.0.1:1"], capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "no udprism answers at http://127.0.0.1:1" in done.stderr

@@ -93,8 +93,7 @@ class Outlet:
         self._flows = flows
         self._witness = witness
         self._clock = clock
-        self.tap = SenderTap(flows, self._bound_to)
-        """Sees what leaves, or enters the link."""
+        self.tap = SenderTap(flows, self._senders)  # sees what leaves, or enters the link
         self._unreachable: list[Address] = []
         self._pace = Pace()
         self._untold: deque[tuple[int, FateReport]] = deque()
@@ -133,10 +132,6 @@ class Outlet:
     def shut(self, socket_index: int) -> None:
         """Nothing leaves through this socket any more; its flow was forgotten."""
         del self._senders[socket_index]
-
-    def _bound_to(self, socket_index: int) -> Address:
-        host, port, *_ = self._senders[socket_index].sock.getsockname()
-        return host, port
 
     def take_unreachable(self) -> list[Address]:
         """Addresses whose port was unreachable since the last call, one entry an error."""

@@ -7,7 +7,8 @@ sockets' rows are overwritten by the next batch.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntFlag
 from typing import Final, Protocol
 
@@ -101,15 +102,19 @@ class _SentFlows(Protocol):
     source: Rows
 
 
+class _Sender(Protocol):
+    sock: socket.socket
+
+
 class SenderTap:
     """The colour server's datagrams as they leave it, or enter its link. Its thread only, but for `recorder`."""
 
-    def __init__(self, flows: _SentFlows, own: Callable[[int], Address]) -> None:
-        """own: the address that a socket of this number is bound to."""
+    def __init__(self, flows: _SentFlows, senders: Mapping[int, _Sender]) -> None:
+        """senders: by number, whose sockets the flows leave through."""
         self.recorder: Recorder | None = None
         """None while nothing is recorded. Set by any thread."""
         self._flows = flows
-        self._own = own
+        self._senders = senders
 
     def sent(self, batch: Outgoing, unix_ns: int) -> None:
         """n datagrams that carry their final bytes. unix_ns: when those left that do not carry it themselves."""
@@ -132,7 +137,7 @@ class SenderTap:
         index = self._flows.socket_index[flow]
         rows = np.empty((len(flow), ENDPOINT_BYTES), np.uint8)
         for one in distinct(index).tolist():
-            which, own = index == one, self._own(one)
+            which, own = index == one, self._senders[one].sock.getsockname()[:2]
             rows[which] = endpoint_of(own)
             if is_wildcard(own[0]):
                 at = _PKTINFO_AT + (4 if ":" not in own[0] else 0)
