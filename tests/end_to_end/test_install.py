@@ -19,7 +19,7 @@ from support import program, readme
 pytestmark = pytest.mark.slow
 
 STATIC = "udprism/static/"
-NOT_SERVED = {"package.json", "package-lock.json", "tsconfig.json", "biome.json", ".npmrc"}
+NOT_SERVED = {"bodies.d.ts", "package.json", "package-lock.json", "tsconfig.json", "biome.json", ".npmrc"}
 
 
 def page_files(checkout: Path = readme.ROOT) -> dict[str, bytes]:
