@@ -143,3 +143,7 @@ def body(step_s: int, begin: int, rates: list[int]) -> dict[str, object]:
 def test_three_hours_repaint_within_50_ms(home: Visit) -> None:
     took_ms: Any = home.page.evaluate(REPAINT_MS)
     assert took_ms < 50
+
+
+def test_marks_on_one_spot_do_not_hide_the_curve(home: Visit) -> None:
+    assert home.import_("draw/timechart", "m.apart([0, 1, 3, 4, 7, 8.5], 4)") == [0, 4, 8.5]

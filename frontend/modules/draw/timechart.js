@@ -16,8 +16,9 @@ import { onThemeChange } from "./theme.js";
 
 const MIN_RANGE_S = 5;
 const ZOOM_STEP = 1.4;
-const AXIS_PX = 58;
+const AXIS_PX = 66;
 const MARK_NEAR_PX = 6;
+const MARKS_APART_PX = 4;
 
 /** @param {string} token */
 const colourOf = (token) => getComputedStyle(document.documentElement).getPropertyValue(`--${token}`).trim();
@@ -30,6 +31,17 @@ function resolved(token) {
   if (!probe.isConnected) document.body.append(probe);
   probe.style.color = `var(--${token})`;
   return getComputedStyle(probe).color || colourOf(token);
+}
+
+/** Of places in order those that are not too near to the one before: a hundred marks on one spot would hide the curve.
+ * @param {number[]} places @param {number} leastPx */
+export function apart(places, leastPx) {
+  let last = -Infinity;
+  return places.filter((place) => {
+    if (place - last < leastPx) return false;
+    last = place;
+    return true;
+  });
 }
 
 export class TimeCharts {
@@ -145,9 +157,8 @@ export class TimeCharts {
     ctx.fillStyle = resolved("edge");
     ctx.lineWidth = devicePixelRatio;
     ctx.setLineDash([3, 3]);
-    for (const mark of this.#marks) {
-      if (mark.at < this.range.from || mark.at > this.range.to) continue;
-      const x = Math.round(plot.valToPos(mark.at, "x", true)) + 0.5;
+    const inside = this.#marks.filter((mark) => mark.at >= this.range.from && mark.at <= this.range.to);
+    for (const x of apart(inside.map((mark) => Math.round(plot.valToPos(mark.at, "x", true)) + 0.5), MARKS_APART_PX * devicePixelRatio)) {
       ctx.beginPath();
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
