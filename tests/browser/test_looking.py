@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 
 import httpx
@@ -98,3 +99,11 @@ def test_a_lens_has_a_scale_that_fits_what_there_is(home: Visit) -> None:
     )
     assert fitted == [True, ["20.0 ms", "63.2 ms", "200 ms"], False, True]
     assert home.import_("draw/lens", "[m.position('delay', 1e-9), m.position('delay', 1e9)]") == [0, 1]
+
+
+def test_a_program_that_joins_is_announced_on_every_view(page: Page, product: Program) -> None:
+    expect(page.locator("#count-clients")).to_have_text("10")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.sendto(b"connect", product.udp)
+        expect(page.locator("#notices")).to_contain_text("1 program joined: see Server")
+        stranger.sendto(b"disconnect", product.udp)

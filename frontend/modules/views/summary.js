@@ -1,6 +1,7 @@
 /** The header: how many clients, in what state, and the ledger whose sums close. */
 import { need, setAttribute, setText, within } from "../base/dom.js";
 import { clockTime, count, plural } from "../base/format.js";
+import { notify } from "../dialogs/notices.js";
 
 /** @typedef {import("../feed/state.js").World} World */
 
@@ -18,6 +19,7 @@ export class Summary {
   #closes = need("ledger-closes", HTMLElement);
   #badge = need("link-badge", HTMLButtonElement);
   #numbers = new Map([...document.querySelectorAll("#ledger [data-ledger]")].map((node) => [node.getAttribute("data-ledger") ?? "", node]));
+  /** Sessions of other programs at the last tick, of the same run of the server. */ #raw = { instance: "", sessions: 0 };
   #world;
 
   /** @param {World} world @param {{showLosing: () => void, showSilent: () => void, openLink: () => void}} actions */
@@ -55,6 +57,7 @@ export class Summary {
     setText(this.#closes, status.closes ? "✓ closes" : "✗ does not close");
     setAttribute(this.#closes, "data-closes", String(status.closes));
     this.#showBadge(status.links);
+    this.#greet(this.#world.hello?.instance ?? "", status.sessions.raw);
   }
 
   /** @param {Element} node @param {boolean} some */
@@ -84,5 +87,12 @@ export class Summary {
     ].filter(Boolean).join(", ");
     setText(within(this.#badge, ".who", HTMLElement), `Link impaired: ${who}`);
     this.#badge.title = links.since_unix_ms === null ? "" : `Something has been impaired since ${clockTime(links.since_unix_ms)}`;
+  }
+
+  /** The proof of life of whoever types the nc line: it is said at once, on every view. @param {string} instance @param {number} sessions */
+  #greet(instance, sessions) {
+    const came = sessions - this.#raw.sessions;
+    if (instance === this.#raw.instance && came > 0) notify(`${plural(came, "program")} joined: see Server`);
+    this.#raw = { instance, sessions };
   }
 }
