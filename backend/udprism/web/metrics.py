@@ -35,7 +35,7 @@ LABELS: Final = {
     "nats_dropped_total": "connection",
     "asks_total": "outcome",
     "asks_served_total": "kind",
-    "commands_total": "outcome",
+    "node_commands_total": "outcome",
     "clock_offset_seconds": "node",
     "clock_offset_bound_seconds": "node",
 }

@@ -84,7 +84,7 @@ export const api = {
   clearLink: (owner) => ask("DELETE", `api/links/${encodeURIComponent(owner)}`),
   clearAllLinks: () => ask("DELETE", "api/links"),
   profiles: () => ask("GET", "api/profiles"),
-  /** @returns {Promise<import("../views/nodes.js").Nodes>} */
+  /** @returns {Promise<import("./node.js").Nodes>} */
   nodes: () => ask("GET", "api/nodes"),
   definitions: () => ask("GET", "api/definitions"),
 };

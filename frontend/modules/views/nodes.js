@@ -8,9 +8,8 @@ const ASK_MS = 1000;
 /** Younger than this is simply now: nodes speak once per second. */
 const FRESH_MS = 2500;
 
-/** @typedef {{id: string, name: string | null, is_this: boolean, state: string, as_of_ms: number, clients: {total: number} | null, remote: string | null,
- *   clock: {ahead_ms: number, bound_ms: number} | null}} Node */
-/** @typedef {{nodes: Node[], total: number, cut_off_s: number | null}} Nodes */
+/** @typedef {import("../base/node.js").Node} Node */
+/** @typedef {import("../base/node.js").Nodes} Nodes */
 
 /** @param {number} ms */
 const ago = (ms) => `${count(Math.round(ms / 1000))} s ago`;

@@ -18,6 +18,8 @@ import pytest
 
 from support.nats import Proxy, proxied, running_nats
 from udprism.errors import RequestError
+from udprism.node.mesh.asks import Answer, Unanswered
+from udprism.node.mesh.commands import Commands
 from udprism.node.mesh.mesh import Mesh
 from udprism.node.mesh.plan import MeshPlan
 from udprism.node.mesh.presence import Heard
@@ -218,3 +220,14 @@ def test_what_is_malformed_is_counted_and_answered_by_nothing(tmp_path: Path) ->
 
     with running_nats(tmp_path) as server:
         asyncio.run(sent(server.url))
+
+
+def test_a_node_that_is_too_busy_to_look_has_not_said_never() -> None:
+    async def tell(node_id: str, body: bytes, deadline_s: float) -> Answer:
+        if b'"cancel"' in body:
+            return Answer({"refused": "busy"}, b"", 0.0, 0.0, 0.0)
+        raise Unanswered("timeout")
+
+    with pytest.raises(RequestError) as refused:
+        asyncio.run(Commands(tell).do(WEST, "instance", request(1)))
+    assert refused.value.kind == "outcome-unknown"

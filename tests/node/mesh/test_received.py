@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from udprism.node.mesh.received import KEPT_S, MAX_COMMANDS, Received, Reply
+from udprism.node.mesh.received import KEPT_S, MAX_COMMANDS, MAX_REPLIES, Received, Reply
 
 DONE = Reply(200, "application/json", b"{}")
 ids = st.integers(0, 4).map(lambda number: f"command-{number}")
@@ -98,3 +98,13 @@ def test_a_full_table_refuses_and_lets_the_old_ones_go_in_time() -> None:
     assert received.begin("command-0", 1.0) == "done"
     assert received.begin("one more 12", KEPT_S + 1) == "new"
     assert len(received) == 1
+
+
+def test_of_many_commands_the_newest_answers_are_kept_and_of_all_that_they_were_done() -> None:
+    received = Received({}, 0.0)
+    for number in range(MAX_REPLIES + 1):
+        received.begin(f"command-{number}", 0.0)
+        received.finish(f"command-{number}", DONE)
+    assert received.begin("command-0", 1.0) == "done"
+    assert received.reply("command-0") is None
+    assert received.reply(f"command-{MAX_REPLIES}") == DONE

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from udprism.cli.doctor import clocks, link, path, ports
+from udprism.cli.doctor import clocks, link, nodes, path, ports
 from udprism.cli.doctor.finding import Finding, Verdict
 from udprism.cli.flags import flag, read_settings
 from udprism.settings import Settings
@@ -38,15 +39,29 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield ports.check_http_port(settings)
     for check in _CHECKS:
         yield check(settings)
+    if settings.nats:
+        yield nodes.check_nats(settings)
 
 
 def doctor(
     udp: Annotated[str | None, flag("udp")] = None,
     http: Annotated[str | None, flag("http")] = None,
     clients: Annotated[int | None, flag("clients")] = None,
+    nats: Annotated[list[str] | None, flag("nats")] = None,
+    nats_creds: Annotated[Path | None, flag("nats_creds")] = None,
+    nats_ca: Annotated[Path | None, flag("nats_ca")] = None,
+    nats_plain: Annotated[bool | None, flag("nats_plain")] = None,
 ) -> None:
     """Check this machine, before a start or beside a running udprism; exit code 1 if figures would be wrong."""
-    settings = read_settings(udp=udp, http=http, clients=clients)
+    settings = read_settings(
+        udp=udp,
+        http=http,
+        clients=clients,
+        nats=",".join(nats) if nats else None,
+        nats_creds=nats_creds,
+        nats_ca=nats_ca,
+        nats_plain=nats_plain,
+    )
     failed = 0
     for finding in examine(settings):
         print(f"{finding.verdict.value:5} {finding.saw}", flush=True)

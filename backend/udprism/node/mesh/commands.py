@@ -80,11 +80,9 @@ class Commands:
             answer = await self._tell(sent.node_id, asked, CANCEL_S)
         except Unanswered:
             self.outcomes["unknown"] += 1
-            raise RequestError(
-                f"whether command {command_id} was done is not known until its node can be reached: "
-                f"GET /api/commands/{command_id} asks again",
-                kind="outcome-unknown",
-            ) from None
+            raise _unknown(command_id) from None
+        if answer.header.get("standing") not in ("done", "never", "refused"):
+            raise _unknown(command_id)  # too busy to look, or without room to remember: that is no `never`
         return self._understood(command_id, answer)
 
     def _understood(self, id: str, answer: Answer) -> Reply:
@@ -110,6 +108,14 @@ class Commands:
     def _settled(self, id: str, outcome: str) -> None:
         self._unknown.pop(id, None)
         self.outcomes[outcome] += 1
+
+
+def _unknown(command_id: str) -> RequestError:
+    return RequestError(
+        f"whether command {command_id} was done is not known until its node can be reached: "
+        f"GET /api/commands/{command_id} asks again",
+        kind="outcome-unknown",
+    )
 
 
 def _unreachable() -> RequestError:

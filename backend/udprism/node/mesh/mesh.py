@@ -247,8 +247,8 @@ class Mesh:
             "asks_total": dict(self._small.outcomes + self._large.outcomes),
             "asks_served_total": dict(self.service.counts),
             "asking_window": self.window.width,
-            "commands_total": dict(self.commands.outcomes),
-            "commands_unknown": self.commands.unknown,
+            "node_commands_total": dict(self.commands.outcomes),
+            "node_commands_unknown": self.commands.unknown,
             "heartbeats_refused_total": self._bad_heartbeats + self.presence.left_out,
             **self._offsets(now_s),
         }

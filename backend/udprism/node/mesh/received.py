@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-MAX_COMMANDS: Final = 1024
+MAX_COMMANDS: Final = 16_384
+MAX_REPLIES: Final = 1024
+"""Answers that are kept; of an older command only that it was done is known."""
 KEPT_S: Final = 1200.0
 """Longer than a sender asks for an outcome."""
 SENDER_ASKS_S: Final = 600.0
@@ -42,6 +45,7 @@ class Received:
 
     def __init__(self, kept: Mapping[str, Reply | None], now_s: float) -> None:
         """kept: those that the store knows as done, with their answers if they were kept too."""
+        self._answered: deque[str] = deque(kept)
         self._commands = {id: _Command("done", now_s, reply) for id, reply in kept.items()}
 
     def __len__(self) -> int:
@@ -61,6 +65,9 @@ class Received:
         """It was done, or refused by what it asked for: this is its answer from now on."""
         command = self._commands[command_id]
         command.standing, command.reply = "done", reply
+        self._answered.append(command_id)
+        if len(self._answered) > MAX_REPLIES and (old := self._commands.get(self._answered.popleft())) is not None:
+            old.reply = None
 
     def cancel(self, command_id: str, now_s: float) -> Standing:
         """`never` if it had not begun, and then it never will; otherwise how it stands."""

@@ -12,6 +12,8 @@ from typing import Any, Final
 ROOT: Final = "udprism.1"
 MAX_PART_BYTES: Final = 192 << 10
 """NATS delivers 1 MiB by default; a part this size delays what shares its connection by at most 0.8 s at 2 Mbit/s."""
+MAX_MESSAGE_BYTES: Final = MAX_PART_BYTES + (4 << 10)
+"""A part with its header."""
 MAX_PARTS: Final = 128
 _LENGTH: Final = struct.Struct("!I")
 _ID: Final = re.compile(r"n-[0-9a-f]{8,16}")

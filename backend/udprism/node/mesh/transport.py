@@ -14,6 +14,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,7 +105,7 @@ class Connection:
         client = Client()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await client.connect(**self._options())
+                await client.connect(**options(self._plan, self._kind))
                 for subject, handler in self._handlers.items():
                     await client.subscribe(
                         subject, cb=_callback(handler), pending_msgs_limit=4096, pending_bytes_limit=MAX_QUEUED_BYTES
@@ -124,29 +125,6 @@ class Connection:
             self._forget_queue()
             self._throw_away(client)
             self._lost()
-
-    def _options(self) -> dict[str, Any]:
-        plan = self._plan
-        options: dict[str, Any] = {
-            "servers": list(plan.urls),
-            "name": f"udprism {plan.name} {self._kind}",
-            "allow_reconnect": False,
-            "max_reconnect_attempts": 1,  # 0 would mean for ever (nats.py#718)
-            "connect_timeout": 1,
-            "ping_interval": 3600,  # ours have a deadline
-            "no_echo": False,  # our own id from elsewhere must be heard
-            "pending_size": -1,
-            "error_cb": self._complain,
-        }
-        if plan.creds is not None:
-            text = Path(plan.creds).read_text()
-            if "NATS USER JWT" in text:
-                options["user_credentials"] = str(plan.creds)
-            else:
-                options["nkeys_seed_str"] = text.strip().splitlines()[-1]
-        if plan.is_encrypted:  # only with the handshake first can no false server have the password in clear
-            options |= {"tls": ssl.create_default_context(cafile=plan.ca), "tls_handshake_first": True}
-        return options
 
     async def _send_all(self, client: Client) -> None:
         while True:
@@ -174,18 +152,9 @@ class Connection:
 
     def _throw_away(self, client: Client) -> None:
         """Abort its socket, so that nothing old leaves later; its own `close` may hang, and is left to a timer."""
-        transport: Any = client._transport
-        for name in ("_io_writer", "_bare_io_writer"):
-            writer = getattr(transport, name, None)
-            if writer is not None:
-                writer.transport.abort()
-        task = asyncio.ensure_future(_closed(client))
+        task = asyncio.ensure_future(thrown_away(client))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-    async def _complain(self, error: Exception) -> None:
-        if "permissions violation" in str(error).lower():
-            log.warning("NATS (%s) does not allow it: %s", self._kind, error)
 
     def _note(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup):
@@ -208,7 +177,44 @@ def _callback(handler: Handler) -> Handler:
     return callback
 
 
-async def _closed(client: Client) -> None:
+def options(plan: MeshPlan, kind: str) -> dict[str, Any]:
+    """What nats-py is given for one connection. Raises: OSError if the credentials cannot be read."""
+    options: dict[str, Any] = {
+        "servers": list(plan.urls),
+        "name": f"udprism {plan.name} {kind}",
+        "allow_reconnect": False,
+        "max_reconnect_attempts": 1,  # 0 would mean for ever (nats.py#718)
+        "connect_timeout": 1,
+        "ping_interval": 3600,  # ours have a deadline
+        "no_echo": False,  # our own id from elsewhere must be heard
+        "pending_size": -1,
+        "error_cb": partial(_complain, kind),
+    }
+    if plan.creds is not None:
+        text = Path(plan.creds).read_text()
+        if "NATS USER JWT" in text:
+            options["user_credentials"] = str(plan.creds)
+        else:
+            options["nkeys_seed_str"] = text.strip().splitlines()[-1]
+    if plan.is_encrypted:  # only with the handshake first can no false server have the password in clear
+        options |= {"tls": ssl.create_default_context(cafile=plan.ca), "tls_handshake_first": True}
+    return options
+
+
+async def _complain(kind: str, error: Exception) -> None:
+    if "permissions violation" in str(error).lower():
+        log.warning("NATS (%s) does not allow it: %s", kind, error)
+
+
+async def thrown_away(client: Client) -> None:
+    """Abort its socket, so that nothing old leaves later; then its own `close`, which may hang, with a deadline."""
+    transport: Any = client._transport
+    for name in ("_io_writer", "_bare_io_writer"):
+        writer = getattr(transport, name, None)
+        if writer is not None:
+            writer.transport.abort()
+    if transport is None:
+        return  # it has not even begun, and cannot be closed then
     try:
         async with asyncio.timeout(_CLOSE_S):
             await client.close()
