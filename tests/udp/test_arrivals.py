@@ -340,11 +340,13 @@ def test_datagrams_gather_while_there_is_traffic(make, open_socket, sender):
     thread = threading.Thread(target=send)
     thread.start()
     try:
-        sizes = [len(receiver.poll(1.0)) for _ in range(4)]
+        # On a busy machine the sender itself may pause for a whole wait, so one batch may be small: none gathers if
+        # each datagram is a batch of its own.
+        sizes = [len(receiver.poll(1.0)) for _ in range(12)]
     finally:
         stop.set()
         thread.join()
-    assert min(sizes[1:]) > 5
+    assert sorted(sizes[1:])[len(sizes[1:]) // 2] > 5
 
 
 def test_another_thread_can_take_over(receiver, open_socket, sender):
