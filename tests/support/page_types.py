@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -20,7 +21,15 @@ _HEAD = """\
 // Every field is always there; null stands for what cannot be known.
 
 """
-_SCALARS = {str: "string", int: "number", float: "number", bool: "boolean", type(None): "null", Any: "unknown"}
+_SCALARS = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    Any: "unknown",
+    object: "unknown",
+}
 
 
 def type_text(hint: Any) -> str:
@@ -37,7 +46,7 @@ def type_text(hint: Any) -> str:
     if origin is list:
         inner = type_text(arguments[0])
         return f"({inner})[]" if " " in inner else f"{inner}[]"
-    if origin is dict and arguments[0] is str:
+    if origin in (dict, Mapping) and arguments[0] is str:
         return f"Record<string, {type_text(arguments[1])}>"
     raise TypeError(f"no JSON body has a {hint}")
 

@@ -369,7 +369,7 @@ export interface Rebound {
   rebound: number;
 }
 
-/** A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld: replies to Art-Net's polls. */
+/** A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld: replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null. also_bound: other programs that are bound to its port. */
 export interface Receiver {
   id: string;
   name: string;
@@ -384,7 +384,10 @@ export interface Receiver {
   answered: number | null;
   withheld: number | null;
   kernel_drops: number | null;
+  lamp: string | null;
+  pixels: number;
   receives_by: string;
+  also_bound: string[];
 }
 
 /** All receivers, in the order in which they were begun. */
@@ -531,6 +534,49 @@ export interface Response {
   unix_ms: number;
 }
 
+/** `names` are the scenario's names of `client_ids`, in the same order. Times are Unix seconds. */
+export interface RunBody {
+  id: string;
+  title: string;
+  seed: number;
+  rate_hz: number;
+  duration_s: number;
+  state: "running" | "finished" | "stopped" | "failed";
+  detail: string | null;
+  started_at: number;
+  elapsed_s: number;
+  schedule_kept_ratio: number | null;
+  met: boolean | null;
+  steps: RunStep[];
+  expectations: RunExpectation[];
+  all: Record<string, number | null> | null;
+  client_ids: string[];
+  names: string[];
+}
+
+/** `met` is so far while the scenario runs, and null if nothing is known or the schedule was not kept. */
+export interface RunExpectation {
+  text: string;
+  measured: number | null;
+  met: boolean | null;
+}
+
+/** `to` has the scenario's names of clients; empty: all of them. `done_at`: Unix time in seconds, null before. */
+export interface RunStep {
+  at_s: number;
+  what: string;
+  to: string[];
+  link: Record<string, unknown>;
+  done_at: number | null;
+}
+
+/** `GET /api/scenarios`: runs, newest first, and what comes with the program. */
+export interface ScenarioList {
+  scenarios: RunBody[];
+  total: number;
+  shipped: ShippedScenario[];
+}
+
 /** How far the server is behind its schedule, and how many ticks it skipped. */
 export interface Schedule {
   lag_ms: number;
@@ -603,6 +649,13 @@ export interface SessionCounts {
 export interface SessionList {
   sessions: Session[];
   total: number;
+}
+
+/** `text` is TOML. */
+export interface ShippedScenario {
+  name: string;
+  title: string;
+  text: string;
 }
 
 /** What the header line shows. closes: whether the ledger's sums do. */
