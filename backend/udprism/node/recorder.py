@@ -161,15 +161,13 @@ class Recording:
     def _write(self, told: Told, *, last: bool) -> None:
         count = len(told.key)
         frames = make_frames(told.addresses, told.payloads, told.length)
-        for point in Point:
-            self.recorded[point] += int(np.count_nonzero(told.point == point))
         if self.plan.file_format == "pcap":
             data = pcap_writer.records(told.time_ns, frames)
         else:
             texts, comment = _COMMENTS, told.note.astype(np.int32)
             if last:
                 words = _COMMENTS[int(told.note[-1])]
-                texts = [*_COMMENTS, f"{words}; {self._sums()}" if words else self._sums()]
+                texts = [*_COMMENTS, f"{words}; {self._sums(told)}" if words else self._sums(told)]
                 comment[-1] = len(texts) - 1
             drops = np.zeros(count, np.uint64)
             for point in Point:
@@ -183,10 +181,13 @@ class Recording:
         if self._file_bytes and self._file_bytes + len(data) > self.plan.bytes_a_file:
             self._next_file()
         self._put(data)
+        for point in Point:
+            self.recorded[point] += int(np.count_nonzero(told.point == point))
 
-    def _sums(self) -> str:
+    def _sums(self, told: Told) -> str:
+        recorded = {point: self.recorded[point] + int(np.count_nonzero(told.point == point)) for point in Point}
         words = [
-            f"{self.recorded[point]} datagrams recorded at the {point.name.lower()}, {self.missed[point]} not recorded"
+            f"{recorded[point]} datagrams recorded at the {point.name.lower()}, {self.missed[point]} not recorded"
             for point in Point
         ]
         return ("end of the recording: " + "; ".join(words))[:MAX_COMMENT_BYTES]
