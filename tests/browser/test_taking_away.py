@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,10 @@ def test_curves_lanes_and_delays_are_saved_as_pictures(opened: Page) -> None:
 
 def test_figures_are_saved_as_csv(opened: Page) -> None:
     for link in ("#timeline-csv", "#past-csv"):
+        until_s = time.monotonic() + DEADLINE_MS / 1000
+        # A step lasts a second, and a curve that has just begun has none.
+        while len(opened.request.get(opened.locator(link).evaluate("a => a.href")).text().splitlines()) < 2:
+            assert time.monotonic() < until_s, link
         lines = saved(opened, link).path().read_text().splitlines()
         assert "rate_hz" in lines[0], link
         assert len(lines) > 1, link
