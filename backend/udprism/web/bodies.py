@@ -95,7 +95,7 @@ class ClientChanges(TypedDict, total=False):
 class StartScenario(Body):
     """`POST /api/scenarios`: TOML, as `udprism run` reads it."""
 
-    text: Annotated[str, Field(min_length=1, max_length=200_000)]
+    text: Annotated[str, Field(min_length=1, max_length=30_000)]
 
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
