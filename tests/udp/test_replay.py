@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
@@ -203,8 +202,7 @@ def test_what_is_before_a_broken_block_is_played(receiver: socket.socket) -> Non
     assert receiver.recv(100) == b"a"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(os.getloadavg()[0] > (os.cpu_count() or 1), reason="others use the machine: it is late by itself")
+@pytest.mark.endurance  # for an idle machine, and not met on a shared one: 3.8 and 5.7 ms were seen
 def test_twenty_thousand_a_second_leave_within_a_millisecond(receiver: socket.socket) -> None:
     frame = of(b"x" * 23)
     described = interface(options=option(9, b"\x09"))
