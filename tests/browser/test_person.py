@@ -92,7 +92,7 @@ def test_somebody_s_netcat_appears(page: Page, netcat: subprocess.Popen[str]) ->
     expect(page.locator("#session-facts")).to_contain_text("a plain stream has no sequence numbers", timeout=SOON_MS)
     expect(page.locator("#tab-datagrams")).to_be_hidden()
     page.click("#drawer-remove")
-    expect(page.locator(".notice")).to_contain_text("Session ended")
+    expect(page.locator(".notice", has_text="Session ended")).to_be_visible()
 
 
 def test_loss_on_one_client_is_seen_as_gaps_in_the_ledger_and_under_needs_attention(page: Page) -> None:
