@@ -20,6 +20,7 @@ import uvicorn
 from fastapi import FastAPI
 from websockets.sync.client import ClientConnection, connect
 
+from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 from udprism.web import app
 from udprism.web.api import api_router
@@ -235,3 +236,14 @@ def send_until_refused(sock: socket.socket, piece: bytes, pieces: int) -> bool:
     except (ConnectionResetError, BrokenPipeError):
         return True
     return False
+
+
+@contextmanager
+def serving(bridge: Bridge) -> Iterator[httpx.Client]:
+    """A real bridge, started, with the web app before it: a client of its REST API."""
+    bridge.start()
+    try:
+        with running(cast("FakeBridge", bridge)) as here, here.client() as client:
+            yield client
+    finally:
+        bridge.stop()

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
 from udprism.node.bridge import Bridge
-from web.fake_bridge import FakeBridge
-from web.running import ephemeral, running, wait_for
+from web.running import ephemeral, serving, wait_for
 
 
 @pytest.fixture
 def api() -> Iterator[httpx.Client]:
     bridge = Bridge(ephemeral(udp="127.0.0.1:0", clients=0, max_clients=10))
-    bridge.start()
-    try:
-        with running(cast("FakeBridge", bridge)) as served, served.client() as client:
-            yield client
-    finally:
-        bridge.stop()
+    with serving(bridge) as client:
+        yield client
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
@@ -12,8 +12,7 @@ import pytest
 from udprism.node.bridge import Bridge
 from udprism.node.store import Store
 from udprism.settings import Settings
-from web.fake_bridge import FakeBridge
-from web.running import running, wait_for
+from web.running import serving, wait_for
 
 PCAPNG, PCAP_NS = b"\x0a\x0d\x0d\x0a", b"\x4d\x3c\xb2\xa1"
 
@@ -22,12 +21,8 @@ PCAPNG, PCAP_NS = b"\x0a\x0d\x0d\x0a", b"\x4d\x3c\xb2\xa1"
 def api(tmp_path: Path) -> Iterator[httpx.Client]:
     settings = Settings(udp="127.0.0.1:0", clients=2, rate_hz=50, loss_after_s=0.2)
     bridge = Bridge(settings, Store.open(tmp_path))
-    bridge.start()
-    try:
-        with running(cast("FakeBridge", bridge)) as served, served.client() as client:
-            yield client
-    finally:
-        bridge.stop()
+    with serving(bridge) as client:
+        yield client
 
 
 def begin(api: httpx.Client, **asked: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""What a recording knows of each datagram: where it was seen and when, and what became of it, told once that is known.
+"""What a recording knows of each datagram: where and when it was seen, and what became of it.
 
-A datagram is seen at two points: as it leaves its sender, and as it arrives. Both have the same key. Its fate becomes
-known later, so sightings wait in a window; whoever keeps the window decides for how long.
+A datagram is seen at two points: as it leaves its sender, and as it arrives. Both sightings have the same key. Its fate
+becomes known later, so sightings wait in a window. The caller decides for how long.
 """
 
 from __future__ import annotations

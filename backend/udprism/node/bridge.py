@@ -85,7 +85,7 @@ class Bridge:
         self.relays = Relays(store, assembly.targets, assembly.note)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
         folder = None if store is None else store.path.parent / RECORDINGS
-        self.recordings = Recordings(assembly, folder)
+        self.recordings = Recordings(assembly, folder, given_up)
         self._lanes = Lanes(assembly, threads, self.receivers)
         heard = HeardByReceivers(self.receivers)
         self.senders = Senders(threads.keep, assembly.targets, assembly.note, given_up)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import deque
@@ -19,6 +20,8 @@ from udprism.capture.pcapng_writer import INBOUND, MAX_COMMENT_BYTES, OUTBOUND, 
 from udprism.capture.sightings import Point, Seen, Told, Window
 from udprism.columns.types import NS_PER_S, U8Column, U64Column
 from udprism.udp.sight import Note, comments
+
+log = logging.getLogger(__name__)
 
 FileFormat: TypeAlias = Literal["pcapng", "pcap"]
 MAX_WAITING: Final = 1 << 19
@@ -60,8 +63,11 @@ class Recording:
         unix_ns: Callable[[], int],
         hold_ns: Callable[[], int],
         wanted: Callable[[], set[bytes]] | None,
+        given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
         """hold_ns: for how long to wait for a datagram's fate. wanted: endpoints of the recorded clients; None for all.
+
+        given_up: told of a bug on the recording's thread.
 
         Raises: OSError if no file can be made there.
         """
@@ -76,6 +82,7 @@ class Recording:
         self.files: list[Path] = []
         self.bytes_written = 0
         self._folder, self._unix_ns, self._hold_ns, self._wanted = folder, unix_ns, hold_ns, wanted
+        self._given_up = given_up
         self._window = Window(Note.UNKNOWN, Note.CORRUPT)
         self._incoming: deque[tuple[Point, Seen] | tuple[None, tuple[U64Column, U8Column]]] = deque()
         self._waiting = 0
@@ -131,6 +138,10 @@ class Recording:
             self._turn(1 << 62, last=True)
         except OSError as error:
             self.fault = error.strerror or str(error)
+        except Exception as error:
+            self.fault = "a bug; the log says more"
+            log.exception("the recording met a bug")
+            self._given_up(error)
         finally:
             self.ended_unix_ns = self._unix_ns()
             os.close(self._fd)

@@ -46,9 +46,14 @@ class _All:
 class Recordings:
     """Coroutines belong to one event loop; files are written and read by other threads."""
 
-    def __init__(self, assembly: Assembly, folder: Path | None) -> None:
-        """folder: where files lie; None if nothing is stored."""
-        self._assembly, self._folder = assembly, folder
+    def __init__(
+        self,
+        assembly: Assembly,
+        folder: Path | None,
+        given_up: Callable[[BaseException | None], None] = lambda error: None,
+    ) -> None:
+        """folder: where files lie; None if nothing is stored. given_up: told of a bug on a recording's thread."""
+        self._assembly, self._folder, self._given_up = assembly, folder, given_up
         self._recordings: dict[str, Recording] = {}
         self._changing = asyncio.Lock()
         self._beginning: str | None = None
@@ -150,7 +155,7 @@ class Recordings:
 
     def _begin(self, plan: RecordingPlan, folder: Path, wanted: Callable[[], set[bytes]] | None) -> Recording:
         folder.mkdir(parents=True, exist_ok=True)
-        return Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, wanted)
+        return Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, wanted, self._given_up)
 
     def _hold_ns(self) -> int:
         """After so long it is known what became of a datagram: its link holds it, and then it is missed."""

@@ -48,7 +48,7 @@ class Intake:
         self.drops = drops
         self.datagrams = 0
         clients = self.table.clients
-        self.tap = ReceiverTap(lambda slot: clients[slot].local)
+        self.tap = ReceiverTap(self.table.max_clients, lambda slot: clients[slot].local)
         self._asking = asking
         self._rules = asking.rules
         self._clock = clock

@@ -152,12 +152,13 @@ class SenderTap:
 class ReceiverTap:
     """What hosted clients receive. The receiving thread only, but for `recorder`."""
 
-    def __init__(self, local_of: Callable[[int], Address]) -> None:
-        """local_of: the address that the client of a slot speaks from."""
+    def __init__(self, capacity: int, local_of: Callable[[int], Address]) -> None:
+        """capacity: of the table of clients. local_of: the address that the client of a slot speaks from."""
         self.recorder: Recorder | None = None
         """None while nothing is recorded. Set by any thread."""
         self._local_of = local_of
-        self._endpoints: dict[Address, U8Column] = {}
+        self._session = np.zeros(capacity, np.uint64)
+        self._endpoints = np.zeros((capacity, ENDPOINT_BYTES), np.uint8)
 
     def arrived(self, arrivals: Arrivals, key: U64Column | None, flags: U8Column) -> None:
         """One batch, as the ledger judged it. key: None for datagrams without numbers."""
@@ -165,7 +166,7 @@ class ReceiverTap:
         if recorder is None:
             return
         count, width = arrivals.rows.shape
-        local = np.stack([self._endpoint(self._local_of(slot)) for slot in arrivals.slot.tolist()])
+        local = self._locals(arrivals.slot, key)
         seen = Seen(
             np.full(count, UNNUMBERED, np.uint64) if key is None else key,
             arrivals.received_unix_ns.copy(),
@@ -191,13 +192,18 @@ class ReceiverTap:
             note = np.where(damaged, np.uint8(Note.CORRUPT), (report.cause << CAUSE_SHIFT).astype(np.uint8))
             self.recorder.note(key_of(report.session_id, report.sequence), note)
 
-    def _endpoint(self, local: Address) -> U8Column:
-        found = self._endpoints.get(local)
-        if found is None:
-            if len(self._endpoints) > 1 << 17:
-                self._endpoints.clear()
-            found = self._endpoints[local] = endpoint_of(local)
-        return found
+    def _locals(self, slot: I32Column, key: U64Column | None) -> Rows:
+        """uint8[n, 18]: where these clients listen. One with another session than last time may have another socket."""
+        if key is None:
+            stale = distinct(slot)
+        else:
+            session = key >> np.uint64(32)
+            stale = distinct(slot[self._session[slot] != session])
+            self._session[slot] = session
+        for one in stale.tolist():
+            self._endpoints[one] = endpoint_of(self._local_of(one))
+        rows: Rows = self._endpoints[slot]
+        return rows
 
 
 def comments() -> list[str]:

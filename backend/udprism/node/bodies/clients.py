@@ -96,7 +96,7 @@ class Datagrams(TypedDict):
 
 
 def client_bodies(columns: ClientColumns, slots: list[int], now_ns: int) -> list[Client]:
-    """Clients of one moment; `link` is left to whoever knows it. Pool thread only."""
+    """Clients of one moment. `link` is null here; `node/clients` fills it in. Pool thread only."""
     column, ledger = np.array(slots, np.int64), columns.ledger
     delays, loss_ratios = ledger.delay_bodies(column), ledger.loss_ratio(column).tolist()
     rows = zip(slots, ledger.bodies(column), delays, loss_ratios, strict=True)

@@ -1,4 +1,4 @@
-"""A body on its way to whoever asked for it."""
+"""Encodes a body as JSON."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class Service:
         store.command.set(command_id)  # this task's context alone
         try:
             reply = await self.answer_request(request)
-        except Exception as error:
+        except Exception as error:  # as the web server does: one request's bug is logged and answered with 500
             log.error("a command met a bug", exc_info=error)
             reply = Reply(500, "application/json", b"{}")
         store.command.set(None)

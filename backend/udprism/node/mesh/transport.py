@@ -171,7 +171,7 @@ def _callback(handler: Handler) -> Handler:
     async def callback(message: Msg) -> None:
         try:
             await handler(message)
-        except Exception:
+        except Exception:  # one message's bug is logged; the connection serves the others
             log.exception("a message on %s met a bug", message.subject)
 
     return callback
