@@ -32,6 +32,11 @@ def begin(api: httpx.Client, **asked: Any) -> dict[str, Any]:
     return body
 
 
+def recorded_total(api: httpx.Client) -> float:
+    lines = api.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("udprism_recorded_datagrams_total "))
+
+
 def recordings(api: httpx.Client) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = api.get("/api/recordings").json()["recordings"]
     return found
@@ -51,7 +56,9 @@ def test_a_recording_is_begun_shown_stopped_downloaded_and_deleted(api: httpx.Cl
     assert len(file.content) == stopped["bytes"]
     assert file.headers["content-disposition"] == f'attachment; filename="{stopped["files"][0]}"'
     assert api.get(f"{path}/file", params={"name": "../state.sqlite"}).status_code == 404
+    counted = recorded_total(api)
     assert api.delete(path).status_code == 204
+    assert recorded_total(api) == counted > 0  # a counter never falls
     assert api.get(path).status_code == 404
     assert api.get("/api/recordings").json()["total"] == 0
 

@@ -58,7 +58,8 @@ class Recordings:
         self._changing = asyncio.Lock()
         self._beginning: str | None = None
         """The id of one whose first file may be there already."""
-        self._missed_gone = 0
+        self._recorded_gone = self._missed_gone = 0
+        """Of recordings that were deleted: counters never fall."""
 
     # -- what there is
 
@@ -85,7 +86,7 @@ class Recordings:
         running = list(self._recordings.values())
         return {
             "recordings_running": sum(one.running for one in running),
-            "recorded_datagrams_total": sum(sum(one.recorded.values()) for one in running),
+            "recorded_datagrams_total": self._recorded_gone + sum(sum(one.recorded.values()) for one in running),
             "recording_missed_datagrams_total": self._missed_gone + sum(sum(one.missed.values()) for one in running),
         }
 
@@ -144,7 +145,9 @@ class Recordings:
             except OSError as error:
                 raise RequestError(f"the file stays: {error.strerror or error}", kind="not-kept") from error
             gone = self._recordings.pop(recording_id, None)
-            self._missed_gone += 0 if gone is None else sum(gone.missed.values())
+            if gone is not None:
+                self._recorded_gone += sum(gone.recorded.values())
+                self._missed_gone += sum(gone.missed.values())
 
     def stop(self) -> None:
         """End all of them; their files stay."""
