@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,8 +18,9 @@ import pytest
 
 from support.program import ANY_PORTS, running
 from udprism.capture.sightings import Point, Seen
+from udprism.columns.types import NS_PER_S
 from udprism.node import recorder
-from udprism.node.recorder import Recording, RecordingPlan
+from udprism.node.recorder import Chosen, Recording, RecordingPlan
 from web.running import wait_for
 
 
@@ -38,8 +41,7 @@ def test_what_finds_no_room_is_counted_and_said_in_the_file(tmp_path: Path, monk
     blocked, real = threading.Event(), os.write
     monkeypatch.setattr(os, "write", lambda fd, data: (blocked.wait(), real(fd, data))[1])
     blocked.set()
-    plan = RecordingPlan("rec-000000000000", "pcapng", 10 << 20, 1, None)
-    recording = Recording(plan, tmp_path, lambda: 10, lambda: 0, None)
+    recording = Recording(plan(), tmp_path, lambda: 10, lambda: 0, None)
     blocked.clear()
     for _ in range(20):
         recording.see(Point.SENDER, sightings(30))
@@ -49,6 +51,64 @@ def test_what_finds_no_room_is_counted_and_said_in_the_file(tmp_path: Path, monk
     assert recording.recorded[Point.SENDER] + recording.missed[Point.SENDER] == 600
     (path,) = recording.files
     assert f"{recording.missed[Point.SENDER]} not recorded".encode() in path.read_bytes()
+
+
+def plan(**changes: Any) -> RecordingPlan:
+    usual: dict[str, Any] = {"file_format": "pcapng", "max_bytes": 1 << 20, "max_files": 1, "clients": None}
+    return RecordingPlan("rec-000000000000", **usual | changes)
+
+
+def test_one_turn_of_many_datagrams_keeps_to_the_bound_of_the_files(tmp_path: Path) -> None:
+    recording = Recording(plan(max_bytes=2 << 20, max_files=2), tmp_path, lambda: 10, lambda: 0, None)
+    recording.see(Point.SENDER, sightings(60_000))
+    recording.end()
+    assert recording.recorded[Point.SENDER] == 60_000
+    assert len(recording.files) == 2
+    assert recording.size_bytes <= 2 << 20
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) == recording.size_bytes
+
+
+def test_a_folder_that_is_taken_away_ends_it_once_and_what_was_not_written_is_missed(tmp_path: Path) -> None:
+    ended: list[BaseException | None] = []
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    recording = Recording(plan(), folder, lambda: 10, lambda: 0, None, ended.append)
+    shutil.rmtree(folder)
+    recording.see(Point.SENDER, sightings(30_000))
+    recording.end()
+    assert (recording.fault, ended) == ("No such file or directory", [None])
+    assert 0 < recording.missed[Point.SENDER] == 30_000 - recording.recorded[Point.SENDER]
+    recording.see(Point.SENDER, sightings(5))
+    recording.note(np.array([1 << 32], np.uint64), np.array([1], np.uint8))
+    assert recording.missed[Point.SENDER] == 30_000 - recording.recorded[Point.SENDER]
+    assert not recording._incoming
+
+
+def test_the_sums_stand_in_the_last_packet_even_if_nothing_came_at_the_end(tmp_path: Path) -> None:
+    now_ns = [10]
+    recording = Recording(plan(), tmp_path, lambda: now_ns[0], lambda: 0, None)
+    recording.see(Point.SENDER, sightings(3, time_ns=1))
+    recording.see(Point.SENDER, sightings(1, time_ns=2))
+    wait_for(lambda: recording.recorded[Point.SENDER] == 3)
+    recording.end()
+    (path,) = recording.files
+    assert b"end of the recording: 4 datagrams recorded at the sender" in path.read_bytes()
+
+
+def test_a_chosen_client_is_known_some_seconds_longer_than_it_is_there() -> None:
+    seen, now_ns = sightings(2), 0
+    seen.addresses[:, 34:36] = [[0, 80], [1, 0]]
+    ends = [row.tobytes() for row in np.concatenate((seen.addresses[:, 16:32], seen.addresses[:, 34:36]), axis=1)]
+    there = {ends[1]}
+    chosen = Chosen(lambda: there)
+    assert len(chosen.of(seen)) == 0
+    chosen.refresh(now_ns)
+    assert chosen.of(seen).key.tolist() == [2 << 32]
+    there = {ends[0]}
+    chosen.refresh(now_ns + 1)
+    assert len(chosen.of(seen)) == 2
+    chosen.refresh(now_ns + 60 * NS_PER_S)
+    assert chosen.of(seen).key.tolist() == [1 << 32]
 
 
 @pytest.mark.parametrize("after", [50, 400, 900])

@@ -80,6 +80,37 @@ def test_what_cannot_be_recorded_is_named(api: httpx.Client, asked: dict[str, An
     assert refused.json()["field"].startswith(field)
 
 
+def test_a_file_that_grows_is_downloaded_as_it_is_now(api: httpx.Client) -> None:
+    path = f"/api/recordings/{begin(api)['id']}"
+    wait_for(lambda: api.get(path).json()["recorded"]["receiver"] > 20)
+    for _ in range(50):
+        file = api.get(f"{path}/file")
+        assert len(file.content) == int(file.headers["content-length"]) > 260
+    assert api.head(f"{path}/file").status_code == 200
+
+
+def test_one_whose_files_somebody_took_away_can_be_deleted(api: httpx.Client, tmp_path: Path) -> None:
+    made = begin(api)
+    (tmp_path / "recordings" / made["files"][0]).unlink()
+    assert api.get(f"/api/recordings/{made['id']}/file").status_code == 404
+    assert api.delete(f"/api/recordings/{made['id']}").status_code == 204
+    assert api.get("/api/recordings").json()["total"] == 0
+
+
+def test_what_is_no_file_of_ours_is_not_served(api: httpx.Client, tmp_path: Path) -> None:
+    begin(api)
+    folder = tmp_path / "recordings"
+    (folder / "rec-aaaaaaaaaaaa-001.pcapng").mkdir()
+    (folder / "rec-bbbbbbbbbbbb-001.pcapng").symlink_to(tmp_path / "nothing")
+    for name in ("rec-aaaaaaaaaaaa", "rec-bbbbbbbbbbbb"):
+        assert api.get(f"/api/recordings/{name}/file").status_code == 404
+    assert api.get("/api/recordings").json()["total"] == 1
+
+
+def test_a_small_bound_is_enough_for_fewer_files(api: httpx.Client) -> None:
+    assert begin(api, max_bytes=1 << 20)["state"] == "running"
+
+
 def test_no_more_than_four_are_written_at_once(api: httpx.Client) -> None:
     for _ in range(4):
         begin(api)

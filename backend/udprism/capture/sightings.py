@@ -74,6 +74,19 @@ class Told:
     length: I64Column
     note: U8Column
 
+    def part(self, which: slice) -> Self:
+        """Some that follow each other."""
+        payloads = Strand(self.payloads.data, self.payloads.at[which], self.payloads.length[which])
+        return type(self)(
+            self.point[which],
+            self.key[which],
+            self.time_ns[which],
+            self.addresses[which],
+            payloads,
+            self.length[which],
+            self.note[which],
+        )
+
 
 class Window:
     """Sightings that wait until it is known what became of their datagrams."""
@@ -83,6 +96,8 @@ class Window:
 
         shared: the bits that are told at the receiver as well; all others that were noted are told at the sender.
         """
+        self.left_out = 0
+        """Arrivals of datagrams that were on their way when their sender was seen for the first time."""
         self._unknown = unknown
         self._shared = np.uint8(shared)
         self._seen: dict[Point, list[Seen]] = {point: [] for point in Point}
@@ -93,6 +108,11 @@ class Window:
     def __len__(self) -> int:
         """How many sightings wait."""
         return sum(len(one) for some in self._seen.values() for one in some)
+
+    @property
+    def newest_ns(self) -> int:
+        """When the newest that waits was seen; 0 if none does."""
+        return max((int(one.time_ns.max()) for some in self._seen.values() for one in some), default=0)
 
     def see(self, point: Point, seen: Seen) -> None:
         """More sightings, in any order."""
@@ -114,7 +134,9 @@ class Window:
         key, note = self._notes()
         for point, seen in parts.items():
             if point == Point.RECEIVER:
-                parts[point] = seen = seen.part(self._is_ours(seen.key))
+                ours = seen.part(self._is_ours(seen.key))
+                self.left_out += len(seen) - len(ours)
+                parts[point] = seen = ours
             known, found = _found(key, note, seen.key)
             if point == Point.SENDER:
                 found[~known & (seen.key != UNNUMBERED)] = self._unknown

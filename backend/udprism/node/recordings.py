@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,17 @@ from udprism.errors import RequestError
 from udprism.node.assembly import Assembly
 from udprism.node.bodies import recordings as bodies
 from udprism.node.recorder import FileFormat, Recording, RecordingPlan
+from udprism.node.recording_files import files_in
 from udprism.udp.sight import Recorder, endpoint_of
 
 MAX_RUNNING: Final = 4
 MAX_SHOWN: Final = 1000
-"""Recordings on the disk that are listed."""
+"""The newest recordings that are listed."""
 MIN_FILE_BYTES: Final = 1 << 20
+USUAL_FILES: Final = 4
 FOLDER: Final = "recordings"
 _SETTLE_NS: Final = 300 * NS_PER_MS
 """Losses are declared some sweeps after they are due."""
-_NAME: Final = re.compile(r"(rec-[0-9a-f]{12})-(\d{3,})\.(pcapng|pcap)")
 
 
 class _All:
@@ -54,6 +55,7 @@ class Recordings:
     ) -> None:
         """folder: where files lie; None if nothing is stored. given_up: told of a bug on a recording's thread."""
         self._assembly, self._folder, self._given_up = assembly, folder, given_up
+        self._connecting = threading.Lock()
         self._recordings: dict[str, Recording] = {}
         self._changing = asyncio.Lock()
         self._beginning: str | None = None
@@ -69,17 +71,21 @@ class Recordings:
 
     async def get(self, recording_id: str) -> bodies.Recording:
         """One. Raises: RequestError (404)."""
-        found = {one["id"]: one for one in await self.every()}
-        if recording_id not in found:
-            raise _not_found(recording_id)
-        return found[recording_id]
+        if recording_id in self._recordings:
+            return await asyncio.to_thread(bodies.of_running, self._recordings[recording_id])
+        return bodies.of_files(recording_id, await self.files(recording_id))
+
+    def is_running(self, recording_id: str) -> bool:
+        """Whether its newest file still grows."""
+        recording = self._recordings.get(recording_id)
+        return recording is not None and recording.running
 
     async def files(self, recording_id: str) -> list[Path]:
         """Its files, oldest first. Raises: RequestError (404)."""
-        paths = (await asyncio.to_thread(self._on_disk)).get(recording_id)
-        if not paths:
+        found = await asyncio.to_thread(files_in, self._folder, recording_id)
+        if recording_id not in found:
             raise _not_found(recording_id)
-        return paths
+        return found[recording_id]
 
     def counters(self) -> dict[str, int]:
         """For /metrics."""
@@ -93,9 +99,13 @@ class Recordings:
     # -- what is done
 
     async def add(
-        self, flows: list[str] | None, file_format: FileFormat, max_bytes: int, max_files: int
+        self, flows: list[str] | None, file_format: FileFormat, max_bytes: int, max_files: int | None = None
     ) -> bodies.Recording:
-        """Begin to record these clients, or everything. Raises: RequestError (404, 409, 422, 507)."""
+        """Begin to record these clients, or everything. max_files: USUAL_FILES, or fewer if max_bytes is small.
+
+        Raises: RequestError (409, 422, 507).
+        """
+        max_files = max(1, min(USUAL_FILES, max_bytes // MIN_FILE_BYTES)) if max_files is None else max_files
         async with self._changing:
             if self._folder is None:
                 raise RequestError("nothing is stored (--ephemeral), so nothing can be recorded", kind="not-stored")
@@ -136,14 +146,17 @@ class Recordings:
 
     async def remove(self, recording_id: str) -> None:
         """Stop it and delete its files. Raises: RequestError (404, 507)."""
-        paths = await self.files(recording_id)
-        await self.stop_one(recording_id)
+        if recording_id not in self._recordings:
+            await self.files(recording_id)
+        else:
+            await self.stop_one(recording_id)
         async with self._changing:
             try:
-                for path in (await asyncio.to_thread(self._on_disk)).get(recording_id, paths):
+                for path in (await asyncio.to_thread(files_in, self._folder, recording_id)).get(recording_id, []):
                     await asyncio.to_thread(partial(path.unlink, missing_ok=True))
             except OSError as error:
-                raise RequestError(f"the file stays: {error.strerror or error}", kind="not-kept") from error
+                reason = error.strerror or error
+                raise RequestError(f"the recording has ended, and its file stays: {reason}", kind="not-kept") from error
             gone = self._recordings.pop(recording_id, None)
             if gone is not None:
                 self._recorded_gone += sum(gone.recorded.values())
@@ -158,7 +171,7 @@ class Recordings:
 
     def _begin(self, plan: RecordingPlan, folder: Path, wanted: Callable[[], set[bytes]] | None) -> Recording:
         folder.mkdir(parents=True, exist_ok=True)
-        return Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, wanted, self._given_up)
+        return Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, wanted, self._ended)
 
     def _hold_ns(self) -> int:
         """After so long it is known what became of a datagram: its link holds it, and then it is missed."""
@@ -166,12 +179,19 @@ class Recordings:
         loss_after_ns = round(assembly.settings.loss_after_s * NS_PER_S)
         return loss_after_ns + assembly.server.witness.hold_ns + _SETTLE_NS
 
+    def _ended(self, bug: BaseException | None) -> None:
+        self._connect()
+        if bug is not None:
+            self._given_up(bug)
+
     def _connect(self) -> None:
-        running = tuple(one for one in self._recordings.values() if one.running)
-        recorder = None if not running else running[0] if len(running) == 1 else _All(running)
-        # The sender first: what arrives has then been seen there.
-        self._assembly.server.outlet.tap.recorder = recorder
-        self._assembly.pool.intake.tap.recorder = recorder
+        """Show the datagrams to the recordings that run. Any thread."""
+        with self._connecting:
+            running = tuple(one for one in list(self._recordings.values()) if one.running)
+            recorder = None if not running else running[0] if len(running) == 1 else _All(running)
+            # The sender first: what arrives has then been seen there.
+            self._assembly.server.outlet.tap.recorder = recorder
+            self._assembly.pool.intake.tap.recorder = recorder
 
     async def _wanted(self, flows: list[str]) -> Callable[[], set[bytes]]:
         """Where these clients are just now: a client that opens another socket is another address."""
@@ -187,22 +207,13 @@ class Recordings:
 
         return endpoints
 
-    def _on_disk(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
-        paths = [] if self._folder is None or not self._folder.is_dir() else sorted(self._folder.iterdir())
-        for path in paths:
-            name = _NAME.fullmatch(path.name)
-            if name is not None and (name[1] in found or len(found) < MAX_SHOWN):
-                found.setdefault(name[1], []).append(path)
-        return found
-
     def _every(self) -> list[bodies.Recording]:
         # In this order: one that is being begun is known by one name or the other once its file can be seen.
-        on_disk, beginning, running = self._on_disk(), self._beginning, list(self._recordings.values())
+        on_disk, beginning, running = files_in(self._folder), self._beginning, list(self._recordings.values())
         known = {one.plan.id for one in running} | {beginning}
         kept = [bodies.of_files(name, paths) for name, paths in on_disk.items() if name not in known]
         shown = [*kept, *map(bodies.of_running, running)]
-        return sorted(shown, key=lambda one: one["began_unix_ms"])
+        return sorted(shown, key=lambda one: one["began_unix_ms"])[-MAX_SHOWN:]
 
 
 def _not_found(recording_id: str) -> RequestError:

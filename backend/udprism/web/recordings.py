@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO, Final, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from starlette.responses import FileResponse, Response
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from udprism.errors import RequestError
 from udprism.node.bodies import recordings as answers
@@ -18,6 +22,7 @@ from udprism.web.routes import NO_CONTENT, add_routes
 MAX_BYTES: Final = 1 << 40
 MAX_FILES: Final = 1000
 MAX_FLOWS: Final = 1000
+_PIECE_BYTES: Final = 1 << 18
 _ALL: Final = "/recordings"
 _ONE: Final = "/recordings/{recording_id}"
 _MEDIA_TYPES: Final = {".pcapng": "application/x-pcapng", ".pcap": "application/vnd.tcpdump.pcap"}
@@ -26,10 +31,10 @@ _MEDIA_TYPES: Final = {".pcapng": "application/x-pcapng", ".pcap": "application/
 class AddRecording(bodies.Body):
     """`POST /api/recordings`: everything has a default."""
 
-    flows: Literal["all"] | Annotated[list[str], Field(min_length=1, max_length=MAX_FLOWS)] = "all"
+    flows: Annotated[list[str], Field(min_length=1, max_length=MAX_FLOWS)] | Literal["all"] = "all"
     format: Literal["pcapng", "pcap"] = "pcapng"
     max_bytes: Annotated[int, Field(ge=MIN_FILE_BYTES, le=MAX_BYTES)] = 100_000_000
-    max_files: Annotated[int, Field(ge=1, le=MAX_FILES)] = 4
+    max_files: Annotated[int, Field(ge=1, le=MAX_FILES)] | None = None
 
 
 class FileQuery(bodies.Body):
@@ -90,9 +95,30 @@ class RecordingRoutes:
         return Response(status_code=NO_CONTENT)
 
     async def get_file(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
-        """The newest file of a recording, or the one of this name."""
+        """The newest file of a recording, or the one of this name; of a file that grows, what is there now."""
         files = {path.name: path for path in await self._recordings.files(recording_id)}
         name = query.name if query.name is not None else list(files)[-1]
         if name not in files:
             raise RequestError(f"this recording has {', '.join(files)}", field="name", kind="not-found")
-        return FileResponse(files[name], media_type=_MEDIA_TYPES[files[name].suffix], filename=name)
+        if not self._recordings.is_running(recording_id):
+            return FileResponse(files[name], media_type=_MEDIA_TYPES[files[name].suffix], filename=name)
+        try:
+            file = await asyncio.to_thread(open, files[name], "rb")
+        except FileNotFoundError:
+            raise RequestError(f"{name} has made room for a newer file", field="name", kind="not-found") from None
+        size = os.fstat(file.fileno()).st_size
+        headers = {"content-length": str(size), "content-disposition": f'attachment; filename="{name}"'}
+        return StreamingResponse(
+            _beginning(file, size),
+            media_type=_MEDIA_TYPES[files[name].suffix],
+            headers=headers,
+            background=BackgroundTask(file.close),  # HEAD reads nothing
+        )
+
+
+def _beginning(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """So many bytes of a file, which is closed then."""
+    with file:
+        while size and (piece := file.read(min(size, _PIECE_BYTES))):
+            size -= len(piece)
+            yield piece
