@@ -93,8 +93,8 @@ class Recording:
     # -- from any thread
 
     def see(self, point: Point, seen: Seen) -> None:
-        """Sightings, copied. What finds no room is counted; after the end nothing is taken, and nothing missed."""
-        if not self.running:
+        """Sightings, copied. What finds no room is counted; once it is to end, nothing is taken, and nothing missed."""
+        if not self._takes:
             return
         if self._waiting + len(seen) > MAX_WAITING:
             self.missed[point] += len(seen if self._chosen is None else self._chosen.of(seen))
@@ -104,7 +104,7 @@ class Recording:
 
     def note(self, key: U64Column, note: U8Column) -> None:
         """What became of datagrams."""
-        if self.running:
+        if self._takes:
             self._incoming.append((None, (key, note)))
 
     @property
@@ -127,6 +127,10 @@ class Recording:
     def running(self) -> bool:
         """Whether it still records."""
         return self.ended_unix_ns is None and self.fault is None
+
+    @property
+    def _takes(self) -> bool:
+        return self.running and not self._ending.is_set()
 
     def end(self) -> None:
         """Write what waits, and close the file. Blocks for that long."""
