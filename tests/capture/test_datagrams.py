@@ -258,6 +258,13 @@ def test_parts_that_overlap_or_contradict_are_lost() -> None:
         assert (skipped, seen) == ({Skip.LOST_FRAGMENT: len(hostile)}, [])
 
 
+def test_parts_beyond_the_end_that_a_last_one_names_are_lost_with_it() -> None:
+    beyond = ethernet(ip4(LONG[:8], identification=7, offset=16, more=True))
+    first = ethernet(ip4(LONG[:8], identification=7, offset=0, more=True))
+    last = ethernet(ip4(LONG[:8], identification=7, offset=8))
+    assert of_frames([beyond, first, last]) == ({Skip.LOST_FRAGMENT: 3}, [])
+
+
 def test_fragments_wait_half_a_minute_and_no_longer() -> None:
     first, last = fragments(LONG, 1480)
     for later_s, whole in ((30, True), (31, False)):

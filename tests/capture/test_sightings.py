@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from udprism.capture import sightings
 from udprism.capture.sightings import UNNUMBERED, Point, Seen, Told, Window
 from udprism.columns.types import U64Column
 
@@ -133,3 +135,41 @@ def test_every_sighting_is_told_once(
     for key, _, note in received:
         notes[key] |= note
     assert all(note == notes.get(key, UNKNOWN) for _, point, key, note in told if point == Point.SENDER)
+
+
+def test_nothing_is_nothing_and_what_waits_is_counted() -> None:
+    window = Window(UNKNOWN, SHARED)
+    window.see(Point.SENDER, seen())
+    window.note(0, key_of([]), np.zeros(0, np.uint8))
+    assert (len(window), window.newest_ns, window.take(100, forget_ns=0)) == (0, 0, None)
+    window.see(Point.SENDER, seen((1, 10), (2, 30)))
+    window.see(Point.RECEIVER, seen((1, 20)))
+    assert (len(window), window.newest_ns) == (3, 30)
+    assert window.take(10, forget_ns=0) is None, "all of them wait"
+    assert len(window) == 3
+
+
+def test_what_is_told_can_be_written_in_parts() -> None:
+    window = Window(UNKNOWN, SHARED)
+    window.see(Point.SENDER, seen((1, 10), (2, 20), (3, 30)))
+    told = window.take(100, forget_ns=0)
+    assert told is not None
+    assert rows_of(told.part(slice(0, 2))) + rows_of(told.part(slice(2, 3))) == rows_of(told)
+    assert told.part(slice(2, 3)).payloads.at.tolist() == told.payloads.at.tolist()[2:]
+
+
+def test_of_too_many_sessions_it_is_forgotten_where_they_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sightings, "_MAX_SESSIONS", 1)
+    window = Window(UNKNOWN, SHARED)
+    begun = 5  # the number at which the session was first seen at its sender
+    first = seen((1, 10))
+    first.key += np.uint64(begun)
+    window.see(Point.SENDER, first)
+    window.see(Point.RECEIVER, seen((1, 15)))
+    window.take(20, forget_ns=0)
+    assert window.left_out == 1
+    window.see(Point.SENDER, seen((2, 25)))
+    window.see(Point.SENDER, seen((3, 26)))
+    window.see(Point.RECEIVER, seen((1, 27)))
+    window.take(30, forget_ns=0)
+    assert window.left_out == 1

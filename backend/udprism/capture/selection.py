@@ -62,7 +62,9 @@ def _read(word: str) -> _Word:
 
 def _host_and_port(value: str) -> tuple[bytes, bytes | None]:
     if value.startswith("["):
-        host, _, port = value[1:].partition("]")
+        host, bracket, port = value[1:].partition("]")
+        if not bracket or (port and not port.startswith(":")):
+            raise ValueError(value)
         port = port.removeprefix(":")
     elif value.count(":") == 1:
         host, _, port = value.partition(":")
