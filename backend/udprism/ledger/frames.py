@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from udprism.columns.runs import distinct
 from udprism.columns.turns import Turns
 from udprism.columns.types import (
     NEVER_NS,
@@ -42,7 +43,7 @@ def digests(rows: Rows, length: I32Column, at: int) -> U64Column:
     if (end == first).all():
         digest += _digest(rows, at, first)
         return digest
-    for one in np.unique(end).tolist():
+    for one in distinct(end).tolist():
         which = np.flatnonzero(end == one)
         digest[which] += _digest(rows[which], at, one)
     return digest

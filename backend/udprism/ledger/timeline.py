@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from udprism.columns.runs import is_among, median
 from udprism.columns.types import NS_PER_MS, NS_PER_S, F64Column, I32Column, I64Column, U32Column
 from udprism.ledger.delays import BUCKETS, percentiles_of
 from udprism.ledger.fates import Cause
@@ -167,7 +168,7 @@ class Timeline:
         for level in self._flows:
             level.reset(slots)
             level.begin(slots, totals, now_ns - self._origin_ns)
-        gone = np.isin(self._watched_slot, slots)
+        gone = is_among(self._watched_slot, slots)
         self._watched_slot[gone] = -1
 
     # -- writing
@@ -201,7 +202,7 @@ class Timeline:
             lost.reshape(-1, 1),
             ledger.delays.whole_counts.astype(np.uint32).reshape(1, -1),
             np.zeros(1, np.uint32),
-            np.array([np.median(jitter_ms[timed]) if timed.any() else np.nan]),
+            np.array([median(jitter_ms[timed]) if timed.any() else np.nan]),
         )
 
     def _sample_watched(self, now_ns: int, ledger: Ledger) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from udprism.columns.runs import median
 from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, U8Column, U16Column, U32Column
 from udprism.link.book import LinkBook
 from udprism.node.bodies.clients import MODE_WORDS, STATE_WORDS
@@ -244,7 +245,7 @@ class View:
             return []
         badness[lagging] = 0
         kept = self._rates.sent_recent_hz[lagging] / self._table.asked_hz[lagging]
-        return [attention("everybody-behind", float(np.median(kept)))]
+        return [attention("everybody-behind", median(kept))]
 
     def _common_loss(self, high: int, badness: npt.NDArray[np.float64]) -> list[Attention]:
         """If most clients lose about as much, one line says so; only outliers keep their badness (changed in place).
@@ -255,7 +256,7 @@ class View:
         told = (self._table.state[:high] == State.LIVE) & self._ledger.measured[:high]
         if losing.sum() < max(_FEW, _MOST_LOSING * told.sum()):
             return []
-        usual = float(np.median(badness[losing]))
+        usual = median(badness[losing])
         sent = np.maximum(np.nan_to_num(self._rates.sent_recent_hz[:high]) * _RECENT_S, 1)
         usual_most = usual + 4 * np.sqrt(usual * (1 - usual) / sent)
         badness[losing & (badness <= usual_most)] = 0

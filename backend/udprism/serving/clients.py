@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from udprism.columns.runs import distinct
+from udprism.columns.runs import is_among
 from udprism.columns.types import NEVER_NS, Address, BoolColumn, I32Column, I64Column
 
 ModeName = Literal["auto", "measured", "plain"]
@@ -190,7 +190,7 @@ class ClientTable:
     def waiting(self, slots: I32Column) -> I32Column:
         """All clients without a stream that ask the same targets as `slots`, these among them: int32[n]."""
         high = self.high
-        waiting = np.isin(self.target[:high], distinct(self.target[slots])) & self._is_waiting(slice(high))
+        waiting = is_among(self.target[:high], self.target[slots]) & self._is_waiting(slice(high))
         return np.flatnonzero(waiting).astype(np.int32)
 
     def held_back(self, slots: I32Column, now_ns: int) -> BoolColumn:
@@ -208,7 +208,7 @@ class ClientTable:
         quiet_ns = now_ns - self.last_arrival_ns[: self.high]
         # Half of it: if a target falls silent for thousands, they do not all notice in the same moment.
         is_heard = (state == State.LIVE) & (quiet_ns < self.silent_after_ns[: self.high] // 2)
-        waiting = np.flatnonzero(is_waiting & ~np.isin(target, distinct(target[is_heard])))
+        waiting = np.flatnonzero(is_waiting & ~is_among(target, target[is_heard]))
         waiting = waiting[np.argsort(target[waiting], kind="stable")]
         first = np.searchsorted(target[waiting], target[waiting])
         held[waiting[np.arange(len(waiting)) - first >= MAX_PROBERS]] = True
@@ -219,8 +219,8 @@ class ClientTable:
         state, stream = self.state[: self.high], self.stream[: self.high]
         if not _WITHOUT_STREAM[self.state[slots]].any():
             return np.zeros(len(slots), np.bool_)
-        measured = distinct(self.target[: self.high][(state == State.LIVE) & (stream == Mode.MEASURED)])
-        return np.isin(self.target[slots], measured)
+        measured = self.target[: self.high][(state == State.LIVE) & (stream == Mode.MEASURED)]
+        return is_among(self.target[slots], measured)
 
     def _is_waiting(self, slots: slice | I64Column) -> BoolColumn:
         waiting: BoolColumn = _WITHOUT_STREAM[self.state[slots]]

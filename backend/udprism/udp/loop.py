@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from udprism.columns.arrivals import Arrivals
+from udprism.columns.runs import distinct
 from udprism.columns.types import NEVER_NS, NS_PER_S, Clock
 from udprism.udp.arrivals import Receiver
 from udprism.udp.inbox import Inbox
@@ -128,5 +129,5 @@ class Loop:
         if (arrivals.slot == first).all():
             self._of_slot[first].take(arrivals, now_ns)
             return
-        for slot in np.unique(arrivals.slot).tolist():
+        for slot in distinct(arrivals.slot).tolist():
             self._of_slot[slot].take(arrivals.part(np.flatnonzero(arrivals.slot == slot)), now_ns)

@@ -71,7 +71,7 @@ class _Layout:
         own = self.slot[:, None] == self.slot
         self.rank: I64Column = np.tril(own, -1).sum(axis=1)
         self.parts_of: I64Column = np.bincount(self.slot)
-        self.first_pixel: I64Column = np.array([part.first_pixel for part in parts])[np.unique(self.slot, True)[1]]
+        self.first_pixel: I64Column = np.array([part.first_pixel for part in parts])[self.rank == 0]
 
 
 class SenderEndpoint:
