@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from udprism.ledger.heard import FlowState, Heard, HeardFlows
 from udprism.ledger.history import History
 from udprism.ledger.ledger import Ledger
 from udprism.node.bodies.receivers import flow_body
+from udprism.node.heard_view import snapshot
 from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.networks import own_networks
@@ -246,6 +248,29 @@ def test_media_of_any_payload_is_a_flow_by_its_ssrc(rtp: Ear) -> None:
     (flow,) = rtp.heard
     assert flow.name.startswith("SSRC 0x")
     assert flow_body(rtp.flows, 0, rtp.now_ns)["last_colour"] is None
+
+
+def test_ffmpeg_s_jitter_is_told_in_ticks_of_its_own_clock_and_in_milliseconds(rtp: Ear) -> None:
+    caught = [one for one in golden.read("ffmpeg-pcmu") if one.port == FORMATS["rtp"].port]
+    jitter = 0.0
+    for before, one in pairwise(caught):  # RFC 3550 section 6.4.1
+        ticks = int.from_bytes(one.data[4:8], "big") - int.from_bytes(before.data[4:8], "big")
+        jitter += (abs((one.at_ns - before.at_ns) * 8000 / NS_PER_S - ticks) - jitter) / 16
+    assert jitter > 0
+    play(rtp, "ffmpeg-pcmu")
+    body = flow_body(rtp.flows, 0, rtp.now_ns)
+    assert body["media_hz"] == 8000
+    assert body["jitter_ticks"] == pytest.approx(jitter)
+    assert body["jitter_ms"] == pytest.approx(jitter / 8)
+    assert snapshot(rtp.flows, [0], rtp.now_ns, 0).jitter_ms[0] == pytest.approx(jitter / 8)
+
+
+def test_a_payload_type_without_a_known_clock_has_no_jitter(rtp: Ear) -> None:
+    data = bytes.fromhex("80600001 00000000 00000007")
+    rtp.hear(data, at_ns=NS_PER_S)
+    rtp.hear(data[:3] + b"\2" + data[4:], at_ns=2 * NS_PER_S)
+    body = flow_body(rtp.flows, 0, rtp.now_ns)
+    assert (body["media_hz"], body["jitter_ticks"], body["jitter_ms"]) == (None, None, None)
 
 
 def poll(listener: Ear, source: socket.socket, at_ns: int) -> bytes | None:

@@ -19,6 +19,7 @@ from udprism.ledger.frames import Frames, digests
 from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
+from udprism.ledger.media import MediaJitter
 from udprism.ledger.newest import Newest
 from udprism.ledger.pictures import Pictures
 from udprism.ledger.rates import Rates
@@ -87,6 +88,7 @@ class HeardFlows:
         self.rates, self.latest = Rates(capacity), Latest(capacity)
         self.frames, self.newest = Frames(capacity), Newest(capacity, width)
         self.pictures = Pictures(self.newest)
+        self.media = MediaJitter(capacity)
         self.datagrams = 0
         """Of all flows, those that are gone included."""
         self._silent_after_ns = silent_after_ns
@@ -111,7 +113,7 @@ class HeardFlows:
         slot = heapq.heappop(self._free) if self._free else self.high
         self.high = max(self.high, slot + 1)
         column = np.array([slot], np.int32)
-        for part in (self.ledger, self.history, self.rates, self.latest, self.newest):
+        for part in (self.ledger, self.history, self.rates, self.latest, self.newest, self.media):
             part.reset(column)
         self.frames.reset(column, now_ns)
         self.counting.begin(slot, flow.form.numbering)
@@ -166,6 +168,8 @@ class HeardFlows:
             once=isinstance(rank, int),
         )
         self.newest.record(slot, rank, length, rows)
+        if decoded.media_ticks is not None and decoded.media_hz is not None:
+            self.media.update(slot, stamp, decoded.media_ticks, decoded.media_hz)
         if self.pictures.any:
             self.pictures.feed(slot, rows, length)
         self.datagrams += len(slot)
@@ -259,6 +263,7 @@ class HeardFlows:
         state[settled] = following[settled]
         quiet = np.flatnonzero((state == FlowState.SILENT) | (state == FlowState.ENDED)).astype(np.int32)
         self.counting.interrupted(quiet)
+        self.media.interrupted(quiet)
 
     def datagrams_kept(self, slot: int, limit: int) -> list[dict[str, Any]]:
         """A flow's last datagrams as bodies, newest last."""

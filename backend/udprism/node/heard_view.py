@@ -32,7 +32,7 @@ def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> 
         age_ms=age_ms.astype(np.uint16),
         rate_hz=flows.rates.rate_hz[:high].astype(np.float32),
         loss_ratio=np.where(flows.counting.believed[:high], flows.rates.loss_recent[:high], np.nan).astype(np.float32),
-        jitter_ms=unknown,
+        jitter_ms=flows.media.ms(slice(high)).astype(np.float32),
         delay_ms=unknown,
         version=flows.latest.version[:high].astype(np.uint32),
         roster_version=flows.roster_version,
@@ -45,8 +45,9 @@ def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> 
 def _row_stats(flows: HeardFlows, rows: I32Column, now_ns: int) -> npt.NDArray[np.void]:
     stats = np.zeros(len(rows), ROW_STATS)
     ledger, believed = flows.ledger, flows.counting.believed[rows]
-    for name in ("newest", "jitter_ms", "delay_ms"):
+    for name in ("newest", "delay_ms"):
         stats[name] = np.nan
+    stats["jitter_ms"] = flows.media.ms(rows)
     for name, column in (
         ("lost", ledger.lost[rows]),
         ("sent", ledger.sent_of(rows)),

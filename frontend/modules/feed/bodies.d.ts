@@ -242,7 +242,7 @@ export interface Heard {
   down: number | null;
 }
 
-/** A flow that a receiver hears. notes: what its sender does that one should know, in plain words. */
+/** A flow that a receiver hears. notes: what its sender does that one should know, in plain words. jitter_ticks: RFC 3550's, in ticks of the sender's clock, which has `media_hz` per second; null if the wire carries no time or its clock is unknown. */
 export interface HeardFlow {
   id: string;
   kind: "receiver";
@@ -257,6 +257,8 @@ export interface HeardFlow {
   rate_hz: number;
   loss_ratio: number | null;
   jitter_ms: number | null;
+  jitter_ticks: number | null;
+  media_hz: number | null;
   delay_ms: null;
   age_ms: number;
   last_colour: Colour | null;

@@ -58,8 +58,15 @@ export function factsOf(flow) {
     ["Received", count(ledger.received)],
     ["Lost", known ? count(ledger.lost) : "cannot be known"],
     ["Numbers", flow.numbering ?? "this format has none"],
+    ["Jitter", jitterWords(flow)],
     ["Goodbyes", count(flow.goodbyes)],
   ];
+}
+
+/** @param {Flow} flow */
+function jitterWords(flow) {
+  if (flow.jitter_ticks === null || flow.media_hz === null) return "its datagrams tell no clock";
+  return `${milliseconds(flow.jitter_ms)}, ${flow.jitter_ticks.toFixed(1)} ticks of ${count(flow.media_hz)} per second`;
 }
 
 /** @param {Flow} flow */

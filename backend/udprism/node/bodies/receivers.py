@@ -88,6 +88,8 @@ HeardFlow = TypedDict(
         "rate_hz": float,
         "loss_ratio": float | None,
         "jitter_ms": float | None,
+        "jitter_ticks": float | None,
+        "media_hz": int | None,
         "delay_ms": None,
         "age_ms": float,
         "last_colour": Colour | None,
@@ -97,7 +99,9 @@ HeardFlow = TypedDict(
         "notes": list[str],
     },
 )
-HeardFlow.__doc__ = "A flow that a receiver hears. notes: what its sender does that one should know, in plain words."
+HeardFlow.__doc__ = """A flow that a receiver hears. notes: what its sender does that one should know, in plain words.
+jitter_ticks: RFC 3550's, in ticks of the sender's clock, which has `media_hz` per second; null if the wire carries no
+time or its clock is unknown."""
 
 
 class DatagramField(TypedDict):
@@ -156,6 +160,7 @@ def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
     flow = flows.flows[slot]
     rgba = flows.latest.rgba[slot]
     rgb = (int(rgba[0]), int(rgba[1]), int(rgba[2]))
+    media_hz, jitter_ms = int(flows.media.hz[slot]), float(flows.media.ms(slice(slot, slot + 1))[0])
     return {
         "id": flow.id,
         "kind": "receiver",
@@ -169,7 +174,9 @@ def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:
         "ledger": _ledger(flows, slot),
         "rate_hz": float(flows.rates.rate_hz[slot]),
         "loss_ratio": _loss_ratio(flows, slot),
-        "jitter_ms": None,
+        "jitter_ms": None if jitter_ms != jitter_ms else jitter_ms,
+        "jitter_ticks": float(flows.media.ticks[slot]) if media_hz else None,
+        "media_hz": media_hz or None,
         "delay_ms": None,
         "age_ms": (now_ns - int(flows.last_ns[slot])) / NS_PER_MS,
         "last_colour": {"name": nearest_name(rgb), "rgb": hex_of(rgb)} if flows.coloured[slot] else None,
