@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from udprism.cli import app
 from udprism.cli.doctor import clocks, link, path, ports
-from udprism.cli.doctor.finding import Verdict
+from udprism.cli.doctor.finding import Severity
 from udprism.settings import Settings
 
 
@@ -31,26 +31,26 @@ def test_a_taken_udp_port_fails_and_names_the_port(free: Settings) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         finding = ports.check_udp_port(Settings(udp=f"127.0.0.1:{port}"))
-    assert finding.verdict is Verdict.FAIL
+    assert finding.severity is Severity.FAIL
     assert str(port) in finding.saw
-    assert ports.check_udp_port(free).verdict is Verdict.OK
+    assert ports.check_udp_port(free).severity is Severity.OK
 
 
 def test_a_slower_receiver_is_noted_with_its_reason_and_what_mends_it(free: Settings) -> None:
     finding = link.judge_receiver("epoll (io_uring: Operation not permitted)")
-    assert finding.verdict is Verdict.NOTE
+    assert finding.severity is Severity.NOTE
     assert "Operation not permitted" in finding.saw
     assert "io_uring_disabled" in finding.mend
-    assert link.judge_receiver("io_uring").verdict is Verdict.OK
+    assert link.judge_receiver("io_uring").severity is Severity.OK
     assert link.check_receiver(free).saw.startswith("datagrams are received through")
 
 
 def test_a_link_whose_delays_are_not_right_is_told_and_why(free: Settings) -> None:
     for finding in (link.judge_link(False, 8), link.judge_link(True, 1)):
-        assert finding.verdict is Verdict.NOTE
+        assert finding.severity is Severity.NOTE
         assert "accurate to some milliseconds only" in finding.means
         assert finding.mend
-    assert link.judge_link(True, 2).verdict is Verdict.OK
+    assert link.judge_link(True, 2).severity is Severity.OK
     assert "delayed datagrams are sent" in link.check_link(free).saw or "only processor" in link.check_link(free).saw
 
 
@@ -58,9 +58,9 @@ def test_a_taken_http_port_fails_and_names_the_port(free: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         finding = ports.check_http_port(Settings(http=f"127.0.0.1:{port}"))
-    assert finding.verdict is Verdict.FAIL
+    assert finding.severity is Severity.FAIL
     assert str(port) in finding.saw
-    assert ports.check_http_port(free).verdict is Verdict.OK
+    assert ports.check_http_port(free).severity is Severity.OK
 
 
 def test_too_few_descriptors_fail_with_the_number_of_clients_that_fit() -> None:
@@ -68,36 +68,36 @@ def test_too_few_descriptors_fail_with_the_number_of_clients_that_fit() -> None:
     if hard == resource.RLIM_INFINITY or hard > 90_000:
         pytest.skip("this machine allows more descriptors than there may be clients")
     finding = ports.check_descriptors(Settings(clients=100_000, max_clients=100_000))
-    assert finding.verdict is Verdict.FAIL
+    assert finding.severity is Severity.FAIL
     assert "hosted clients fit" in finding.means
     assert finding.mend.startswith("ulimit -n")
 
 
 def test_a_receive_buffer_beyond_what_the_kernel_grants_is_noted_with_the_line_that_mends_it() -> None:
     finding = link.check_receive_buffer(Settings(receive_buffer_bytes=1 << 30))
-    assert finding.verdict is Verdict.NOTE
+    assert finding.severity is Severity.NOTE
     assert finding.mend == f"sysctl -w net.core.rmem_max={1 << 30}"
-    assert link.check_receive_buffer(Settings(receive_buffer_bytes=8192)).verdict is Verdict.OK
+    assert link.check_receive_buffer(Settings(receive_buffer_bytes=8192)).severity is Severity.OK
 
 
 @pytest.mark.parametrize("mark", [".dockerenv", "run/.containerenv"])
 def test_a_container_is_noted(tmp_path: Path, free: Settings, mark: str) -> None:
-    assert path.check_container(free, tmp_path).verdict is Verdict.OK
+    assert path.check_container(free, tmp_path).severity is Severity.OK
     (tmp_path / mark).parent.mkdir(exist_ok=True)
     (tmp_path / mark).touch()
-    assert path.check_container(free, tmp_path).verdict is Verdict.NOTE
+    assert path.check_container(free, tmp_path).severity is Severity.NOTE
 
 
 def test_a_slow_clock_source_is_noted_and_an_unknown_one_is_not_guessed_at(tmp_path: Path, free: Settings) -> None:
-    assert clocks.check_clock(free, tmp_path).verdict is Verdict.OK
+    assert clocks.check_clock(free, tmp_path).severity is Severity.OK
     source = tmp_path / "sys/devices/system/clocksource/clocksource0/current_clocksource"
     source.parent.mkdir(parents=True)
     source.write_text("hpet\n")
     finding = clocks.check_clock(free, tmp_path)
-    assert finding.verdict is Verdict.NOTE
+    assert finding.severity is Severity.NOTE
     assert "hpet" in finding.saw
     source.write_text("tsc\n")
-    assert clocks.check_clock(free, tmp_path).verdict is Verdict.OK
+    assert clocks.check_clock(free, tmp_path).severity is Severity.OK
 
 
 def test_the_smallest_step_of_a_coarse_clock_is_found() -> None:
@@ -112,24 +112,24 @@ def test_an_interface_with_a_small_mtu_is_noted_with_the_colours_that_fit(tmp_pa
         (interface / "mtu").write_text(f"{mtu}\n")
         (interface / "operstate").write_text(f"{state}\n")
     finding = path.check_mtu(free, tmp_path)
-    assert finding.verdict is Verdict.NOTE
+    assert finding.severity is Severity.NOTE
     assert finding.saw == "small MTU: wg0 1280"
     assert "colours=410" in finding.mend
     (tmp_path / "sys/class/net/wg0/mtu").write_text("1500\n")
-    assert path.check_mtu(free, tmp_path).verdict is Verdict.OK
+    assert path.check_mtu(free, tmp_path).severity is Severity.OK
 
 
 def test_one_lost_round_trip_fails() -> None:
-    assert path.judge_round_trips([20_000] * 999).verdict is Verdict.FAIL
-    assert path.judge_round_trips([20_000] * 1_000).verdict is Verdict.OK
+    assert path.judge_round_trips([20_000] * 999).severity is Severity.FAIL
+    assert path.judge_round_trips([20_000] * 1_000).severity is Severity.OK
 
 
 def test_slow_round_trips_are_noted() -> None:
-    assert path.judge_round_trips([20_000] * 980 + [9_000_000] * 20).verdict is Verdict.NOTE
+    assert path.judge_round_trips([20_000] * 980 + [9_000_000] * 20).severity is Severity.NOTE
 
 
 def test_datagrams_go_round_here(free: Settings) -> None:
-    assert path.check_round_trips(free).verdict in (Verdict.OK, Verdict.NOTE)
+    assert path.check_round_trips(free).severity in (Severity.OK, Severity.NOTE)
 
 
 @contextmanager
@@ -158,7 +158,7 @@ def test_a_running_udprism_that_is_not_ready_fails_with_its_own_reasons() -> Non
     with answering(503, json.dumps({"checks": checks}).encode()) as address:
         finding = ports.check_running(Settings(http=address))
     assert finding is not None
-    assert finding.verdict is Verdict.FAIL
+    assert finding.severity is Severity.FAIL
     assert finding.means == "pool: hangs"
 
 
@@ -166,7 +166,7 @@ def test_a_running_udprism_that_wants_its_token_is_known_by_its_answer() -> None
     with answering(401, json.dumps({"type": "urn:udprism:problem:token"}).encode()) as address:
         finding = ports.check_running(Settings(http=address))
     assert finding is not None
-    assert finding.verdict is Verdict.NOTE
+    assert finding.severity is Severity.NOTE
     assert "UDPRISM_TOKEN" in finding.mend
 
 
@@ -180,7 +180,7 @@ def test_a_silent_server_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert ports.check_stream(Settings(udp=f"127.0.0.1:{port}")).verdict is Verdict.FAIL
+    assert ports.check_stream(Settings(udp=f"127.0.0.1:{port}")).severity is Severity.FAIL
 
 
 def test_the_command_prints_every_finding_and_exits_with_1_where_one_failed() -> None:

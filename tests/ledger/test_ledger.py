@@ -16,7 +16,7 @@ from support.ledgers import START_NS, UNIX_NS, WINDOW, closes, counts_agree, dec
 from support.plain_ledger import PlainLedger
 from udprism.columns.types import NS_PER_MS, NS_PER_S
 from udprism.ledger.fates import BEYOND, DUPLICATE, LATE, NEW, REORDERED
-from udprism.ledger.ledger import Ledger, Outcome
+from udprism.ledger.ledger import BatchResult, Ledger
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 """Everything in a test follows from one such number: a failure replays from it."""
 
 
-def update(ledger: Ledger, arrivals: list[tuple[int, int, int]], now_ns: int) -> Outcome:
+def update(ledger: Ledger, arrivals: list[tuple[int, int, int]], now_ns: int) -> BatchResult:
     slot, number, transit_ns = (np.array(column) for column in zip(*arrivals, strict=True))
     received = np.full(len(slot), UNIX_NS + now_ns)
     return ledger.update(slot.astype(np.int32), number.astype(np.uint32), received - transit_ns, received, now_ns)
@@ -141,7 +141,7 @@ def test_a_batch_is_the_same_as_its_datagrams_one_by_one(seed: int) -> None:
             assert whole.delays.body(slot) == single.delays.body(slot)
 
 
-def flags_of(outcome: Outcome) -> list[int]:
+def flags_of(outcome: BatchResult) -> list[int]:
     return outcome.flags.tolist()
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udprism.columns.types import NEVER_NS
-from udprism.link.delay_line import DelayLine, Due
+from udprism.link.delay_line import DelayLine, DueDatagrams
 
 
 def push(line: DelayLine, release_ns: list[int], slot: int = 0, *, first: int = 0, dropped: bool = False) -> list[bool]:
@@ -151,7 +151,7 @@ class PlainLine:
         return [(release_ns, slot, sequence) for release_ns, _, slot, sequence in gone]
 
 
-def triples(due: Due) -> list[tuple[int, int, int]]:
+def triples(due: DueDatagrams) -> list[tuple[int, int, int]]:
     return list(zip(due.release_ns.tolist(), due.slot.tolist(), due.sequence.tolist(), strict=True))
 
 

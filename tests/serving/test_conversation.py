@@ -16,7 +16,7 @@ from udprism.errors import WireError
 from udprism.ledger.fates import DUPLICATE, REORDERED
 from udprism.serving.clients import Mode
 from udprism.serving.commands import Connect, encode_connect, encode_retry, parse_command
-from udprism.serving.conversation import SILENT_NS, Conversation, Ended, Heard, Send
+from udprism.serving.conversation import SILENT_NS, Conversation, Ended, ReceivedColour, Send
 from udprism.serving.rules import UNKNOWN_PERIOD_SILENT_NS
 from udprism.wire import measured as wire
 
@@ -26,8 +26,8 @@ MEASURED = b"connect v=1"
 ANYTHING = Connect()
 
 
-def conversation(mode: Mode = Mode.AUTO, wish: Connect = ANYTHING, *, loopback: bool = True) -> Conversation:
-    return Conversation(mode, wish, loopback=loopback, draw=lambda: 1.0)
+def conversation(mode: Mode = Mode.AUTO, request: Connect = ANYTHING, *, loopback: bool = True) -> Conversation:
+    return Conversation(mode, request, loopback=loopback, draw=lambda: 1.0)
 
 
 def colour(sequence: int, clock: FakeClock, session_id: int = SESSION) -> bytes:
@@ -93,7 +93,7 @@ def test_bare_connects_that_nobody_answers_are_at_least_12_s_apart_and_further_e
 
 
 def test_what_is_wished_for_goes_with_the_measured_connect_only(clock: FakeClock) -> None:
-    talk = conversation(wish=Connect(rate_hz=0.2, colours=3, name="north"))
+    talk = conversation(request=Connect(rate_hz=0.2, colours=3, name="north"))
     assert parse_command(talk.start(clock.now_ns())) == Connect(measured=True, rate_hz=0.2, colours=3, name="north")
     at_timer(talk, clock)
     assert at_timer(talk, clock) == b"connect"
@@ -116,7 +116,7 @@ def test_a_host_that_refuses_is_no_reason_to_fall_back(clock: FakeClock) -> None
 
 
 def test_a_retry_is_answered_at_once_with_its_token_and_once_only(clock: FakeClock) -> None:
-    talk = conversation(wish=Connect(name="north"))
+    talk = conversation(request=Connect(name="north"))
     talk.start(clock.now_ns())
     event = hear(talk, encode_retry(TOKEN), clock)
     assert isinstance(event, Send)
@@ -144,7 +144,7 @@ def test_a_measured_colour_tells_everything(clock: FakeClock) -> None:
     data = colour(1, clock)
     sent_unix_ns = clock.unix_ns()
     clock.advance_ns(3 * NS_PER_MS)
-    assert hear(talk, data, clock) == Heard(
+    assert hear(talk, data, clock) == ReceivedColour(
         (255, 0, 0), clock.unix_ns(), 1, flags=1, sent_at_unix_ns=sent_unix_ns, delay_ns=3 * NS_PER_MS
     )
 
@@ -153,7 +153,7 @@ def test_delay_is_unknown_where_no_clock_is_shared(clock: FakeClock) -> None:
     talk = conversation(loopback=False)
     talk.start(clock.now_ns())
     heard = hear(talk, colour(0, clock), clock)
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, ReceivedColour)
     assert heard.delay_ns is None
     assert heard.sent_at_unix_ns == clock.unix_ns()
 
@@ -161,7 +161,7 @@ def test_delay_is_unknown_where_no_clock_is_shared(clock: FakeClock) -> None:
 def test_a_plain_colour_tells_its_colour_and_nothing_that_it_cannot(clock: FakeClock) -> None:
     talk = conversation()
     talk.start(clock.now_ns())
-    assert hear(talk, b"orange\n", clock) == Heard((255, 165, 0), clock.unix_ns())
+    assert hear(talk, b"orange\n", clock) == ReceivedColour((255, 165, 0), clock.unix_ns())
     figures = talk.figures(clock.now_ns())
     assert (figures.pop("received"), figures.pop("plain"), figures.pop("unheard_s")) == (1, 1, 0)
     assert set(figures.values()) == {None}
@@ -186,7 +186,7 @@ def test_late_reordered_and_duplicate_datagrams_are_told_apart(clock: FakeClock)
     flags = []
     for sequence in (3, 2, 2):
         heard = hear(talk, colour(sequence, clock), clock)
-        assert isinstance(heard, Heard)
+        assert isinstance(heard, ReceivedColour)
         assert heard.flags is not None
         flags.append(heard.flags & (REORDERED | DUPLICATE))
     assert flags[:2] == [0, REORDERED]
@@ -220,7 +220,7 @@ def test_silence_makes_it_ask_again_and_the_session_goes_on(clock: FakeClock) ->
         sent = at_timer(talk, clock)
     assert SILENT_NS < clock.now_ns() - began_ns <= SILENT_NS + NS_PER_S
     heard = hear(talk, colour(40, clock), clock)
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, ReceivedColour)
     assert talk.figures(clock.now_ns())["received"] == 2
 
 
@@ -392,7 +392,7 @@ def test_a_restarted_server_s_session_begins_from_nothing(clock: FakeClock) -> N
     talk = live(clock)
     clock.advance(2)
     heard = hear(talk, colour(0, clock, session_id=99), clock)
-    assert isinstance(heard, Heard)
+    assert isinstance(heard, ReceivedColour)
     assert talk.session_id == 99
     assert talk.figures(clock.now_ns())["received"] == 2
     report = wire.decode_report(at_timer(talk, clock) or b"")

@@ -10,7 +10,7 @@ from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import I32Column
 from udprism.serving.commands import Connect
 from udprism.serving.encoder import Encoder
-from udprism.serving.sessions import Grant, SessionTable
+from udprism.serving.sessions import ServiceTerms, SessionTable
 from udprism.wire import measured as wire
 from udprism.wire.colours import nearest_name
 
@@ -21,9 +21,9 @@ SENT_NS = 5_000
 def table_of(*commands: Connect) -> tuple[SessionTable, I32Column]:
     ids = count(1)
     table = SessionTable(len(commands), 10, 4, lambda: next(ids))
-    grant = Grant("loopback", None, None)
+    terms = ServiceTerms("loopback", None, None)
     served = [
-        table.connect(("127.0.0.1", port), NOWHERE, 0, one, grant, 0, 0) for port, one in enumerate(commands, 5000)
+        table.connect(("127.0.0.1", port), NOWHERE, 0, one, terms, 0, 0) for port, one in enumerate(commands, 5000)
     ]
     return table, np.array([one[0] for one in served if one is not None], np.int32)
 

@@ -15,13 +15,13 @@ from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
+from udprism.ledger.send_log import CORRUPT, FateReport, SendLog
 from udprism.ledger.timeline import Timeline
-from udprism.ledger.witness import CORRUPT, FateReport, Witness
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect
 from udprism.serving.own_server import OwnServer
-from udprism.serving.sessions import Grant, SessionTable
+from udprism.serving.sessions import ServiceTerms, SessionTable
 
 CLIENTS = 3
 MEASURED = Connect(measured=True)
@@ -30,7 +30,7 @@ LONG_AGO_NS = START_NS + 60 * NS_PER_S
 
 @dataclass
 class Process:
-    """The server's sessions and the clients' columns, with the witness between them."""
+    """The server's sessions and the clients' columns, with the send log between them."""
 
     sessions: SessionTable = field(default_factory=lambda: SessionTable(4, 10, 4, count(11).__next__))
     columns: ClientColumns = field(
@@ -43,15 +43,15 @@ class Process:
             Timeline(CLIENTS, START_NS, keep_flows=True),
         )
     )
-    witness: Witness = field(init=False)
+    send_log: SendLog = field(init=False)
     own: OwnServer = field(init=False)
 
     def __post_init__(self) -> None:
         table = self.sessions
-        self.witness = Witness(
+        self.send_log = SendLog(
             table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 8
         )
-        self.own = OwnServer(self.columns, self.witness)
+        self.own = OwnServer(self.columns, self.send_log)
 
     @property
     def ledger(self) -> Ledger:
@@ -69,8 +69,8 @@ class Process:
 
     def serve(self, number: int) -> int:
         """The server opens a session for that client; returns its id."""
-        grant = Grant("loopback", None, None)
-        served = self.sessions.connect(address_of(number), np.zeros(SOCKADDR_BYTES, np.uint8), 0, MEASURED, grant, 0, 0)
+        terms = ServiceTerms("loopback", None, None)
+        served = self.sessions.connect(address_of(number), np.zeros(SOCKADDR_BYTES, np.uint8), 0, MEASURED, terms, 0, 0)
         assert served is not None
         return int(self.sessions.session_id[served[0]])
 
@@ -92,7 +92,7 @@ class Process:
     def say(self, server_slot: int, session_id: int, *rows: tuple[int, int]) -> None:
         """The server's thread reports (number, cause) of one of its sessions."""
         count = len(rows)
-        self.witness.report(
+        self.send_log.report(
             FateReport(
                 np.full(count, server_slot, np.int32),
                 np.full(count, session_id, np.uint32),
@@ -252,5 +252,5 @@ def test_the_ledger_asks_how_many_numbers_there_were_when_a_session_ends_at_the_
 
 def test_a_link_s_time_is_the_witness_s() -> None:
     process, _ = served()
-    process.witness.hold_ns, process.witness.next_release_ns = 7, UNIX_NS
+    process.send_log.hold_ns, process.send_log.next_release_ns = 7, UNIX_NS
     assert (process.own.hold_ns, process.own.left_until_ns) == (7, UNIX_NS)

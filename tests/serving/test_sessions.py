@@ -14,10 +14,10 @@ from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address
 from udprism.node.bodies.sessions import session_body
 from udprism.serving.commands import Connect
-from udprism.serving.sessions import STRIKES_TO_END, Grant, SessionTable
+from udprism.serving.sessions import STRIKES_TO_END, ServiceTerms, SessionTable
 
-LOOPBACK = Grant("loopback", None, None)
-REMOTE = Grant("remote", 60 * NS_PER_S, 20.0)
+LOOPBACK = ServiceTerms("loopback", None, None)
+REMOTE = ServiceTerms("remote", 60 * NS_PER_S, 20.0)
 MEASURED = Connect(measured=True)
 NOWHERE = np.zeros(SOCKADDR_BYTES, np.uint8)
 
@@ -31,10 +31,10 @@ def connect(
     table: SessionTable,
     address: Address,
     command: Connect = MEASURED,
-    grant: Grant = LOOPBACK,
+    terms: ServiceTerms = LOOPBACK,
     now_ns: int = 0,
 ) -> int:
-    served = table.connect(address, NOWHERE, 0, command, grant, now_ns, 0)
+    served = table.connect(address, NOWHERE, 0, command, terms, now_ns, 0)
     assert served is not None
     return served[0]
 
@@ -130,7 +130,7 @@ def test_missed_ticks_are_skipped_and_never_made_up() -> None:
 
 def test_a_lease_expires_exactly_one_duration_after_its_last_renewal() -> None:
     table = make()
-    slot = connect(table, ("192.0.2.1", 5000), grant=REMOTE)
+    slot = connect(table, ("192.0.2.1", 5000), terms=REMOTE)
     table.heard(slot, 7 * NS_PER_S)
     assert len(table.expired(67 * NS_PER_S - 1)) == 0
     assert table.expired(67 * NS_PER_S).tolist() == [slot]
@@ -205,8 +205,8 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(address=addresses, measured=st.booleans())
     def connects(self, address: Address, measured: bool) -> None:
-        grant = LOOPBACK if address[0] == "127.0.0.1" else REMOTE
-        served = self.table.connect(address, NOWHERE, 0, Connect(measured=measured), grant, 0, 0)
+        terms = LOOPBACK if address[0] == "127.0.0.1" else REMOTE
+        served = self.table.connect(address, NOWHERE, 0, Connect(measured=measured), terms, 0, 0)
         if address in self.model or len(self.model) < 5:
             assert served is not None
             assert served[1] == (self.model.get(address) != measured)
@@ -232,7 +232,7 @@ class Sessions(RuleBasedStateMachine):
         due = table.due(NEVER_NS - 1).tolist()
         assert set(due) == set(table.sessions), "who has a session is due, and nobody else"
         for address, measured in self.model.items():
-            assert table.sessions[table.slot_of_address[address]].shape.measured == measured
+            assert table.sessions[table.slot_of_address[address]].encoding.measured == measured
 
 
 TestSessions = Sessions.TestCase

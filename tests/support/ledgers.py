@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from udprism.columns.types import NS_PER_MS, NS_PER_S, I32Column, I64Column
-from udprism.ledger.ledger import Ledger, Outcome
+from udprism.ledger.ledger import BatchResult, Ledger
 from udprism.ledger.window import HELD_DAMAGED, LOST, RECEIVED
 
 WINDOW = 64
@@ -36,7 +36,9 @@ def ledger_of(
     return ledger
 
 
-def take(ledger: Ledger, *numbers: int, slot: int = 0, now_ns: int = START_NS, transit_ns: int = NS_PER_MS) -> Outcome:
+def take(
+    ledger: Ledger, *numbers: int, slot: int = 0, now_ns: int = START_NS, transit_ns: int = NS_PER_MS
+) -> BatchResult:
     """One client's datagrams as one batch."""
     count = len(numbers)
     received = np.full(count, UNIX_NS + now_ns)

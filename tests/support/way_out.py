@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from udprism.columns.types import Clock, I32Column, I64Column
-from udprism.ledger.witness import Witness
+from udprism.ledger.send_log import SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
 from udprism.serving.commands import Connect
 from udprism.serving.encoder import Encoder
-from udprism.serving.sessions import Grant, SessionTable
+from udprism.serving.sessions import ServiceTerms, SessionTable
 from udprism.udp.outlet import MAX_BATCH, Outlet
 from udprism.udp.releaser import Releaser
 from udprism.udp.sockets import sockaddr_row
@@ -39,15 +39,15 @@ class WayOut(Generic[C]):
         self.table = SessionTable(SESSIONS, 10, 4, lambda: next(ids))
         row = sockaddr_row(self.receiver.getsockname(), socket.AF_INET)
         for port in range(SESSIONS):
-            address, grant = ("127.0.0.1", 1024 + port), Grant("loopback", None, None)
-            self.table.connect(address, row, 0, Connect(measured=True), grant, 0, 0)
-        self.witness = Witness(self.table.session_id, self.table.next_sequence, {}, {}, {}, 1000)
+            address, terms = ("127.0.0.1", 1024 + port), ServiceTerms("loopback", None, None)
+            self.table.connect(address, row, 0, Connect(measured=True), terms, 0, 0)
+        self.send_log = SendLog(self.table.session_id, self.table.next_sequence, {}, {}, {}, 1000)
         self.releaser = Releaser([self.sender], _LINE, wire.MAX_DATAGRAM_BYTES) if with_releaser else None
         rows = None if self.releaser is None else self.releaser.rows
         self.outlet = Outlet(
             [self.sender],
             self.table,
-            self.witness,
+            self.send_log,
             LinkModel(SESSIONS),
             DelayLine(_LINE, wire.MAX_DATAGRAM_BYTES, rows),
             self.clock,

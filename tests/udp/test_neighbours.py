@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from udprism.cli.doctor import ports
-from udprism.cli.doctor.finding import Verdict
+from udprism.cli.doctor.finding import Severity
 from udprism.settings import Settings
 from udprism.udp.neighbours import Neighbour, neighbours
 from udprism.wire.formats import FORMATS
@@ -53,7 +53,7 @@ def test_the_doctor_names_who_sits_on_a_usual_port(monkeypatch: pytest.MonkeyPat
     with squatter("127.0.0.1") as (port, pid):
         monkeypatch.setattr(type(FORMATS["artnet"]), "port", port)
         finding = ports.check_formats(Settings())
-    assert finding.verdict is Verdict.NOTE
+    assert finding.severity is Severity.NOTE
     assert f"artnet ({port})" in finding.saw
     assert str(pid) in finding.saw
 

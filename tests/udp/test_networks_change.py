@@ -113,11 +113,11 @@ def test_client_that_fell_back_while_the_way_was_lossy_is_measured_in_the_end(
 
         def ask_bare() -> None:
             """What it says after many tries that were lost."""
-            table, asking = bridge._assembly.pool.table, bridge._assembly.pool.asking
+            table, sender = bridge._assembly.pool.table, bridge._assembly.pool.sender
             table.forget_session(slot)
-            asking.rules._asked_measured[slot] = False
-            table.restart(slot, asking._clock.now_ns() + 10**9)
-            asking.send_connect(slot, measured=False)
+            sender.rules._asked_measured[slot] = False
+            table.restart(slot, sender._clock.now_ns() + 10**9)
+            sender.send_connect(slot, measured=False)
 
         bridge._assembly.pool.inbox.submit(ask_bare).result(DEADLINE_S)
         until(lambda: body(bridge, client_id)["stream"] == "plain")

@@ -46,7 +46,7 @@ def epoll(capacity: int, width: int, max_batch: int, coalesce_s: float) -> Recei
 def bridge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridge]:
     """One whose clients have the smallest receive buffer that can be asked for."""
     monkeypatch.setattr("udprism.node.assembly.best_receiver", request.param)
-    monkeypatch.setattr("udprism.udp.asking._REPORT_NS", 3600 * NS_PER_S)  # the kernel counts acknowledgements too
+    monkeypatch.setattr("udprism.udp.client_sender._REPORT_NS", 3600 * NS_PER_S)  # the kernel counts ACKs too
     settings = Settings(
         udp="127.0.0.1:0", clients=0, max_clients=8, client_buffer_bytes=2048, loss_after_s=0.2, history_datagrams=4096
     )

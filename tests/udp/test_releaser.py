@@ -21,7 +21,7 @@ from udprism.ledger.fates import Cause
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.udp.clock import SystemClock
-from udprism.udp.releaser import Held, Releaser
+from udprism.udp.releaser import DelayedBatch, Releaser
 from udprism.udp.sockets import sockaddr_row
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="shared memory by memfd and sendmmsg are Linux's")
@@ -64,7 +64,7 @@ class Rig:
             self.releaser.settle(time.monotonic_ns())
             time.sleep(0.001)
 
-    def back(self) -> Held:
+    def back(self) -> DelayedBatch:
         """The next block that is done."""
         deadline_s = time.monotonic() + 10
         while not (back := self.releaser.settle(time.monotonic_ns())):
@@ -73,7 +73,7 @@ class Rig:
         (held,) = back
         return held
 
-    def hold(self, release_ns: list[int], index: int = 0) -> Held:
+    def hold(self, release_ns: list[int], index: int = 0) -> DelayedBatch:
         """Datagrams 0, 1, … that leave then through that socket."""
         count = len(release_ns)
         rows = np.zeros((count, 4), np.uint8)
@@ -81,9 +81,9 @@ class Rig:
         slot, sequence = np.arange(count, dtype=np.int32), np.arange(count, dtype=np.int64)
         length, dropped = np.full(count, 4, np.int32), np.zeros(count, np.bool_)
         self.line.push(np.array(release_ns, np.int64), slot, sequence, length, rows, dropped)
-        return Held(self.line.take_due(max(release_ns)), index, np.ones(count, np.uint32))
+        return DelayedBatch(self.line.take_due(max(release_ns)), index, np.ones(count, np.uint32))
 
-    def hand_over(self, held: Held, refused: tuple[int, ...] = ()) -> None:
+    def hand_over(self, held: DelayedBatch, refused: tuple[int, ...] = ()) -> None:
         """To the one who listens, but for those that the kernel will refuse."""
         family = socket.AddressFamily(self.senders[held.socket_index].family)
         names = np.tile(sockaddr_row(self.receivers[held.socket_index].getsockname()[:2], family), (len(held.due), 1))
@@ -177,7 +177,7 @@ def test_what_a_dead_process_had_left_comes_back_and_another_one_takes_it(rig: R
     assert rig.back() is held
     assert held.done == 5
     assert not rig.releaser.ready
-    rest = Held(held.due.part(slice(5, None)), 0, held.session_id[5:])
+    rest = DelayedBatch(held.due.part(slice(5, None)), 0, held.session_id[5:])
     rig.releaser.settle(
         time.monotonic_ns() + 10 * NS_PER_S
     )  # not at once: one that dies at once would be started for ever
@@ -311,7 +311,7 @@ def test_what_the_link_dropped_is_told_in_its_turn(way: WayOut[SystemClock]) -> 
     way.send()
     while told + way.outlet.sent < SESSIONS:
         way.outlet.release(way.clock.now_ns())
-        for report in way.witness.take():
+        for report in way.send_log.take():
             assert way.clock.now_ns() > begun_ns + 200 * NS_PER_MS, "not before it would have left"
             assert set(report.cause.tolist()) == {Cause.LINK}
             told += len(report.sequence)
@@ -334,7 +334,7 @@ def test_when_the_process_dies_the_thread_sends_but_not_to_a_session_that_ended(
     release_until(way, lambda: len(way.outlet.line) == 0)
     heard = sorted(one.session_id for one in way.heard(SESSIONS - 1))
     assert heard == [n for n in range(1, 1 + SESSIONS) if n != 8]
-    (report,) = way.witness.take()
+    (report,) = way.send_log.take()
     assert (report.session_id.tolist(), report.cause.tolist()) == ([8], [Cause.LINK])
 
 

@@ -17,7 +17,7 @@ import pytest
 from support.namespaces import namespace
 from udprism.columns.types import NS_PER_MS, NS_PER_S
 from udprism.ledger.fates import Cause
-from udprism.ledger.witness import Witness
+from udprism.ledger.send_log import SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
@@ -67,7 +67,7 @@ def make(
     sockets = bind_server(host, 0, 1 << 20)
     ids = iter(range(1, 1_000_000))
     table = SessionTable(2000, rate_hz, 4, lambda: next(ids))
-    witness = Witness(
+    send_log = SendLog(
         table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 10_000
     )
     port = sockets[0].getsockname()[1]
@@ -83,7 +83,7 @@ def make(
     outlet = Outlet(
         sockets,
         table,
-        witness,
+        send_log,
         LinkModel(2000),
         DelayLine(1000, wire.MAX_DATAGRAM_BYTES, None if releaser is None else releaser.rows),
         SystemClock(),
@@ -91,7 +91,7 @@ def make(
     )
     encoder = Encoder(table, np.random.default_rng(1), MAX_BATCH)
     threads = ThreadsEngine(table, encoder, outlet, SystemClock()) if engine == "threads" else None
-    server = ColourServer(sockets, table, admission, encoder, outlet, witness, SystemClock(), engine=threads)
+    server = ColourServer(sockets, table, admission, encoder, outlet, send_log, SystemClock(), engine=threads)
     if start:
         server.start()
     return Rig(server, port)
@@ -401,7 +401,7 @@ def test_what_the_link_drops_is_told_to_the_witness_by_sequence_number(rig: Rig)
         rig.ask(lambda: rig.server.links.put_slot(slot, None))
         dropped = {
             int(sequence)
-            for report in rig.server.witness.take()
+            for report in rig.server.send_log.take()
             for sequence, cause, who in zip(report.sequence, report.cause, report.session_id, strict=True)
             if cause == Cause.LINK and who == session_id
         }
@@ -475,8 +475,8 @@ def test_a_link_holds_for_a_client_with_a_thread_of_its_own_and_the_witness_hear
             pass
         assert time.time_ns() - held.sent_at_unix_ns >= 60 * NS_PER_MS
         threads.ask(lambda: threads.server.links.put_default(Link(blackout=True)))
-        reports = threads.server.witness.take()
-        until(lambda: reports.extend(threads.server.witness.take()) or sum(len(one.sequence) for one in reports) >= 20)
+        reports = threads.server.send_log.take()
+        until(lambda: reports.extend(threads.server.send_log.take()) or sum(len(one.sequence) for one in reports) >= 20)
         assert {int(one) for report in reports for one in report.session_id} == {session_id}
         assert {int(one) for report in reports for one in report.cause} == {Cause.LINK}
         all_that_waits(client)

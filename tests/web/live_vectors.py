@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from udprism.node.view import ROW_STATS, Snapshot
-from udprism.web.live.picture import Picture
+from udprism.web.live.encoded_snapshot import EncodedSnapshot
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "live.json"
 NAN = math.nan
@@ -145,7 +145,7 @@ def decode(frame: bytes) -> dict[str, Any]:
 def encoded(name: str) -> bytes:
     """The frame of one case."""
     make, stats, rows = CASES[name]
-    return Picture(make(), {}).frame(stats, rows)
+    return EncodedSnapshot(make(), {}).frame(stats, rows)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from udprism.web import bodies
-from udprism.web.live.picture import Picture
+from udprism.web.live.encoded_snapshot import EncodedSnapshot
 from udprism.web.live.slow import FIND_SHARE, SlowMessages
 from udprism.web.live.viewer import Viewer
 from web.fake_bridge import FakeBridge
@@ -162,7 +162,7 @@ def test_viewers_share_a_snapshot_but_each_gets_its_own_rows(here: Running) -> N
 
 
 def test_frame_is_encoded_once_for_all_who_ask_for_the_same() -> None:
-    picture = Picture(snapshot(), {})
+    picture = EncodedSnapshot(snapshot(), {})
     assert picture.frame(True, (0, 1)) is picture.frame(True, (0, 1))
     assert picture.frame(True, (0, 1)) != picture.frame(True, (1, 0))
     assert picture.frame(True, None) is picture.frame(True, None)
@@ -492,7 +492,7 @@ def test_however_many_viewers_look_for_other_words_searching_takes_a_small_share
         slow = SlowMessages(bridge)  # type: ignore[arg-type]  # it has what is asked of a bridge here
         viewers = {Viewer() for _ in range(150)}
         for number, viewer in enumerate(viewers):
-            viewer.wishes = (("sessions", f"word-{number}"),)
+            viewer.topics = (("sessions", f"word-{number}"),)
         began_s = time.monotonic()
         for _ in range(40):
             await slow.refreshed(viewers)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from udprism.web import messages
-from udprism.web.live.picture import Picture
+from udprism.web.live.encoded_snapshot import EncodedSnapshot
 from web.fake_bridge import FakeBridge
 from web.live_vectors import CASES, GOLDEN, decode, encoded, snapshot
 
@@ -42,7 +42,7 @@ def test_columns_survive_whatever_their_padding(n: int, seed: int) -> None:
         jitter_ms=draw.uniform(0, 600, n).astype(np.float32),
         delay_ms=draw.uniform(0, 6_000, n).astype(np.float32),
     )
-    read = decode(Picture(made, {}).frame(True, (1,)))
+    read = decode(EncodedSnapshot(made, {}).frame(True, (1,)))
     for column in ("state", "flags", "age_ms"):
         assert read[column] == getattr(made, column).tolist()
     assert read["rgba"] == made.rgba.ravel().tolist()
@@ -54,11 +54,14 @@ def test_columns_survive_whatever_their_padding(n: int, seed: int) -> None:
 
 def test_column_that_is_not_contiguous_is_encoded_as_it_reads() -> None:
     wide = np.arange(24, dtype=np.uint8).reshape(3, 8)
-    assert decode(Picture(snapshot(rgba=wide[:, ::2]), {}).frame(False, None))["rgba"] == wide[:, ::2].ravel().tolist()
+    assert (
+        decode(EncodedSnapshot(snapshot(rgba=wide[:, ::2]), {}).frame(False, None))["rgba"]
+        == wide[:, ::2].ravel().tolist()
+    )
 
 
 def test_row_that_the_snapshot_lacks_is_left_out() -> None:
-    read = decode(Picture(snapshot(), {}).frame(False, (9, 1)))
+    read = decode(EncodedSnapshot(snapshot(), {}).frame(False, (9, 1)))
     assert [row["slot"] for row in read["rows"]] == [1]
 
 

@@ -21,7 +21,7 @@ import typer
 from udprism.cli import baselines
 from udprism.cli.product import Product, running
 from udprism.cli.scenario import EXIT_VOID
-from udprism.cli.viewer import Viewer
+from udprism.cli.viewer import BenchViewer
 from udprism.node import scenario
 from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
 from udprism.udp.descriptors import raise_limit
@@ -125,7 +125,7 @@ def rates(steps: list[Figures], clients: int, first_per_s: float) -> Iterator[fl
 def _step(product: Product, clients: int, rate_hz: float, seconds: float, viewers: int, mode: str) -> Figures:
     """One rate: new clients, some time to settle, and the measurement."""
     idle_bytes = product.rss_bytes()
-    with Viewer(product.url) as viewer, _crowd(product.url, viewers - 1):
+    with BenchViewer(product.url) as viewer, _crowd(product.url, viewers - 1):
         begun_s = time.monotonic()
         product.ask("POST", "/api/clients", {"count": clients, "rate_hz": rate_hz, "mode": mode})
         added_s = time.monotonic() - begun_s
@@ -160,7 +160,7 @@ def _step(product: Product, clients: int, rate_hz: float, seconds: float, viewer
 class _Reading:
     """All meters at one instant."""
 
-    def __init__(self, product: Product, viewer: Viewer) -> None:
+    def __init__(self, product: Product, viewer: BenchViewer) -> None:
         self.ledger: Figures = product.ask("GET", "/api/ledger")
         self.at_s = time.monotonic()
         self.cpu_s = product.cpu_s()

@@ -24,7 +24,7 @@ from udprism.errors import UdprismError, WireError
 from udprism.ledger.fates import DUPLICATE, LATE, REORDERED
 from udprism.serving.clients import Mode
 from udprism.serving.commands import MAX_RESPONSE_BYTES, Connect, encode_disconnect
-from udprism.serving.conversation import Conversation, Ended, Heard, Send
+from udprism.serving.conversation import Conversation, Ended, ReceivedColour, Send
 from udprism.settings import reachable_host, split_host_port
 from udprism.udp.arrivals import PollReceiver
 from udprism.udp.sockets import address_of_name
@@ -87,12 +87,14 @@ def _resolve(host: str, port: int) -> list[Address]:
 class Terminal:
     """Joins a Conversation to a socket, the clock, standard input and standard output. Main thread only."""
 
-    def __init__(self, addresses: list[Address], *, plain: bool, quiz: bool, show: Callable[[Heard], str]) -> None:
+    def __init__(
+        self, addresses: list[Address], *, plain: bool, quiz: bool, show: Callable[[ReceivedColour], str]
+    ) -> None:
         """addresses: of the server, best first; they are asked in turn until one answers."""
         self._show = show
-        wish = Connect(rate_hz=QUIZ_RATE_HZ if quiz else None)
+        request = Connect(rate_hz=QUIZ_RATE_HZ if quiz else None)
         mode = Mode.PLAIN if plain else Mode.AUTO
-        self._talk = Conversation(mode, wish, loopback=is_loopback(addresses[0][0]), draw=random.random)
+        self._talk = Conversation(mode, request, loopback=is_loopback(addresses[0][0]), draw=random.random)
         self._receiver = PollReceiver(MAX_DATAGRAM_BYTES, _MAX_BATCH, 0.0)
         self._line = Line(addresses, self._receiver)
         self._quiz = Quiz(self._receiver.wake) if quiz else None
@@ -148,7 +150,7 @@ class Terminal:
                 event = self._talk.receive(row[:length].tobytes(), received_unix_ns, now_ns)
             except WireError:
                 continue  # a stranger's datagram, or a server's that speaks otherwise: not ours to mend
-            if isinstance(event, Heard):
+            if isinstance(event, ReceivedColour):
                 self._note_answer()
                 self._print(event)
             elif isinstance(event, Send):
@@ -158,7 +160,7 @@ class Terminal:
                 return True
         return False
 
-    def _print(self, heard: Heard) -> None:
+    def _print(self, heard: ReceivedColour) -> None:
         if self._quiz is None:
             print(self._show(heard), flush=True)
         elif not self._quiz.is_waiting and (name := palette.nearest_name(heard.rgb)) in palette.INDONESIAN:
@@ -284,11 +286,11 @@ class Quiz:
         self._wake()
 
 
-def _as_words(heard: Heard) -> str:
+def _as_words(heard: ReceivedColour) -> str:
     return f"Received colour: {palette.text_of(heard.rgb)}"
 
 
-def _as_json(heard: Heard) -> str:
+def _as_json(heard: ReceivedColour) -> str:
     flags = heard.flags
     return json.dumps(
         {

@@ -33,7 +33,7 @@ _NEW_MS = 2.0  # ages come in whole milliseconds: a change below that is roundin
 _BEHIND_S = 5.0
 
 
-class Viewer:
+class BenchViewer:
     """A context manager; its own thread runs the loop. `reset` begins a measurement, `ages` and `status` read it."""
 
     def __init__(self, page_url: str) -> None:
@@ -52,7 +52,7 @@ class Viewer:
         """By client, if known; updated about four times per second."""
         self.status: dict[str, Any] = {}
 
-    def __enter__(self) -> Viewer:
+    def __enter__(self) -> BenchViewer:
         self._thread.start()
         if not self._ready.wait(_BEHIND_S):
             raise RuntimeError(f"no frame from {self._url} within {_BEHIND_S:.0f} s")

@@ -248,7 +248,7 @@ class Accounts:
                 sums = dict.fromkeys(sums) | {"received": int(self.plain[slot])}
                 by_cause = dict.fromkeys(by_cause)
             elif not told[row]:
-                sums, by_cause = _untold(sums, by_cause)
+                sums, by_cause = _without_unknown(sums, by_cause)
             bodies.append(sums | {"lost_by_cause": by_cause})
         return bodies
 
@@ -282,7 +282,7 @@ class Accounts:
         sums: dict[str, int | None] = {name: int(column.sum()) for name, column in self._sums(slots).items()}
         causes: dict[str, int | None] = {word: int(column.sum()) for word, column in self._causes(slots).items()}
         if self.measured[slots].any() and not self.in_process[slots].any():
-            sums, causes = _untold(sums, causes)
+            sums, causes = _without_unknown(sums, causes)
         return sums | {"lost_by_cause": causes}
 
     def _sums(self, slots: Index) -> dict[str, I64Column]:
@@ -306,7 +306,7 @@ class Accounts:
         return self.delays.bodies(slots)
 
 
-def _untold(
+def _without_unknown(
     sums: dict[str, int | None], causes: dict[str, int | None]
 ) -> tuple[dict[str, int | None], dict[str, int | None]]:
     """If the sender's side is unknown, 0 would be an invention; our own kernel's drops are known."""

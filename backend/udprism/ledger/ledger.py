@@ -25,7 +25,7 @@ _SUSPECT = 1 << 20
 """Added to a client's exceptions while a far number waits to be confirmed: its next datagram must be looked at."""
 
 
-class Outcome(NamedTuple):
+class BatchResult(NamedTuple):
     """What a batch's rows were. extended: int64[n]. flags: uint8[n], NEW … BEYOND; read only."""
 
     extended: I64Column
@@ -109,7 +109,7 @@ class Ledger(Accounts):
 
     def update(
         self, slot: I32Column, sequence: U32Column, sent_at_unix_ns: I64Column, received_unix_ns: I64Column, now_ns: int
-    ) -> Outcome:
+    ) -> BatchResult:
         """Account for one batch, in order of arrival; a client may come several times."""
         count = len(slot)
         if count > len(self._rows):
@@ -124,7 +124,7 @@ class Ledger(Accounts):
             self.highest[clients] = extended
             flags = self._all_new[:count]
             self.delays.append(clients, received_unix_ns - sent_at_unix_ns, flags)
-            return Outcome(extended, flags)
+            return BatchResult(extended, flags)
         if once:
             extended, flags = self._update_by_client(clients, sequence, None, now_ns)
         else:
@@ -141,7 +141,7 @@ class Ledger(Accounts):
             self.delays.append(
                 clients[known], received_unix_ns[known] - sent_at_unix_ns[known], (flags[known] & NEW) != 0
             )
-        return Outcome(extended, flags)
+        return BatchResult(extended, flags)
 
     def _update_by_client(
         self, slot: I64Column, sequence: U32Column, runs: Runs | None, now_ns: int

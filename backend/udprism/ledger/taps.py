@@ -87,7 +87,7 @@ class Taps:
         arrivals: Arrivals,
         shared_clock: BoolColumn,
     ) -> None:
-        """One batch of measured rows. flags: uint8[n] of `ledger.Outcome`; shared_clock: bool, by slot."""
+        """One batch of measured rows. flags: uint8[n] of `ledger.BatchResult`; shared_clock: bool, by slot."""
         for one, taps in self._of_slot.items():
             rows = np.flatnonzero(slot == one).tolist()
             if not rows:

@@ -7,7 +7,7 @@ import numpy as np
 from udprism.columns.types import NEVER_NS, BoolColumn, I32Column, I64Column, Rows
 
 
-class Due:
+class DueDatagrams:
     """Datagrams taken out of the line, by release and then by the order in which they were pushed.
 
     A look at where they lie until their places are given back: a column is copied when it is asked for. All are [n].
@@ -23,9 +23,9 @@ class Due:
     def __len__(self) -> int:
         return len(self.places)
 
-    def part(self, which: BoolColumn | I64Column | slice) -> Due:
+    def part(self, which: BoolColumn | I64Column | slice) -> DueDatagrams:
         """Some of them: places that are to be given back, or put back, apart from the others'."""
-        return Due(self.line, self.places[which], self.release_ns[which])
+        return DueDatagrams(self.line, self.places[which], self.release_ns[which])
 
     @property
     def slot(self) -> I32Column:
@@ -93,7 +93,7 @@ class DelayLine:
     ) -> BoolColumn:
         """Hold n datagrams; bool[n], True for those that did not fit (the last ones): the caller drops them.
 
-        Arguments as in `Due`; rows may be narrower than the line's, never wider.
+        Arguments as in `DueDatagrams`; rows may be narrower than the line's, never wider.
         """
         n = len(slot)
         fits = min(n, self._n_free)
@@ -114,24 +114,24 @@ class DelayLine:
         self.next_release_ns = min(self.next_release_ns, int(release_ns[:fits].min()))
         return overflow
 
-    def take_due(self, until_ns: int, at_most: int | None = None) -> Due:
+    def take_due(self, until_ns: int, at_most: int | None = None) -> DueDatagrams:
         """Take out those whose release is at or before `until_ns`, the first `at_most` of them.
 
         They keep their places until these are given back.
         """
         if until_ns < self.next_release_ns:
-            return Due(self, self._none, self._none)
+            return DueDatagrams(self, self._none, self._none)
         places = np.flatnonzero(self._release_ns[: self._top] <= until_ns)
         release_ns = self._release_ns[places]
         first = np.lexsort((self._order[places], release_ns))[:at_most]
         return self._take(places[first], release_ns[first])
 
-    def put_back(self, due: Due) -> None:
+    def put_back(self, due: DueDatagrams) -> None:
         """Hold these again, as if they had not been taken out."""
         self._release_ns[due.places] = due.release_ns
         self.next_release_ns = min(self.next_release_ns, int(due.release_ns.min(initial=NEVER_NS)))
 
-    def give_back(self, due: Due) -> None:
+    def give_back(self, due: DueDatagrams) -> None:
         """The places of these, which were taken out, are free."""
         places = due.places
         self._free[self._n_free : self._n_free + len(places)] = places[::-1]
@@ -147,14 +147,14 @@ class DelayLine:
         held = self._release_ns[: self._top]
         return int(held[held != NEVER_NS].max(initial=-NEVER_NS))
 
-    def take_slot(self, slot: int) -> Due:
+    def take_slot(self, slot: int) -> DueDatagrams:
         """Take out all of this slot's datagrams, due or not, in the order in which they were pushed."""
         held = self._release_ns[: self._top] != NEVER_NS
         places = np.flatnonzero(held & (self._slot[: self._top] == slot))
         places = places[np.argsort(self._order[places])]
         return self._take(places, self._release_ns[places])
 
-    def _take(self, places: I64Column, release_ns: I64Column) -> Due:
+    def _take(self, places: I64Column, release_ns: I64Column) -> DueDatagrams:
         self._release_ns[places] = NEVER_NS
         self.next_release_ns = int(self._release_ns[: self._top].min(initial=NEVER_NS))
-        return Due(self, places, release_ns)
+        return DueDatagrams(self, places, release_ns)

@@ -16,9 +16,9 @@ from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
+from udprism.ledger.send_log import SendLog
 from udprism.ledger.taps import Taps
 from udprism.ledger.timeline import Timeline
-from udprism.ledger.witness import Witness
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
 from udprism.node.events import Events
@@ -99,7 +99,7 @@ class Assembly:
         table = SessionTable(
             settings.max_sessions, settings.rate_hz, settings.max_responses, partial(next, _random_words())
         )
-        witness = Witness(
+        send_log = SendLog(
             table.session_id,
             table.next_sequence,
             table.slot_of_id,
@@ -113,7 +113,7 @@ class Assembly:
         outlet = Outlet(
             sockets,
             table,
-            witness,
+            send_log,
             LinkModel(settings.max_sessions),
             DelayLine(settings.link_queue_datagrams, MAX_DATAGRAM_BYTES, None if releaser is None else releaser.rows),
             self.clock,
@@ -127,7 +127,7 @@ class Assembly:
             self._make_admission(),
             encoder,
             outlet,
-            witness,
+            send_log,
             self.clock,
             owner_of=self.client_of_address,
             engine=engine,
@@ -177,7 +177,7 @@ class Assembly:
             max_sockets=room(),
             lookups=self.lookups,
             is_ours=self.is_ours,
-            witness=self.server.witness,
+            send_log=self.server.send_log,
             swept=self._swept,
             client_of_address=self.client_of_address,
             given_up=given_up,

@@ -81,7 +81,7 @@ class Recording:
         self._incoming: deque[tuple[Point, Seen] | tuple[None, tuple[U64Column, U8Column]]] = deque()
         self._waiting = 0
         self._taken = dict.fromkeys(Point, 0)
-        self._untold = dict.fromkeys(Point, 0)
+        self._drops_written = dict.fromkeys(Point, 0)
         interfaces = [_INTERFACES[point] for point in Point]
         header = pcapng_writer.file_header(f"udprism {__version__}", interfaces)
         header = pcap_writer.FILE_HEADER if plan.file_format == "pcap" else header
@@ -211,7 +211,7 @@ class Recording:
         for point in Point:
             missed, at = self.missed[point], np.flatnonzero(told.point == point)
             if len(at):
-                drops[at[0]], self._untold[point] = missed - self._untold[point], missed
+                drops[at[0]], self._drops_written[point] = missed - self._drops_written[point], missed
         direction = np.where(told.point == Point.SENDER, OUTBOUND, INBOUND).astype(np.uint32)
         marks = Marks(told.point, direction, told.key, drops, comment)
         return pcapng_writer.blocks(told.time_ns, frames, marks, texts)

@@ -177,7 +177,7 @@ class Recordings:
         """After so long it is known what became of a datagram: its link holds it, and then it is missed."""
         assembly = self._assembly
         loss_after_ns = round(assembly.settings.loss_after_s * NS_PER_S)
-        return loss_after_ns + assembly.server.witness.hold_ns + _SETTLE_NS
+        return loss_after_ns + assembly.server.send_log.hold_ns + _SETTLE_NS
 
     def _ended(self, bug: BaseException | None) -> None:
         self._connect()
@@ -191,7 +191,7 @@ class Recordings:
             recorder = None if not running else running[0] if len(running) == 1 else _All(running)
             # The sender first: what arrives has then been seen there.
             self._assembly.server.outlet.tap.recorder = recorder
-            self._assembly.pool.intake.tap.recorder = recorder
+            self._assembly.pool.accounting.tap.recorder = recorder
 
     async def _wanted(self, flows: list[str]) -> Callable[[], set[bytes]]:
         """Where these clients are just now: a client that opens another socket is another address."""

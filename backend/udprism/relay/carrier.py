@@ -13,9 +13,9 @@ from udprism.link.model import LinkModel
 from udprism.link.rules import Rules
 from udprism.relay import layout
 from udprism.relay.accounts import NO_CAUSE, Accounts, Judged
+from udprism.relay.delayed import DelayedDatagrams, Released
 from udprism.relay.flows import Flows
 from udprism.relay.fronts import Front
-from udprism.relay.held import Held, Released
 from udprism.relay.memory import DOWN, PAYLOAD_BYTES, Count, Memory, State, Sum
 from udprism.relay.messages import MAX_ROWS, Routes
 from udprism.relay.port import Arrived, Port
@@ -49,7 +49,7 @@ class Carrier:
         keep_ttl: bool,
     ) -> None:
         self.rules = rules
-        self.held = Held()
+        self.held = DelayedDatagrams()
         self.keys: U64Column = np.zeros(memory.width, np.uint64)
         """By direction: what a link's and a rule's chances are drawn from, beside the seed and the number."""
         self.unproven: set[int] = set()

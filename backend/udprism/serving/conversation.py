@@ -35,7 +35,7 @@ _COUNTS: Final = ("received", "lost", "reordered", "duplicates", "late")
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class ReceivedColour:
     """One colour arrived. What a plain stream does not tell is None.
 
     sequence: extended, it does not wrap. flags: of `ledger`. delay_ns: only if both ends share a clock.
@@ -63,13 +63,13 @@ class Ended:
     reason: wire.ByeReason
 
 
-Event: TypeAlias = Heard | Send | Ended
+Event: TypeAlias = ReceivedColour | Send | Ended
 
 
 class Conversation:
     """One client's talk with one server.
 
-    mode: AUTO asks for the measured stream first. wish: what else to ask for; its `measured` and `token` are ours to
+    mode: AUTO asks for the measured stream first. request: what else to ask for; its `measured` and `token` are ours to
     set. loopback: both ends share a clock, and asking again costs nothing. draw: uniform in [0, 1).
 
     timer_ns: when `on_timer` is due. wants_new_socket: what `on_timer` gave last is to leave from a new socket.
@@ -77,10 +77,10 @@ class Conversation:
     any_port: the answers may come from any port of the server's address, so the socket must not be connected.
     """
 
-    def __init__(self, mode: Mode, wish: Connect, *, loopback: bool, draw: Callable[[], float]) -> None:
+    def __init__(self, mode: Mode, request: Connect, *, loopback: bool, draw: Callable[[], float]) -> None:
         self.wants_new_socket = False
         self.addresses = 1
-        self._wish = wish
+        self._request = request
         self._table = ClientTable(1)
         self._rules = Rules(self._table, draw)
         self._me = HostedClient("", "", "", ("", 0), loopback, mode, 0.0, 0, connected=mode != Mode.PLAIN)
@@ -234,7 +234,7 @@ class Conversation:
         return encode_connect(self._connect())
 
     def _connect(self) -> Connect:
-        return connect_of(self._wish, measured=self._rules.asks_measured(_SLOT), token=self._me.token)
+        return connect_of(self._request, measured=self._rules.asks_measured(_SLOT), token=self._me.token)
 
     def _note_life(self, now_ns: int) -> None:
         self._table.last_arrival_ns[_SLOT] = now_ns
@@ -261,14 +261,14 @@ class Conversation:
         self._note_life(now_ns)
         self._plain += 1
         red, green, blue = rgb[0].tolist()
-        return Heard((red, green, blue), received_unix_ns)
+        return ReceivedColour((red, green, blue), received_unix_ns)
 
     def _receive_retry(self, data: bytes) -> Send:
         if not self._rules.may_prove(_SLOT, parse_retry(data)):
             raise WireError("retry-unasked")  # a token that did not help will not help now either
         return Send(encode_connect(self._connect()))
 
-    def _receive_colour(self, colour: wire.Colour, received_unix_ns: int, now_ns: int) -> Heard:
+    def _receive_colour(self, colour: wire.Colour, received_unix_ns: int, now_ns: int) -> ReceivedColour:
         if colour.session_id != self.session_id:
             if not self._rules.may_adopt(_SLOT, now_ns):
                 raise WireError("other-session")
@@ -281,7 +281,7 @@ class Conversation:
             np.array([received_unix_ns]),
             now_ns,
         )
-        return Heard(
+        return ReceivedColour(
             colour.rgb,
             received_unix_ns,
             int(outcome.extended[0]),

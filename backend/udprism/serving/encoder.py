@@ -1,4 +1,4 @@
-"""The colours of one tick: a random one for each session that is due, encoded together with those of its shape."""
+"""The colours of one tick: a random one for each session that is due, encoded together with those of its encoding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from udprism.columns.outgoing import Outgoing
 from udprism.columns.runs import distinct
 from udprism.columns.types import I32Column, I64Column
-from udprism.serving.sessions import SessionTable, Shape
+from udprism.serving.sessions import Encoding, SessionTable
 from udprism.wire import colours as palette
 from udprism.wire import measured as wire
 
@@ -30,31 +30,31 @@ class Encoder:
 
         A batch's rows are overwritten by the next one: send it first.
         """
-        shapes = self._table.shape[slot]
-        if (shapes == shapes[0]).all():
+        encodings = self._table.encoding[slot]
+        if (encodings == encodings[0]).all():
             for start in range(0, len(slot), self._max_batch):
                 which = slice(start, start + self._max_batch)
-                yield which, self._encode(self._table.shapes[shapes[0]], slot[which], now_ns)
+                yield which, self._encode(self._table.encodings[encodings[0]], slot[which], now_ns)
             return
-        for number in distinct(shapes):
-            places = np.flatnonzero(shapes == number)
+        for number in distinct(encodings):
+            places = np.flatnonzero(encodings == number)
             for start in range(0, len(places), self._max_batch):
                 some = places[start : start + self._max_batch]
-                yield some, self._encode(self._table.shapes[number], slot[some], now_ns)
+                yield some, self._encode(self._table.encodings[number], slot[some], now_ns)
 
-    def _encode(self, shape: Shape, slot: I32Column, now_ns: int) -> Outgoing:
+    def _encode(self, encoding: Encoding, slot: I32Column, now_ns: int) -> Outgoing:
         table, count = self._table, len(slot)
         sequence = table.issue(slot, now_ns)
         self.made += count
-        if not shape.measured:
-            words, lengths, colours = palette.plain_rows(shape.palette, shape.line_feed)
+        if not encoding.measured:
+            words, lengths, colours = palette.plain_rows(encoding.palette, encoding.line_feed)
             index = self._rng.integers(0, len(colours), count)
             table.last_rgb[slot] = colours[index]
             return Outgoing(slot, sequence, lengths[index], words[index])
-        colours = palette.colours_of(shape.palette)
-        rgb = colours[self._rng.integers(0, len(colours), (count, shape.colours))]
+        colours = palette.colours_of(encoding.palette)
+        rgb = colours[self._rng.integers(0, len(colours), (count, encoding.colours))]
         table.last_rgb[slot] = rgb[:, 0]
-        width = wire.HEADER_BYTES + 3 * shape.colours
+        width = wire.HEADER_BYTES + 3 * encoding.colours
         rows = self._scratch[: count * width].reshape(count, width)
         wire.encode_colours(rows, table.session_id[slot], sequence, 0, rgb)
         return Outgoing(slot, sequence, np.full(count, width, np.int32), rows, wire.stamp)

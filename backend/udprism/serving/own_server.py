@@ -1,4 +1,4 @@
-"""Hosted clients of the server in this process: what its witness says goes into their ledger."""
+"""Hosted clients of the server in this process: what its send log says goes into their ledger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from udprism.columns.types import I32Column, I64Column, U32Column
 from udprism.ledger.losses import NONE_DAMAGED, Damaged
-from udprism.ledger.witness import CORRUPT, FateReport, Witness
+from udprism.ledger.send_log import CORRUPT, FateReport, SendLog
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 
@@ -17,10 +17,10 @@ _ASKS = ~np.isin(np.arange(len(State)), (State.FREE, State.PAUSED))
 class OwnServer:
     """Pool thread only. The ledger's sessions, not the clients', are spoken of: it still counts what they have left."""
 
-    def __init__(self, columns: ClientColumns, witness: Witness) -> None:
+    def __init__(self, columns: ClientColumns, send_log: SendLog) -> None:
         self._table, self._ledger, self._history = columns.table, columns.ledger, columns.history
-        self._witness = witness
-        self._client_of_server_slot = np.full(len(witness.session_id), -1, np.int32)
+        self._send_log = send_log
+        self._client_of_server_slot = np.full(len(send_log.session_id), -1, np.int32)
         self._displaced: dict[int, int] = {}
         """Clients by session id, where another client's session has the server's slot now."""
         self._server_slot = np.zeros(self._table.max_clients, np.int32)
@@ -32,26 +32,26 @@ class OwnServer:
     @property
     def hold_ns(self) -> int:
         """For how long the link may hold a datagram back."""
-        return self._witness.hold_ns
+        return self._send_log.hold_ns
 
     @property
     def left_until_ns(self) -> int:
         """All that the link held back until then has left: a server that is behind still has it. To be read before
         `take_reports`, which then has all that was to be said until then."""
-        return self._witness.next_release_ns
+        return self._send_log.next_release_ns
 
     # -- sessions
 
     def serves(self, slot: int, session_id: int) -> bool:
         """Whether the server has this session, and with this client: a damaged id may be another client's."""
-        witness = self._witness
-        server_slot = witness.slot_of_id.get(session_id)
-        return server_slot is not None and witness.slot_of_address.get(self._table.clients[slot].local) == server_slot
+        send_log = self._send_log
+        server_slot = send_log.slot_of_id.get(session_id)
+        return server_slot is not None and send_log.slot_of_address.get(self._table.clients[slot].local) == server_slot
 
     def find(self, slots: I32Column, session_id: U32Column) -> I32Column:
         """int32[n]: where the server has these clients' sessions, -1 for those that are not its own."""
         pairs = zip(slots.tolist(), session_id.tolist(), strict=True)
-        where = [self._witness.slot_of_id.get(one, -1) if self.serves(slot, one) else -1 for slot, one in pairs]
+        where = [self._send_log.slot_of_id.get(one, -1) if self.serves(slot, one) else -1 for slot, one in pairs]
         return np.array(where, np.int32)
 
     def begun(self, slots: I32Column, server_slot: I32Column) -> None:
@@ -74,7 +74,7 @@ class OwnServer:
 
         What the link drops before the first arrival then has an account to go to.
         """
-        table, witness = self._table, self._witness
+        table, send_log = self._table, self._send_log
         used = slice(0, table.high)
         waits = _ASKS[table.state[used]] & ((table.session_id[used] == 0) | ~self._served[used])
         found: list[tuple[int, int]] = []
@@ -82,27 +82,27 @@ class OwnServer:
             client = table.clients[slot]
             if client.falls_back or client.mode == Mode.PLAIN:
                 continue  # not our own server's, or one that answers from elsewhere; or nothing that could be accounted
-            server_slot = witness.slot_of_address.get(client.local)
-            session_id = 0 if server_slot is None else int(witness.session_id[server_slot])
+            server_slot = send_log.slot_of_address.get(client.local)
+            session_id = 0 if server_slot is None else int(send_log.session_id[server_slot])
             if session_id and session_id != table.session_id[slot] and self.serves(slot, session_id):
                 found.append((slot, session_id))
         slots, ids = zip(*found, strict=True) if found else ((), ())
         return np.array(slots, np.int32), np.array(ids, np.uint32)
 
-    # -- what the witness says
+    # -- what the send log says
 
     def take_reports(self) -> list[FateReport]:
         """To be taken before `hear_issued` and `unheard`: every session was there before its first report."""
-        return self._witness.take()
+        return self._send_log.take()
 
     def hear_issued(self) -> None:
         """Take into the ledger how many numbers were issued, and which sessions are over."""
-        ledger, witness = self._ledger, self._witness
+        ledger, send_log = self._ledger, self._send_log
         slots = np.flatnonzero(self._served[: self._table.high]).astype(np.int32)
         if len(slots):
             server_slot = self._server_slot[slots]
-            issued = witness.next_sequence[server_slot]
-            still = witness.session_id[server_slot] == ledger.session[slots]
+            issued = send_log.next_sequence[server_slot]
+            still = send_log.session_id[server_slot] == ledger.session[slots]
             ledger.set_sent(slots[still], issued[still])
             for slot in slots[~still].tolist():
                 self._hear_end(slot)
@@ -118,13 +118,13 @@ class OwnServer:
 
     def _issued_to(self, slots: I64Column) -> I64Column:
         """int64[n]: how many numbers the server has used for the ledger's sessions of these clients by now."""
-        ledger, witness = self._ledger, self._witness
+        ledger, send_log = self._ledger, self._send_log
         at = self._server_slot[slots]
-        issued = witness.next_sequence[at]  # first: afterwards the row may be somebody else's
-        over = (witness.session_id[at] != ledger.session[slots]) | (at < 0)
+        issued = send_log.next_sequence[at]  # first: afterwards the row may be somebody else's
+        over = (send_log.session_id[at] != ledger.session[slots]) | (at < 0)
         for row in np.flatnonzero(over).tolist():
             slot = int(slots[row])
-            issued[row] = witness.ended.get(int(ledger.session[slot]), int(ledger.issued[slot]))
+            issued[row] = send_log.ended.get(int(ledger.session[slot]), int(ledger.issued[slot]))
         return issued
 
     def _hear_end(self, slot: int) -> None:
@@ -134,13 +134,13 @@ class OwnServer:
         self._served[slot] = False
 
     def _hear_past(self, session_id: int) -> None:
-        witness, past = self._witness, self._ledger.past
-        server_slot = witness.slot_of_id.get(session_id)
+        send_log, past = self._send_log, self._ledger.past
+        server_slot = send_log.slot_of_id.get(session_id)
         if server_slot is None:
-            past.set_issued(session_id, witness.ended.get(session_id, 0), over=True)
+            past.set_issued(session_id, send_log.ended.get(session_id, 0), over=True)
             return
-        issued = int(witness.next_sequence[server_slot])
-        if witness.session_id[server_slot] == session_id:
+        issued = int(send_log.next_sequence[server_slot])
+        if send_log.session_id[server_slot] == session_id:
             past.set_issued(session_id, issued, over=False)
 
     def _hear_fates(self, report: FateReport) -> None:

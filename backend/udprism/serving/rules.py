@@ -84,9 +84,9 @@ def attempt(
     return Attempt(bare_wait_ns > 0, wait_ns)
 
 
-def connect_of(wish: Connect, *, measured: bool, token: str | None) -> Connect:
+def connect_of(request: Connect, *, measured: bool, token: str | None) -> Connect:
     """What to say: all that is wished for, or the bare `connect`, which a foreign server may compare as a whole."""
-    return replace(wish, measured=True, token=token) if measured else Connect(token=token)
+    return replace(request, measured=True, token=token) if measured else Connect(token=token)
 
 
 def round_trip_ns(received_unix_ns: int, report: Report) -> int:

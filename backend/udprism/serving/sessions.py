@@ -24,7 +24,7 @@ _GOLDEN = 0.6180339887498949  # fractional part of the golden ratio: slot × it 
 _FIRST_WITHIN_NS = NS_PER_S
 
 
-class Shape(NamedTuple):
+class Encoding(NamedTuple):
     """What a session's datagrams have in common with others', so that a tick encodes them together."""
 
     measured: bool
@@ -33,7 +33,7 @@ class Shape(NamedTuple):
     line_feed: bool
 
 
-class Grant(NamedTuple):
+class ServiceTerms(NamedTuple):
     """The conditions on which an address is served. A lease of None never ends."""
 
     source: str
@@ -41,7 +41,7 @@ class Grant(NamedTuple):
     max_rate_hz: float | None
 
 
-class Response(NamedTuple):
+class RecordedResponse(NamedTuple):
     """A client's answer to the colour that it last got."""
 
     text: str
@@ -56,12 +56,12 @@ class Session:
 
     address: Address
     name: str | None
-    shape: Shape
-    grant: Grant
+    encoding: Encoding
+    terms: ServiceTerms
     started_unix_ns: int
     started_ns: int
     rate_hz: float
-    responses: tuple[Response, ...] = ()
+    responses: tuple[RecordedResponse, ...] = ()
     report: Report | None = None
     reported_ns: int = 0
     port_unreachable: int = 0
@@ -70,7 +70,7 @@ class Session:
 
 
 class SessionTable:
-    """Sessions by slot and by address. All columns are [max_sessions]. Server thread only, but for `witness` reads."""
+    """Sessions by slot and by address. All columns are [max_sessions]. Server thread only, but for `send_log` reads."""
 
     def __init__(
         self, max_sessions: int, default_rate_hz: float, max_responses: int, new_session_id: Callable[[], int]
@@ -85,7 +85,7 @@ class SessionTable:
         self.socket_index = np.zeros(max_sessions, np.int32)
         self.source = np.zeros((max_sessions, SOURCE_BYTES), np.uint8)
         """Which of this machine's addresses was asked, in the shell's own form: all answers leave from there."""
-        self.shape = np.zeros(max_sessions, np.int32)
+        self.encoding = np.zeros(max_sessions, np.int32)
         self.period_ns = np.zeros(max_sessions, np.int64)
         self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self._next_due_ns: int | None = NEVER_NS
@@ -105,8 +105,8 @@ class SessionTable:
         """How many numbers a session was issued that is over, by session id: what was sent last is still on its way.
         Of the newest `max_sessions` that have ended."""
         self.remote = 0
-        self.shapes: list[Shape] = []
-        self._shape_number: dict[Shape, int] = {}
+        self.encodings: list[Encoding] = []
+        self._encoding_number: dict[Encoding, int] = {}
         self._sessions_of_host: dict[str, int] = {}
         self._free: list[int] = []
 
@@ -123,7 +123,7 @@ class SessionTable:
         sockaddr: np.ndarray[tuple[int], np.dtype[np.uint8]],
         socket_index: int,
         command: Connect,
-        grant: Grant,
+        terms: ServiceTerms,
         now_ns: int,
         now_unix_ns: int,
     ) -> tuple[int, bool] | None:
@@ -131,24 +131,24 @@ class SessionTable:
 
         Returns (slot, whether it is a new session), or None if the table is full.
         """
-        shape = Shape(command.measured, command.colours or 1, command.palette or "basic", command.line_feed)
+        encoding = Encoding(command.measured, command.colours or 1, command.palette or "basic", command.line_feed)
         rate_hz = command.rate_hz or self.default_rate_hz
-        if grant.max_rate_hz is not None:
-            rate_hz = min(rate_hz, grant.max_rate_hz)
+        if terms.max_rate_hz is not None:
+            rate_hz = min(rate_hz, terms.max_rate_hz)
         slot = self.slot_of_address.get(address)
         if slot is not None and self.is_measured(slot) != command.measured:
             self.end(slot)  # the other stream has other rules: a new session, not a renewed one
             slot = None
         started = slot is None
         if slot is None:
-            slot = self._start(address, sockaddr, command, shape, grant, now_ns, now_unix_ns)
+            slot = self._start(address, sockaddr, command, encoding, terms, now_ns, now_unix_ns)
             if slot is None:
                 return None
         session = self.sessions[slot]
-        session.shape = shape
+        session.encoding = encoding
         session.rate_hz = rate_hz
         session.name = command.name or session.name
-        self.shape[slot] = self._number(shape)
+        self.encoding[slot] = self._number(encoding)
         self.socket_index[slot] = socket_index
         period_ns = round(NS_PER_S / rate_hz)
         if period_ns != self.period_ns[slot]:
@@ -160,16 +160,16 @@ class SessionTable:
 
     def is_measured(self, slot: int) -> bool:
         """Which of the two streams a session is."""
-        shape: Shape = self.shapes[self.shape[slot]]
-        return shape.measured
+        encoding: Encoding = self.encodings[self.encoding[slot]]
+        return encoding.measured
 
     def _start(
         self,
         address: Address,
         sockaddr: np.ndarray[tuple[int], np.dtype[np.uint8]],
         command: Connect,
-        shape: Shape,
-        grant: Grant,
+        encoding: Encoding,
+        terms: ServiceTerms,
         now_ns: int,
         now_unix_ns: int,
     ) -> int | None:
@@ -194,23 +194,23 @@ class SessionTable:
         self.slot_of_address[address] = slot
         host = address[0]
         self._sessions_of_host[host] = self._sessions_of_host.get(host, 0) + 1
-        self.remote += grant.source != "loopback"
+        self.remote += terms.source != "loopback"
         self.sessions[slot] = Session(
             address,
             command.name,
-            shape,
-            grant,
+            encoding,
+            terms,
             now_unix_ns,
             now_ns,
             self.default_rate_hz,
         )
         return slot
 
-    def _number(self, shape: Shape) -> int:
-        number = self._shape_number.get(shape)
+    def _number(self, encoding: Encoding) -> int:
+        number = self._encoding_number.get(encoding)
         if number is None:
-            number = self._shape_number[shape] = len(self.shapes)
-            self.shapes.append(shape)
+            number = self._encoding_number[encoding] = len(self.encodings)
+            self.encodings.append(encoding)
         return number
 
     def end(self, slot: int) -> Session:
@@ -227,7 +227,7 @@ class SessionTable:
             self._sessions_of_host[host] = left
         else:
             del self._sessions_of_host[host]
-        self.remote -= session.grant.source != "loopback"
+        self.remote -= session.terms.source != "loopback"
         self.session_id[slot] = 0
         self.due_ns[slot] = NEVER_NS
         self._next_due_ns = None
@@ -239,7 +239,7 @@ class SessionTable:
         """The client said something valid: its lease starts anew and its strikes are forgiven."""
         self.strikes[slot] = 0
         self.sessions[slot].server_only_in_a_row = 0
-        lease_ns = self.sessions[slot].grant.lease_ns
+        lease_ns = self.sessions[slot].terms.lease_ns
         self.lease_deadline_ns[slot] = NEVER_NS if lease_ns is None else now_ns + lease_ns
 
     def strike(self, slot: int) -> bool:
@@ -255,7 +255,7 @@ class SessionTable:
         colour = nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2])))
         session = self.sessions[slot]
         # A tuple: of ten thousand sessions hardly one ever responds, and an empty deque takes 760 bytes.
-        session.responses = (*session.responses, Response(text, colour, answered_after_ns, now_unix_ns))
+        session.responses = (*session.responses, RecordedResponse(text, colour, answered_after_ns, now_unix_ns))
         session.responses = session.responses[-self._max_responses :]
 
     def due(self, now_ns: int) -> I32Column:
@@ -320,11 +320,11 @@ class SessionTable:
     def _words(self, slot: int, hosted: Mapping[Address, str]) -> str:
         """What a find box looks through."""
         session = self.sessions[slot]
-        stream = "measured" if session.shape.measured else "plain"
+        stream = "measured" if session.encoding.measured else "plain"
         kind = "hosted" if session.address in hosted else "raw"
         address = format_address(session.address)
         name = hosted.get(session.address) or session.name or ""
-        texts = (name, f"s-{int(self.session_id[slot]):08x}", address, stream, session.grant.source, kind)
+        texts = (name, f"s-{int(self.session_id[slot]):08x}", address, stream, session.terms.source, kind)
         return " ".join(texts).casefold()
 
 

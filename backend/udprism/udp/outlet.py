@@ -25,11 +25,11 @@ from udprism.columns.types import (
     U32Column,
 )
 from udprism.ledger.fates import Cause
-from udprism.ledger.witness import CORRUPT, FateReport, Witness
+from udprism.ledger.send_log import CORRUPT, FateReport, SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
 from udprism.udp.pace import Pace
-from udprism.udp.releaser import Held, Releaser
+from udprism.udp.releaser import DelayedBatch, Releaser
 from udprism.udp.sight import SenderTap
 from udprism.udp.sockets import BatchSender, drain_error_queue
 
@@ -70,7 +70,7 @@ class Outlet:
         self,
         sockets: Sequence[socket.socket],
         flows: Flows,
-        witness: Witness,
+        send_log: SendLog,
         link: LinkModel,
         line: DelayLine,
         clock: Clock,
@@ -91,12 +91,12 @@ class Outlet:
         self._senders = {index: BatchSender(sock, MAX_BATCH) for index, sock in enumerate(sockets)}
         self._opened = len(sockets)
         self._flows = flows
-        self._witness = witness
+        self._send_log = send_log
         self._clock = clock
         self.tap = SenderTap(flows, self._senders)  # sees what leaves, or enters the link
         self._unreachable: list[Address] = []
         self._pace = Pace()
-        self._untold: deque[tuple[int, FateReport]] = deque()
+        self._unreported: deque[tuple[int, FateReport]] = deque()
         """What the link dropped of that which was handed over together, and when the last of it leaves."""
 
     @property
@@ -177,7 +177,7 @@ class Outlet:
                     self._let_go(held)
         self._foresee(now_ns)
 
-    def _take_due(self, until_ns: int) -> list[Held]:
+    def _take_due(self, until_ns: int) -> list[DelayedBatch]:
         """The first of what leaves until then, without what the link dropped: this is reported in its turn."""
         due = self.line.take_due(until_ns, MAX_BATCH)
         dropped = due.dropped
@@ -185,17 +185,17 @@ class Outlet:
             lost = due.part(dropped)
             np.add.at(self._flows.unsent_link, lost.slot, 1)
             fates = _fates(lost.slot, self._flows.session_id[lost.slot], lost.sequence, Cause.LINK)
-            self._untold.append((int(due.release_ns[-1]), fates))
+            self._unreported.append((int(due.release_ns[-1]), fates))
             self.line.give_back(lost)
             due = due.part(~dropped)
         parts = [(index, due if which is None else due.part(which)) for index, which in self._by_socket(due.slot)]
-        return [Held(part, index, self._flows.session_id[part.slot]) for index, part in parts]
+        return [DelayedBatch(part, index, self._flows.session_id[part.slot]) for index, part in parts]
 
-    def _hand_over(self, releaser: Releaser, held: Held) -> bool:
+    def _hand_over(self, releaser: Releaser, held: DelayedBatch) -> bool:
         slot, tells = held.due.slot, self._senders[held.socket_index].tells_source
         return releaser.hand_over(held, self._flows.sockaddr[slot], self._flows.source[slot] if tells else None)
 
-    def _let_go(self, held: Held) -> None:
+    def _let_go(self, held: DelayedBatch) -> None:
         sender = self._senders[held.socket_index]
         for start in range(0, len(held.due), sender.max_batch):
             due = held.due.part(slice(start, start + sender.max_batch))
@@ -203,7 +203,7 @@ class Outlet:
             self._send(sender, due.slot, due.sequence)
         self.line.give_back(held.due)
 
-    def _take_back(self, held: Held) -> None:
+    def _take_back(self, held: DelayedBatch) -> None:
         """What was handed over has left or was refused; what has not, because the releaser died, is held again."""
         refused = held.due.part(held.refused)
         self.sent += held.done - len(refused)
@@ -223,11 +223,11 @@ class Outlet:
         if self.releaser is not None and self.releaser.ready:
             self.next_release_ns = min(self.line.next_release_ns, self.releaser.next_release_ns)
             self.wake_ns = min(self.line.next_release_ns - _ENOUGH_AHEAD_NS, self.releaser.next_done_ns)
-        self._witness.next_release_ns = self.next_release_ns
-        while self._untold and self._untold[0][0] < min(self.next_release_ns, now_ns + 1):
-            self._tell(self._untold.popleft()[1])
-        if self._untold:
-            self.wake_ns = min(self.wake_ns, self._untold[0][0])
+        self._send_log.next_release_ns = self.next_release_ns
+        while self._unreported and self._unreported[0][0] < min(self.next_release_ns, now_ns + 1):
+            self._tell(self._unreported.popleft()[1])
+        if self._unreported:
+            self.wake_ns = min(self.wake_ns, self._unreported[0][0])
         self.wake_ns = max(self.wake_ns, now_ns + _LOOK_EVERY_NS)
 
     def forget(self, slot: int) -> None:
@@ -269,7 +269,7 @@ class Outlet:
         later = np.flatnonzero(~now)
         held = batch.part(later)
         # at once: the receiver must know for how long to wait before it misses the first of these
-        self._witness.hold_ns = max(self._witness.hold_ns, int(verdict.release_ns[later].max()) - now_ns)
+        self._send_log.hold_ns = max(self._send_log.hold_ns, int(verdict.release_ns[later].max()) - now_ns)
         self._hold(held, verdict.release_ns[later], verdict.dropped[later], count=True)
         left = np.flatnonzero(now)
         return batch.part(left)
@@ -342,7 +342,7 @@ class Outlet:
 
     def _tell(self, report: FateReport) -> None:
         if len(report.sequence):
-            self._witness.report(report)
+            self._send_log.report(report)
 
 
 def _fates(slot: I32Column, session_id: U32Column, sequence: I64Column, cause: int) -> FateReport:

@@ -14,17 +14,17 @@ import numpy as np
 
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock
 from udprism.errors import RequestError
+from udprism.ledger.send_log import SendLog
 from udprism.ledger.taps import Tap, Taps
-from udprism.ledger.witness import Witness
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import HostedClient, Mode, State
 from udprism.serving.routes import Route
 from udprism.udp.arrivals import Receiver
-from udprism.udp.asking import Asking
+from udprism.udp.client_accounting import ClientAccounting
+from udprism.udp.client_sender import ClientSender
 from udprism.udp.client_sockets import ClientSockets
 from udprism.udp.inbox import Inbox
-from udprism.udp.intake import Intake
 from udprism.udp.lookups import Found, Lookups
 from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 from udprism.wire.measured import HEADER_BYTES
@@ -56,7 +56,7 @@ class ClientPool:
         max_sockets: int | None = None,
         lookups: Lookups,
         is_ours: Callable[[Address], bool] = lambda address: False,
-        witness: Witness | None = None,
+        send_log: SendLog | None = None,
         swept: Callable[[int], None] = lambda now_ns: None,
         client_of_address: dict[Address, str] | None = None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
@@ -80,10 +80,12 @@ class ClientPool:
         self._looked_up: set[str] = set()
         addresses = {} if client_of_address is None else client_of_address
         self.sockets = ClientSockets(self.table, receiver, client_buffer_bytes, max_sockets, addresses)
-        self.asking = Asking(self.table, self.ledger, self.sockets, self.drops, clock, rng, self._look_up, is_ours)
-        self._witness = witness
+        self.sender = ClientSender(
+            self.table, self.ledger, self.sockets, self.drops, clock, rng, self._look_up, is_ours
+        )
+        self._send_log = send_log
         self._swept = swept
-        self.intake = Intake(columns, taps, self.asking, self.drops, clock, rng, witness)
+        self.accounting = ClientAccounting(columns, taps, self.sender, self.drops, clock, rng, send_log)
 
     # -- any thread
 
@@ -115,14 +117,14 @@ class ClientPool:
         column = np.array(slots, np.int32)
         self.columns.reset(column, now_ns)
         for slot, sock, route in zip(slots, sockets, routes, strict=True):
-            self.asking.welcome(slot, sock, route)
+            self.sender.welcome(slot, sock, route)
         return slots
 
     def remove(self, slots: list[int]) -> None:
         """Disconnect and forget clients; their ledgers go on in the account of those who are gone."""
-        self.intake.forget(np.array(slots, np.int32))  # while their sockets can be asked what the kernel dropped
+        self.accounting.forget(np.array(slots, np.int32))  # while their sockets can be asked what the kernel dropped
         for slot in slots:
-            self.asking.release(slot)
+            self.sender.release(slot)
             self.table.remove(slot)
             self.taps.end(slot)
         self.totals = self.ledger.ever()
@@ -132,8 +134,8 @@ class ClientPool:
         now_ns = self._clock.now_ns()
         if paused:
             if slot in self.sockets:
-                self.asking.send(slot, commands.encode_disconnect())
-            self.asking.wishes.paused(slot, now_ns)
+                self.sender.send(slot, commands.encode_disconnect())
+            self.sender.requested.paused(slot, now_ns)
             self.table.state[slot] = State.PAUSED
             self.table.timer_ns[slot] = NEVER_NS  # its session stays known: what is on its way still arrives
         elif self.table.state[slot] == State.PAUSED:
@@ -150,10 +152,10 @@ class ClientPool:
         client.rate_hz = rate_hz if rate_hz is not None else client.rate_hz
         self.table.asked_hz[slot] = client.rate_hz
         client.colours = colours if colours is not None else client.colours
-        self.asking.rules.set_silence(slot, self._silence_ns(client))
+        self.sender.rules.set_silence(slot, self._silence_ns(client))
         if self.table.state[slot] == State.LIVE and self.table.stream[slot] == Mode.MEASURED:
-            self.asking.wishes.changed(slot, self.ledger.next_sequence(slot), self._clock.now_ns())
-            self.asking.send_connect(slot, measured=True)  # a bare one tells nothing, and may begin another stream
+            self.sender.requested.changed(slot, self.ledger.next_sequence(slot), self._clock.now_ns())
+            self.sender.send_connect(slot, measured=True)  # a bare one tells nothing, and may begin another stream
         elif self.table.state[slot] not in (State.LIVE, State.PAUSED):
             if self.table.state[slot] == State.ERROR:  # the change may have mended it, and the next try will tell
                 self.table.state[slot], client.error = State.CONNECTING, None
@@ -184,9 +186,9 @@ class ClientPool:
     def _learn(self, target: str, future: Future[Found]) -> None:
         now_ns = self._clock.now_ns()
         try:
-            self.asking.found(target, future.result(), now_ns)
+            self.sender.found(target, future.result(), now_ns)
         except RequestError as error:
-            self.asking.not_found(target, error.detail, now_ns)
+            self.sender.not_found(target, error.detail, now_ns)
 
     # -- the thread
 
@@ -199,14 +201,14 @@ class ClientPool:
             self._polled_ns = now_ns = self._clock.now_ns()
             if len(arrivals):
                 self.batches += 1
-                self.intake.take(arrivals, now_ns)
+                self.accounting.take(arrivals, now_ns)
             for slot, error in self.receiver.errors:
-                self.asking.on_error(slot, error)
+                self.sender.on_error(slot, error)
             self.inbox.run()
             self.thread.beat()
             due = self.table.due(now_ns)[:_MAX_TIMERS_A_TURN]
             if len(due):
-                self.asking.on_timers(due, now_ns)
+                self.sender.on_timers(due, now_ns)
             # What is said of silence and of losses needs a poll that left nothing: a sweep waits for one, not for ever.
             patience_ns = _SWEEP_NS if self.receiver.behind else -_EARLY_NS
             if now_ns >= self._next_sweep_ns + patience_ns:
@@ -214,19 +216,19 @@ class ClientPool:
                 self._next_sweep_ns = ((now_ns + _EARLY_NS) // _SWEEP_NS + 1) * _SWEEP_NS + _EARLY_NS // 2
         for slot in self.sockets:
             if self.table.state[slot] == State.LIVE:
-                self.asking.send(slot, commands.encode_disconnect())
+                self.sender.send(slot, commands.encode_disconnect())
 
     def settle(self, now_ns: int) -> None:
         """Bring the ledger up to date."""
-        self.intake.settle(None if self.receiver.behind else min(now_ns, self._polled_ns))
+        self.accounting.settle(None if self.receiver.behind else min(now_ns, self._polled_ns))
 
     def _sweep(self, now_ns: int) -> None:
         self.settle(now_ns)
         silent = self.table.fell_silent(now_ns)
         if len(silent) and not self.receiver.behind:
-            self.asking.fell_silent(silent, now_ns)
+            self.sender.fell_silent(silent, now_ns)
         self.totals = self.ledger.ever()
-        self.asking.wish_again(now_ns, self._colours_of)
+        self.sender.repeat_requests(now_ns, self._colours_of)
         self.rates.sample(now_ns, self.ledger, self.table.high, self.table.asked_hz)
         self.timeline.sample(
             now_ns, self.ledger, self.table.high, self.totals["received"], self.ledger.lost_by_cause[1:].sum(axis=1)

@@ -21,7 +21,7 @@ import numpy as np
 
 from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, I64Column, Rows, U32Column
-from udprism.link.delay_line import Due
+from udprism.link.delay_line import DueDatagrams
 from udprism.udp import release_process as far
 from udprism.udp.sockets import IOVEC, LINUX, MMSGHDR, NAME_BYTES
 from udprism.udp.source import SENT_BYTES, tells_source
@@ -34,10 +34,10 @@ _ENDS_WITHIN_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class DelayedBatch:
     """Delayed datagrams that leave through one socket, in the order of release."""
 
-    due: Due
+    due: DueDatagrams
     socket_index: int
     session_id: U32Column
     """uint32[n]: their sessions; a slot may have been taken by another session in the meantime."""
@@ -93,7 +93,7 @@ class Releaser:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._start_ns = -NEVER_NS
-        self._blocks: dict[int, Held] = {}
+        self._blocks: dict[int, DelayedBatch] = {}
         self._free = list(range(far.BLOCKS - 1, -1, -1))
 
     @classmethod
@@ -146,7 +146,7 @@ class Releaser:
                 with contextlib.suppress(OSError):
                     os.sched_setaffinity(self._process.pid, alone)
 
-    def hand_over(self, held: Held, names: Rows, sources: Rows | None = None) -> bool:
+    def hand_over(self, held: DelayedBatch, names: Rows, sources: Rows | None = None) -> bool:
         """Schedule up to BLOCK_DATAGRAMS datagrams. Returns False, with no effect, if that is not possible.
 
         names: uint8[n, SOCKADDR_BYTES], where each goes. sources: uint8[n, SOURCE_BYTES], from which address; needed if
@@ -178,7 +178,7 @@ class Releaser:
         self._blocks[self._free.pop()] = held
         return True
 
-    def settle(self, now_ns: int) -> list[Held]:
+    def settle(self, now_ns: int) -> list[DelayedBatch]:
         """Learn what has left, and see to the process. Returns what is back: done, or left over by one that died."""
         if self._process is None:
             if self.wanted and now_ns >= self._start_ns:
@@ -216,9 +216,9 @@ class Releaser:
             self._end()
             here.close()
 
-    def _listen(self) -> tuple[list[Held], bool]:
+    def _listen(self) -> tuple[list[DelayedBatch], bool]:
         """What is done, and whether the process lives."""
-        done: list[Held] = []
+        done: list[DelayedBatch] = []
         try:
             while self._control is not None and (record := self._control.recv(far.DONE_BYTES)):
                 if self.ready:
@@ -237,7 +237,7 @@ class Releaser:
         for number, held in self._blocks.items():
             held.done = int(self._progress[number])
 
-    def _done(self, record: bytes) -> Held:
+    def _done(self, record: bytes) -> DelayedBatch:
         number, *refused = np.frombuffer(record, np.uint16).tolist()
         held = self._blocks.pop(number)
         self._free.append(number)
@@ -245,7 +245,7 @@ class Releaser:
         held.refused = np.array(refused, np.int64)
         return held
 
-    def _end(self) -> list[Held]:
+    def _end(self) -> list[DelayedBatch]:
         """Without the process; what it had, as far as it came."""
         self.ready = False
         if self._control is not None:

@@ -19,7 +19,7 @@ from udprism.capture.selection import Selection
 from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.outgoing import Outgoing
 from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column, Rows, U8Column
-from udprism.ledger.witness import Witness
+from udprism.ledger.send_log import SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link, client_key
 from udprism.link.model import LinkModel
@@ -147,12 +147,12 @@ class Replay:
         self._clock = clock
         self._route = _Route(target, family)
         self._line = DelayLine(_HELD, MAX_PAYLOAD_BYTES)
-        witness = Witness(self._route.session_id, np.zeros(1, np.int64), {}, {}, {}, 1)
+        send_log = SendLog(self._route.session_id, np.zeros(1, np.int64), {}, {}, {}, 1)
         model = LinkModel(1)
         if not link.is_off:
             key = np.array([client_key("replay")], np.uint64)
             model.assign(np.zeros(1, np.int32), link, key, payload_at=0, header_bytes=header_bytes(family))
-        self._outlet = Outlet([self._sock], self._route, witness, model, self._line, clock)
+        self._outlet = Outlet([self._sock], self._route, send_log, model, self._line, clock)
         self.offered = 0
         self._lateness_us = np.zeros(1 << 16, np.int64)
         """How many left so many microseconds after their time; the last one: or more."""

@@ -13,14 +13,14 @@ import numpy as np
 
 from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column
 from udprism.errors import RequestError, WireError
-from udprism.ledger.witness import Witness
+from udprism.ledger.send_log import SendLog
 from udprism.link.book import LinkBook
 from udprism.link.link import client_key
 from udprism.serving import commands
 from udprism.serving.admission import Admission, Refuse, Retry
 from udprism.serving.encoder import Encoder
-from udprism.serving.sessions import Grant, SessionTable
-from udprism.udp.askers import Asker, Askers
+from udprism.serving.sessions import ServiceTerms, SessionTable
+from udprism.udp.command_sockets import CommandSockets, Requester
 from udprism.udp.inbox import Inbox
 from udprism.udp.outlet import Outlet
 from udprism.udp.sockets import header_bytes, sockaddr_row
@@ -61,7 +61,7 @@ class ColourServer:
         admission: Admission,
         encoder: Encoder,
         outlet: Outlet,
-        witness: Witness,
+        send_log: SendLog,
         clock: Clock,
         *,
         owner_of: Mapping[Address, str] = MappingProxyType({}),
@@ -74,14 +74,14 @@ class ColourServer:
         self.outlet = outlet
         self._encoder = encoder
         self.links = LinkBook(outlet.link, table.max_sessions)
-        self.witness = witness
+        self.send_log = send_log
         self.drops: Counter[str] = Counter()
         self.skipped_ticks = 0
         self.lag_ns = 0
         """The largest lag behind the schedule within the last second or so."""
         self.commands = 0
         self._admission = admission
-        self._askers = Askers(self.sockets, self._strike)
+        self._command_sockets = CommandSockets(self.sockets, self._strike)
         self._clock = clock
         self.engine = engine
         self._owning = contextlib.nullcontext() if engine is None else engine.owning
@@ -176,7 +176,7 @@ class ColourServer:
             if now_ns - self._next_lease_check_ns > _STOOD_STILL_NS:
                 self.table.give_grace(now_ns + _GRACE_NS)
             self._end_expired(now_ns)
-            self.witness.hold_ns = max(0, self.outlet.last_release_ns - now_ns)
+            self.send_log.hold_ns = max(0, self.outlet.last_release_ns - now_ns)
             self._lag_window_ns //= 2
             self.lag_ns = self._lag_window_ns
             self._next_lease_check_ns = now_ns + _LEASE_CHECK_NS
@@ -220,24 +220,24 @@ class ColourServer:
             self.outlet.release(self._clock.now_ns())
 
     def _read(self, index: int) -> None:
-        for data, asker in self._askers.hear(index, MAX_READS_A_TURN):
+        for data, requester in self._command_sockets.receive(index, MAX_READS_A_TURN):
             try:
-                self._receive(data, asker)
+                self._receive(data, requester)
             except WireError as error:
                 self.drops[error.reason] += 1
                 if error.reason in commands.SERVER_ONLY_REASONS:
-                    self._suspect(asker.address)
+                    self._suspect(requester.address)
 
-    def _receive(self, data: bytes, asker: Asker) -> None:
+    def _receive(self, data: bytes, requester: Requester) -> None:
         now_ns = self._clock.now_ns()
-        slot = self.table.slot_of_address.get(asker.address)
+        slot = self.table.slot_of_address.get(requester.address)
         if wire.is_binary(data):
-            self._receive_report(data, slot, asker, now_ns)
+            self._receive_report(data, slot, requester, now_ns)
             return
         command = commands.parse_command(data)
         self.commands += 1
         if isinstance(command, commands.Connect):
-            self._connect(command, len(data), asker, now_ns)
+            self._connect(command, len(data), requester, now_ns)
         elif slot is None:
             raise WireError("no-session")
         elif isinstance(command, commands.Disconnect):
@@ -246,53 +246,55 @@ class ColourServer:
             self.table.respond(slot, command.text, now_ns, self._clock.unix_ns())
             self.table.heard(slot, now_ns)
 
-    def _connect(self, command: commands.Connect, length: int, asker: Asker, now_ns: int) -> None:
-        table, address, index = self.table, asker.address, asker.socket_index
+    def _connect(self, command: commands.Connect, length: int, requester: Requester, now_ns: int) -> None:
+        table, address, index = self.table, requester.address, requester.socket_index
         unix_ns = self._clock.unix_ns()
         known = table.slot_of_address.get(address)
         if known is None:
-            grant = self._grant(command, length, asker, now_ns, unix_ns)
-            if grant is None:
+            terms = self._terms_for(command, length, requester, now_ns, unix_ns)
+            if terms is None:
                 return
         else:
-            grant = table.sessions[known].grant
+            terms = table.sessions[known].terms
             if table.is_measured(known) != command.measured:
                 self._forget(known)  # a new session takes its place: nothing that a link holds may leave as that one's
         row = sockaddr_row(address, socket.AddressFamily(self.sockets[index].family))
-        served = table.connect(address, row, index, command, grant, now_ns, unix_ns)
+        served = table.connect(address, row, index, command, terms, now_ns, unix_ns)
         if served is None:
             raise WireError("table-full")
         slot, started = served
-        if asker.source:
-            table.source[slot, : len(asker.source)] = np.frombuffer(asker.source, np.uint8)
+        if requester.source:
+            table.source[slot, : len(requester.source)] = np.frombuffer(requester.source, np.uint8)
         if started:
             self._begin_link(slot, index)
         else:
             self.links.owner_is(slot, self._owner_of.get(address))
         if self.engine is not None:
-            self.engine.serve(slot, address, asker.source)
+            self.engine.serve(slot, address, requester.source)
 
     def _begin_link(self, slot: int, index: int) -> None:
         session = self.table.sessions[slot]
         key = client_key(session.name or f"{session.address[0]}:{session.address[1]}")
-        payload_at = wire.HEADER_BYTES if session.shape.measured else 0
+        payload_at = wire.HEADER_BYTES if session.encoding.measured else 0
         owner = self._owner_of.get(session.address)
         self.links.begin(slot, owner, key, payload_at, header_bytes(self.sockets[index].family))
 
-    def _grant(self, command: commands.Connect, length: int, asker: Asker, now_ns: int, unix_ns: int) -> Grant | None:
+    def _terms_for(
+        self, command: commands.Connect, length: int, requester: Requester, now_ns: int, unix_ns: int
+    ) -> ServiceTerms | None:
         """On what conditions a new address is served; None if it was asked for a token first."""
-        table, address = self.table, asker.address
+        table, address = self.table, requester.address
         decision = self._admission.decide(
             address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote
         )
         if isinstance(decision, Refuse):
             raise WireError(decision.reason)
         if isinstance(decision, Retry):
-            self._answer(asker, decision.payload)
+            self._reply(requester, decision.payload)
             return None
-        return Grant(decision.source_class, decision.lease_ns, decision.max_rate_hz)
+        return ServiceTerms(decision.source_class, decision.lease_ns, decision.max_rate_hz)
 
-    def _receive_report(self, data: bytes, slot: int | None, asker: Asker, now_ns: int) -> None:
+    def _receive_report(self, data: bytes, slot: int | None, requester: Requester, now_ns: int) -> None:
         report = wire.decode_report(data)
         if slot is None or report.session_id != int(self.table.session_id[slot]):
             raise WireError("unknown-session")
@@ -300,10 +302,10 @@ class ColourServer:
         session.report = report
         session.reported_ns = now_ns
         self.table.heard(slot, now_ns)
-        self._answer(asker, wire.acknowledge(data))
+        self._reply(requester, wire.acknowledge(data))
 
-    def _answer(self, asker: Asker, data: bytes) -> None:
-        if not self._askers.answer(asker, data):
+    def _reply(self, requester: Requester, data: bytes) -> None:
+        if not self._command_sockets.reply(requester, data):
             self.drops["answer-not-sent"] += 1
 
     def _strike(self, address: Address) -> None:
@@ -330,10 +332,12 @@ class ColourServer:
     def _say_bye(self, slots: I32Column, reason: ByeReason) -> None:
         for slot in slots.tolist():
             session = self.table.sessions.get(slot)  # an error that one BYE meets may end another session
-            if session is not None and session.shape.measured:
+            if session is not None and session.encoding.measured:
                 bye = wire.Bye(int(self.table.session_id[slot]), 0, self._clock.unix_ns(), reason)
                 source = self.table.source[slot].tobytes()
-                self._answer(Asker(session.address, int(self.table.socket_index[slot]), source), wire.encode_bye(bye))
+                self._reply(
+                    Requester(session.address, int(self.table.socket_index[slot]), source), wire.encode_bye(bye)
+                )
 
     def _forget(self, slot: int) -> None:
         if slot not in self.table.sessions:

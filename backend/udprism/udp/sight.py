@@ -20,7 +20,7 @@ from udprism.columns.outgoing import Outgoing
 from udprism.columns.runs import distinct
 from udprism.columns.types import Address, BoolColumn, I32Column, I64Column, Rows, U8Column, U32Column, U64Column
 from udprism.ledger.fates import DUPLICATE, LATE, REORDERED, Cause
-from udprism.ledger.witness import CORRUPT, FateReport
+from udprism.ledger.send_log import CORRUPT, FateReport
 from udprism.udp.source import is_wildcard
 from udprism.wire import measured as wire
 

@@ -14,7 +14,7 @@ from websockets.frames import Opcode
 from websockets.protocol import OPEN
 
 from udprism.web import problem
-from udprism.web.conversation import WRITABLE
+from udprism.web.duplex import WRITABLE
 from udprism.web.guard import Deadline, Limits, StallWatch, last_answer
 
 if TYPE_CHECKING:

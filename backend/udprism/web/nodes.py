@@ -20,10 +20,10 @@ from udprism.web.routes import add_routes
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
     from udprism.node.mesh.mesh import Mesh
-    from udprism.node.mesh.presence import Heard
+    from udprism.node.mesh.presence import NodeRecord
 
 
-def found(mesh: Mesh | None, word: str) -> Heard | None:
+def found(mesh: Mesh | None, word: str) -> NodeRecord | None:
     """A node by id or name; None for this one. Raises: RequestError."""
     if mesh is None:
         raise RequestError("this node knows no others: start it with --nats URL", field="node", kind="no-node")
@@ -112,7 +112,7 @@ class NodeRoutes:
 _TOLD = ("clients", "losing", "datagrams_per_s", "sessions", "ledger", "closes", "udp")
 
 
-def _heard(mesh: Mesh, node: Heard, now_s: float) -> dict[str, Any]:
+def _heard(mesh: Mesh, node: NodeRecord, now_s: float) -> dict[str, Any]:
     offset = mesh.offsets[node.id].best(now_s) if node.id in mesh.offsets else None
     heard = node.body.get("heard")
     return {

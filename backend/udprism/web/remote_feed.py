@@ -20,14 +20,14 @@ from fastapi import WebSocket
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import RequestError
 from udprism.web import bodies, messages
-from udprism.web.conversation import BadMessage, converse, received_text, writable
+from udprism.web.duplex import BadMessage, converse, received_text, writable
 from udprism.web.live.hub import Hub, parsed
 from udprism.web.live.viewer import Viewer
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge
     from udprism.node.mesh.mesh import Mesh
-    from udprism.node.mesh.presence import Heard
+    from udprism.node.mesh.presence import NodeRecord
 
 MAX_REMOTE_VIEWERS: Final = 64
 IDLE_S: Final = 15.0
@@ -38,7 +38,7 @@ _PAUSE_S: Final = 0.5
 class RemoteFeed:
     """One page that looks at another node."""
 
-    def __init__(self, mesh: Mesh, node: Heard, hub: Hub) -> None:
+    def __init__(self, mesh: Mesh, node: NodeRecord, hub: Hub) -> None:
         self._mesh = mesh
         self._node = node
         self._hub = hub

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from udprism.errors import RequestError
 from udprism.web import messages, openapi, problem
-from udprism.web.conversation import BadMessage, converse, received_text
+from udprism.web.duplex import BadMessage, converse, received_text
 from udprism.web.live.hub import Hub
 from udprism.web.nodes import found
 from udprism.web.remote_feed import RemoteFeed

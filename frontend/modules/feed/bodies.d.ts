@@ -236,12 +236,6 @@ export interface FrameFacts {
   size_bytes: Extremes | null;
 }
 
-/** How long ago each side was heard, in ms. */
-export interface Heard {
-  up: number | null;
-  down: number | null;
-}
-
 /** A flow that a receiver hears. notes: what its sender does that one should know, in plain words. jitter_ticks: RFC 3550's, in ticks of the sender's clock, which has `media_hz` per second; null if the wire carries no time or its clock is unknown. */
 export interface HeardFlow {
   id: string;
@@ -275,6 +269,12 @@ export interface HistoryBody {
   flow: string | null;
   columns: Columns;
   events: EventBody[];
+}
+
+/** How long ago each side was heard, in ms. */
+export interface LastHeard {
+  up: number | null;
+  down: number | null;
 }
 
 /** What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes. */
@@ -461,7 +461,7 @@ export interface RelayFlow {
   state: string;
   proven: boolean;
   age_ms: number;
-  heard_ms_ago: Heard;
+  heard_ms_ago: LastHeard;
   up: RelaySums;
   down: RelaySums;
   links: FlowLinks;

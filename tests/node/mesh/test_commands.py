@@ -22,7 +22,7 @@ from udprism.node.mesh.asks import Answer, Unanswered
 from udprism.node.mesh.commands import Commands
 from udprism.node.mesh.mesh import Mesh
 from udprism.node.mesh.plan import MeshPlan
-from udprism.node.mesh.presence import Heard
+from udprism.node.mesh.presence import NodeRecord
 from udprism.node.mesh.received import Received, Reply
 from udprism.node.mesh.service import Request
 
@@ -59,7 +59,7 @@ async def joined(url: str, id: str, remote: str = "on") -> AsyncIterator[tuple[M
         await mesh.stop()
 
 
-async def seen(mesh: Mesh, id: str) -> Heard:
+async def seen(mesh: Mesh, id: str) -> NodeRecord:
     async with asyncio.timeout(DEADLINE_S):
         while not (found := mesh.presence.find(id)):
             await asyncio.sleep(0.02)
@@ -70,7 +70,7 @@ def request(number: int) -> Request:
     return Request("POST", f"/api/clients/{number}", "", b"{}")
 
 
-async def outcome(mesh: Mesh, node: Heard, number: int) -> str:
+async def outcome(mesh: Mesh, node: NodeRecord, number: int) -> str:
     """`done` or `never`, however long it takes to know."""
     try:
         reply = await mesh.do(node, request(number))

@@ -18,7 +18,7 @@ import numpy as np
 from torture.figure import Figure
 from torture.outside import wait_until
 from udprism.columns.types import NS_PER_S, Address
-from udprism.ledger.witness import Witness
+from udprism.ledger.send_log import SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
 from udprism.serving.admission import MAX_AMPLIFICATION, Admission
@@ -104,9 +104,9 @@ def _flood(rng: random.Random, count: int, trusted: list[str]) -> tuple[ForgedSo
 
 def _server(sock: socket.socket, rng: random.Random, trusted: list[str]) -> ColourServer:
     table = SessionTable(_SESSIONS, 10, 16, lambda: rng.getrandbits(32))
-    witness = Witness(table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 16)
+    send_log = SendLog(table.session_id, table.next_sequence, table.slot_of_id, table.slot_of_address, table.ended, 16)
     clock = SystemClock()
-    outlet = Outlet([sock], table, witness, LinkModel(_SESSIONS), DelayLine(64, 64), clock)
+    outlet = Outlet([sock], table, send_log, LinkModel(_SESSIONS), DelayLine(64, 64), clock)
     encoder = Encoder(table, np.random.default_rng(rng.getrandbits(32)), MAX_BATCH)
     admission = Admission(
         rng.randbytes(32),
@@ -118,7 +118,7 @@ def _server(sock: socket.socket, rng: random.Random, trusted: list[str]) -> Colo
         lease_ns=60 * NS_PER_S,
         max_remote_sessions=_SESSIONS,
     )
-    return ColourServer([sock], table, admission, encoder, outlet, witness, clock)
+    return ColourServer([sock], table, admission, encoder, outlet, send_log, clock)
 
 
 def _anywhere(rng: random.Random) -> Address:

@@ -13,7 +13,7 @@ from support import program
 from torture import browsers
 from torture.figure import Figure
 from torture.outside import metrics, rss_bytes, wait_until
-from udprism.cli.viewer import Viewer
+from udprism.cli.viewer import BenchViewer
 
 BROWSERS = 1_000
 CLIENTS = 1_000
@@ -32,7 +32,7 @@ def run(scale: float, rng: Random) -> Figure:
     with program.ephemeral("--clients", str(CLIENTS), UDPRISM_MAX_VIEWERS=str(count + 10)) as served:
         pid = served.process.pid
         wait_until(lambda: metrics(served).get('clients{state="live"}') == CLIENTS)
-        with Viewer(served.page + "/") as fast:
+        with BenchViewer(served.page + "/") as fast:
             wait_until(lambda: fast.frames > 50)
             before, most = rss_bytes(pid), 0
             stalled = browsers.stalled(served, count)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from udprism.cli.doctor import clocks, link, nodes, path, ports
-from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.doctor.finding import Finding, Severity
 from udprism.cli.flags import flag, read_settings
 from udprism.settings import Settings
 
@@ -64,10 +64,10 @@ def doctor(
     )
     failed = 0
     for finding in examine(settings):
-        print(f"{finding.verdict.value:5} {finding.saw}", flush=True)
+        print(f"{finding.severity.value:5} {finding.saw}", flush=True)
         if finding.means:
             print(f"      impact: {finding.means}")
         if finding.mend:
             print(f"      fix:    {finding.mend}", flush=True)
-        failed += finding.verdict is Verdict.FAIL
+        failed += finding.severity is Severity.FAIL
     raise typer.Exit(1 if failed else 0)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.doctor.finding import Finding, Severity
 from udprism.columns.types import NS_PER_MS, NS_PER_S, NS_PER_US
 from udprism.settings import Settings
 
@@ -20,19 +20,19 @@ def check_clock(settings: Settings, root: Path = Path("/")) -> Finding:
     step_ns = clock_step_ns(time.time_ns)
     if step_ns > _COARSE_CLOCK_NS:
         saw = f"the clock moves in steps of {step_ns / NS_PER_US:.0f} µs"
-        return Finding(Verdict.FAIL, saw, "delay and jitter below that are noise", "use another clock source")
+        return Finding(Severity.FAIL, saw, "delay and jitter below that are noise", "use another clock source")
     try:
         source = (root / "sys/devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
     except OSError:
-        return Finding(Verdict.OK, f"the clock moves in steps of {step_ns} ns")
+        return Finding(Severity.OK, f"the clock moves in steps of {step_ns} ns")
     if source not in _GOOD_CLOCKS:
         return Finding(
-            Verdict.NOTE,
+            Severity.NOTE,
             f"the kernel's clock source is {source}: each reading is a system call or a device access",
             "high rates cost more than they should, and delays gain some microseconds",
             "echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource",
         )
-    return Finding(Verdict.OK, f"clock source {source}, steps of {step_ns} ns")
+    return Finding(Severity.OK, f"clock source {source}, steps of {step_ns} ns")
 
 
 def clock_step_ns(read_ns: Callable[[], int], readings: int = 2_000) -> int:
@@ -52,9 +52,9 @@ def check_clock_jumps(settings: Settings, watched_s: float = 0.5) -> Finding:
     moved_ns = abs(time.time_ns() - time.monotonic_ns() - before)
     if moved_ns > NS_PER_MS:
         return Finding(
-            Verdict.FAIL,
+            Severity.FAIL,
             f"the wall clock was set by {moved_ns / NS_PER_MS:.1f} ms within {watched_s} s",
             "one-way delays jump with it",
             "let one time service slew it: chronyd or systemd-timesyncd, not both",
         )
-    return Finding(Verdict.OK, "the wall clock runs evenly")
+    return Finding(Severity.OK, "the wall clock runs evenly")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Verdict(Enum):
+class Severity(Enum):
     """OK; NOTE: it works, within the bounds that the finding names; FAIL: it would not start, or show wrong figures."""
 
     OK = "ok"
@@ -18,7 +18,7 @@ class Verdict(Enum):
 class Finding:
     """The result of one check. means: its impact. mend: how to fix it."""
 
-    verdict: Verdict
+    severity: Severity
     saw: str
     means: str = ""
     mend: str = ""

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 
-from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.doctor.finding import Finding, Severity
 from udprism.settings import Settings
 from udprism.udp.arrivals import best_receiver
 from udprism.udp.releaser import Releaser
@@ -26,12 +26,12 @@ def check_receive_buffer(settings: Settings) -> Finding:
         granted //= 2  # socket(7): the kernel doubles what was asked, for its own bookkeeping, and tells the double
     if granted < wanted:
         return Finding(
-            Verdict.NOTE,
+            Severity.NOTE,
             f"a receive buffer of {granted} bytes is granted, {wanted} are wanted",
             "bursts may be dropped by the kernel; such datagrams are counted under receiver_kernel",
             f"sysctl -w net.core.rmem_max={wanted}",
         )
-    return Finding(Verdict.OK, f"a receive buffer of {wanted} bytes is granted")
+    return Finding(Severity.OK, f"a receive buffer of {wanted} bytes is granted")
 
 
 def check_receiver(settings: Settings) -> Finding:
@@ -45,9 +45,9 @@ def judge_receiver(description: str) -> Finding:
     """What a receiver's description means for a program with thousands of clients."""
     saw = f"datagrams are received through {description}"
     if description == "io_uring":
-        return Finding(Verdict.OK, saw)
+        return Finding(Severity.OK, saw)
     return Finding(
-        Verdict.NOTE,
+        Severity.NOTE,
         saw,
         "about a quarter of what io_uring would carry, which matters from 50,000 datagrams/s",
         "Linux 6.12, sysctl -w kernel.io_uring_disabled=0, or docker run --security-opt seccomp=unconfined …",
@@ -75,11 +75,11 @@ def judge_link(ready: bool, processors: int) -> Finding:
     means = "the delays that a link adds are accurate to some milliseconds only"
     if not ready:
         return Finding(
-            Verdict.NOTE,
+            Severity.NOTE,
             "delayed datagrams are sent by the server's thread, which has other work as well",
             means,
             "64-bit Linux, with permission to start a process",
         )
     if processors < 2:
-        return Finding(Verdict.NOTE, "the link's process shares the only processor", means, "allow it a second one")
-    return Finding(Verdict.OK, "delayed datagrams are sent by a separate process with a processor of its own")
+        return Finding(Severity.NOTE, "the link's process shares the only processor", means, "allow it a second one")
+    return Finding(Severity.OK, "delayed datagrams are sent by a separate process with a processor of its own")

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.doctor.finding import Finding, Severity
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import UdprismError
 from udprism.settings import Settings
@@ -21,14 +21,14 @@ def check_nats(settings: Settings) -> Finding:
     try:
         import nats.errors
     except ModuleNotFoundError:
-        return Finding(Verdict.FAIL, "nats-py is not installed", "--nats cannot work", "pip install 'udprism[nodes]'")
+        return Finding(Severity.FAIL, "nats-py is not installed", "--nats cannot work", "pip install 'udprism[nodes]'")
     urls = ", ".join(settings.nats)
     try:
         version, most_bytes, round_trip_ms = asyncio.run(_asked(settings))
     except (OSError, TimeoutError, UdprismError, nats.errors.Error) as error:
         reason = str(error) or type(error).__name__
         return Finding(
-            Verdict.FAIL,
+            Severity.FAIL,
             f"NATS at {urls} does not let this node in: {reason}",
             "other nodes are not seen, and do not see this one",
             "check address, certificate and credentials; `udprism hub` prints each node's command",
@@ -42,15 +42,15 @@ def judged(urls: str, version: tuple[int, int], most_bytes: int, round_trip_ms: 
 
     words = f"NATS at {urls}: {version[0]}.{version[1]}, {round_trip_ms:.1f} ms there and back"
     if version < _LEAST_VERSION:
-        return Finding(Verdict.FAIL, words, "tested with 2.11 and newer only", "install a newer nats-server")
+        return Finding(Severity.FAIL, words, "tested with 2.11 and newer only", "install a newer nats-server")
     if most_bytes < MAX_MESSAGE_BYTES:
         saw = f"{words}; its max_payload is {most_bytes} bytes"
         return Finding(
-            Verdict.FAIL, saw, "pictures and long lists do not arrive", f"max_payload: {MAX_MESSAGE_BYTES} or more"
+            Severity.FAIL, saw, "pictures and long lists do not arrive", f"max_payload: {MAX_MESSAGE_BYTES} or more"
         )
     if round_trip_ms > _SLOW_MS:
-        return Finding(Verdict.NOTE, words, "what is shown of other nodes is at least so old")
-    return Finding(Verdict.OK, words)
+        return Finding(Severity.NOTE, words, "what is shown of other nodes is at least so old")
+    return Finding(Severity.OK, words)
 
 
 async def _asked(settings: Settings) -> tuple[tuple[int, int], int, float]:

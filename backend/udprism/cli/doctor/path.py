@@ -6,7 +6,7 @@ import socket
 import time
 from pathlib import Path
 
-from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.doctor.finding import Finding, Severity
 from udprism.columns.types import NS_PER_US
 from udprism.settings import Settings
 from udprism.wire.measured import HEADER_BYTES, MAX_DATAGRAM_BYTES
@@ -24,20 +24,20 @@ def check_ipv6(settings: Settings) -> Finding:
             sock.bind(("::1", 0))
     except OSError as error:
         return Finding(
-            Verdict.NOTE,
+            Severity.NOTE,
             f"no IPv6 on loopback: {error.strerror or error}",
             "programs that resolve localhost to ::1 first hear nothing",
             "sysctl -w net.ipv6.conf.lo.disable_ipv6=0, or write 127.0.0.1",
         )
-    return Finding(Verdict.OK, "IPv6 works on loopback")
+    return Finding(Severity.OK, "IPv6 works on loopback")
 
 
 def check_container(settings: Settings, root: Path = Path("/")) -> Finding:
     """Whether a container's network stands between clients and server."""
     if not any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
-        return Finding(Verdict.OK, "not in a container: source addresses arrive as they are")
+        return Finding(Severity.OK, "not in a container: source addresses arrive as they are")
     return Finding(
-        Verdict.NOTE,
+        Severity.NOTE,
         "in a container: a published port rewrites source addresses",
         "all clients outside seem to come from the bridge's gateway and share its limits; their own addresses are lost",
         "docker run --network host …",
@@ -60,12 +60,12 @@ def check_mtu(settings: Settings, root: Path = Path("/")) -> Finding:
     if small:
         fits = (smallest - IP_AND_UDP_BYTES - HEADER_BYTES) // 3
         return Finding(
-            Verdict.NOTE,
+            Severity.NOTE,
             f"small MTU: {', '.join(small)}",
             "larger datagrams travel there in fragments, and one lost fragment loses the whole datagram",
             f"ask for at most colours={fits} over that interface",
         )
-    return Finding(Verdict.OK, f"datagrams of {MAX_DATAGRAM_BYTES} bytes pass every interface whole")
+    return Finding(Severity.OK, f"datagrams of {MAX_DATAGRAM_BYTES} bytes pass every interface whole")
 
 
 def check_round_trips(settings: Settings) -> Finding:
@@ -97,7 +97,7 @@ def judge_round_trips(times_ns: list[int]) -> Finding:
     lost = _ROUND_TRIPS - len(times_ns)
     if lost:
         return Finding(
-            Verdict.FAIL,
+            Severity.FAIL,
             f"{lost} of {_ROUND_TRIPS} datagrams over loopback did not come back",
             "loss would be shown that no network made",
             "look for rules that drop: nft list ruleset; tc qdisc show dev lo",
@@ -106,5 +106,5 @@ def judge_round_trips(times_ns: list[int]) -> Finding:
     p50_us, p99_us = (times_ns[len(times_ns) * part // 100] / NS_PER_US for part in (50, 99))
     saw = f"{_ROUND_TRIPS} round trips over loopback: none lost, p50 {p50_us:.0f} µs, p99 {p99_us:.0f} µs"
     if p99_us > 5_000:
-        return Finding(Verdict.NOTE, saw, "the machine is busy: delays are its own", "end what else is running: top")
-    return Finding(Verdict.OK, saw)
+        return Finding(Severity.NOTE, saw, "the machine is busy: delays are its own", "end what else is running: top")
+    return Finding(Severity.OK, saw)

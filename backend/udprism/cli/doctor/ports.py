@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-from udprism.cli.doctor.finding import Finding, Verdict
+from udprism.cli.doctor.finding import Finding, Severity
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import BindError
 from udprism.settings import Settings, reachable_host
@@ -46,13 +46,13 @@ def check_running(settings: Settings) -> Finding | None:
         return None
     if body.get("type") == "urn:udprism:problem:token":
         saw = f"a udprism runs at {address}, and its token is needed to ask whether it is ready"
-        return Finding(Verdict.NOTE, saw, "its own checks are not seen here", "UDPRISM_TOKEN=… udprism doctor")
+        return Finding(Severity.NOTE, saw, "its own checks are not seen here", "UDPRISM_TOKEN=… udprism doctor")
     if "checks" not in body:
         return None
     bad = [f"{check['name']}: {check['detail']}" for check in body["checks"] if not check["ok"]]
     if bad:
-        return Finding(Verdict.FAIL, f"the udprism at {address} is not ready", "; ".join(bad), "see its log")
-    return Finding(Verdict.OK, f"a udprism runs at {address} and is ready")
+        return Finding(Severity.FAIL, f"the udprism at {address} is not ready", "; ".join(bad), "see its log")
+    return Finding(Severity.OK, f"a udprism runs at {address} and is ready")
 
 
 def check_stream(settings: Settings) -> Finding:
@@ -69,13 +69,13 @@ def check_stream(settings: Settings) -> Finding:
             sock.send(b"disconnect")
         except OSError as error:
             return Finding(
-                Verdict.FAIL,
+                Severity.FAIL,
                 f"no colour came from UDP {settings.udp}: {error}",
                 "raw clients would see nothing",
                 "is a firewall between them? On Linux: nft list ruleset",
             )
     return Finding(
-        Verdict.OK, f"connect brought {colour!r} after {(time.monotonic_ns() - began_ns) / NS_PER_MS:.0f} ms"
+        Severity.OK, f"connect brought {colour!r} after {(time.monotonic_ns() - began_ns) / NS_PER_MS:.0f} ms"
     )
 
 
@@ -85,10 +85,10 @@ def check_udp_port(settings: Settings) -> Finding:
     try:
         sockets = bind_server(host, port, settings.receive_buffer_bytes)
     except BindError as error:
-        return Finding(Verdict.FAIL, str(error), "serve would end with exit code 3", "give it another --udp HOST:PORT")
+        return Finding(Severity.FAIL, str(error), "serve would end with exit code 3", "give it another --udp HOST:PORT")
     for sock in sockets:
         sock.close()
-    return Finding(Verdict.OK, f"UDP {settings.udp} can be bound")
+    return Finding(Severity.OK, f"UDP {settings.udp} can be bound")
 
 
 def check_http_port(settings: Settings) -> Finding:
@@ -101,8 +101,8 @@ def check_http_port(settings: Settings) -> Finding:
             sock.bind((host, port))
         except OSError as error:
             saw = f"cannot bind HTTP {settings.http}: {error.strerror or error}"
-            return Finding(Verdict.FAIL, saw, "serve would end with exit code 3", "give it another --http HOST:PORT")
-    return Finding(Verdict.OK, f"HTTP {settings.http} can be bound")
+            return Finding(Severity.FAIL, saw, "serve would end with exit code 3", "give it another --http HOST:PORT")
+    return Finding(Severity.OK, f"HTTP {settings.http} can be bound")
 
 
 def check_formats(settings: Settings) -> Finding:
@@ -112,28 +112,28 @@ def check_formats(settings: Settings) -> Finding:
     taken = [f"{form.name} ({form.port}): {one}" for form, found in zip(forms, others, strict=True) for one in found]
     if taken:
         return Finding(
-            Verdict.NOTE,
+            Severity.NOTE,
             f"other programs are bound to usual ports: {'; '.join(taken)}",
             "a receiver on the same address cannot be bound; on a shared port, the socket bound last gets what is sent",
             "give the receiver an address of its own, such as 127.0.0.2, or end the other program",
         )
-    return Finding(Verdict.OK, f"nobody is bound to the usual ports of {', '.join(form.name for form in forms)}")
+    return Finding(Severity.OK, f"nobody is bound to the usual ports of {', '.join(form.name for form in forms)}")
 
 
 def check_descriptors(settings: Settings) -> Finding:
     """Whether each hosted client can have its socket."""
     if sys.platform == "win32":
-        return Finding(Verdict.OK, "this system sets no limit on descriptors")
+        return Finding(Severity.OK, "this system sets no limit on descriptors")
     import resource
 
     needed = settings.clients + settings.max_viewers + SPARE_DESCRIPTORS
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         return Finding(
-            Verdict.FAIL,
+            Severity.FAIL,
             f"at most {hard} descriptors for {settings.clients} clients, which need {needed}",
             f"only {max(0, hard - needed + settings.clients)} hosted clients fit",
             f"ulimit -n {needed}   (as root, or in /etc/security/limits.conf)",
         )
     limit = "any number" if hard == resource.RLIM_INFINITY else str(hard)
-    return Finding(Verdict.OK, f"{limit} of descriptors allowed, {needed} needed for {settings.clients} clients")
+    return Finding(Severity.OK, f"{limit} of descriptors allowed, {needed} needed for {settings.clients} clients")

@@ -128,7 +128,7 @@ class RelayList(TypedDict):
     total: int
 
 
-class Heard(TypedDict):
+class LastHeard(TypedDict):
     """How long ago each side was heard, in ms."""
 
     up: float | None
@@ -154,7 +154,7 @@ class RelayFlow(TypedDict):
     state: str
     proven: bool
     age_ms: float
-    heard_ms_ago: Heard
+    heard_ms_ago: LastHeard
     up: RelaySums
     down: RelaySums
     links: FlowLinks

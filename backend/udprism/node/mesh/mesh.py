@@ -22,7 +22,7 @@ from udprism.node.mesh.asks import Answer, Asks, Unanswered
 from udprism.node.mesh.commands import Commands
 from udprism.node.mesh.offset import ClockOffset
 from udprism.node.mesh.plan import MeshPlan
-from udprism.node.mesh.presence import Heard, Presence
+from udprism.node.mesh.presence import NodeRecord, Presence
 from udprism.node.mesh.received import Received, Reply
 from udprism.node.mesh.service import Request, Service
 from udprism.node.mesh.transport import Connection
@@ -146,7 +146,7 @@ class Mesh:
         """To the NATS server."""
         return self._control.round_trip_s
 
-    def find(self, word: str) -> Heard | None:
+    def find(self, word: str) -> NodeRecord | None:
         """The node of this id or name; None for this one. Raises: RequestError (404; 409 for a name of several)."""
         if word in (self.plan.id, self.plan.name):
             return None
@@ -160,7 +160,7 @@ class Mesh:
 
     # -- asking
 
-    async def read(self, node: Heard, request: Request) -> tuple[Reply, float]:
+    async def read(self, node: NodeRecord, request: Request) -> tuple[Reply, float]:
         """A node's answer to a GET of the REST API, and its age: since when it was asked, by this clock.
 
         Raises: RequestError (503, 403).
@@ -170,7 +170,7 @@ class Mesh:
         reply = Reply(int(header["status"]), str(header["type"]), answer.body)
         return reply, answer.answered_s - answer.asked_s
 
-    async def picture(self, node: Heard, asked: Mapping[str, Any]) -> Answer:
+    async def picture(self, node: NodeRecord, asked: Mapping[str, Any]) -> Answer:
         """What a page of that node would be sent next. Raises: RequestError (503, 403)."""
         while not self.window.has_room:
             await self._room()
@@ -199,7 +199,7 @@ class Mesh:
                 future.set_result(None)
         self._waiters = ()
 
-    async def ask(self, node: Heard, kind: str, body: bytes, deadline_s: float) -> Answer:
+    async def ask(self, node: NodeRecord, kind: str, body: bytes, deadline_s: float) -> Answer:
         """Ask a node for something that changes nothing. Raises: RequestError (503, 403)."""
         subject = subjects.ask(node.id, self.plan.id, kind)
         try:
@@ -226,7 +226,7 @@ class Mesh:
     async def _tell(self, node_id: str, body: bytes, deadline_s: float) -> Answer:
         return await self._small.ask(self._control, subjects.do(node_id, self.plan.id), body, deadline_s)
 
-    async def do(self, node: Heard, request: Request, command_id: str | None = None) -> Reply:
+    async def do(self, node: NodeRecord, request: Request, command_id: str | None = None) -> Reply:
         """Change something there, once or never. Raises: RequestError; see `Commands.do`."""
         if self.presence.is_double(time.monotonic()):
             raise RequestError("another process speaks under this node's id: stop one of both", kind="never-done")

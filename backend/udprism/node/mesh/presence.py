@@ -16,7 +16,7 @@ MAX_NODES: Final = 256
 
 
 @dataclass
-class Heard:
+class NodeRecord:
     """One node's last word."""
 
     id: str
@@ -41,7 +41,7 @@ class Presence:
         self.own_instance = own_instance
         self.left_out = 0
         """Heartbeats of nodes beyond MAX_NODES."""
-        self._nodes: dict[str, Heard] = {}
+        self._nodes: dict[str, NodeRecord] = {}
         self._double_s: float | None = None
 
     def hear(self, node_id: str, body: Mapping[str, Any], now_s: float) -> None:
@@ -57,7 +57,7 @@ class Presence:
             if len(self._nodes) >= MAX_NODES:
                 self.left_out += 1
                 return
-            known = self._nodes[node_id] = Heard(node_id, now_s, body)
+            known = self._nodes[node_id] = NodeRecord(node_id, now_s, body)
         known.heard_s, known.body, known.unreachable_s = now_s, body, None
         if body.get("leaving"):
             known.instances.pop(instance, None)
@@ -91,7 +91,7 @@ class Presence:
         """Whether another process speaks under this node's id."""
         return self._double_s is not None and now_s - self._double_s <= LIVE_S
 
-    def nodes(self) -> list[Heard]:
+    def nodes(self) -> list[NodeRecord]:
         """All that are remembered, by name."""
         return sorted(self._nodes.values(), key=lambda node: (node.name, node.id))
 
@@ -99,7 +99,7 @@ class Presence:
         """Ids that were heard lately: each node tells them, so that one-way blindness shows."""
         return [id for id, node in self._nodes.items() if now_s - node.heard_s <= LIVE_S][:64]
 
-    def find(self, word: str) -> list[Heard]:
+    def find(self, word: str) -> list[NodeRecord]:
         """The node of this id, otherwise those of this name."""
         if word in self._nodes:
             return [self._nodes[word]]

@@ -11,7 +11,7 @@ import numpy as np
 from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
 from udprism.columns.outgoing import Outgoing
 from udprism.columns.types import NS_PER_S, Address, Clock, I32Column, I64Column, Rows, U8Column, U32Column
-from udprism.ledger.witness import Witness
+from udprism.ledger.send_log import SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link, client_key
 from udprism.link.model import LinkModel
@@ -101,9 +101,9 @@ class SenderEndpoint:
         """Of each flow's newest frame."""
         self._rows = np.zeros((parts, encoder.width), np.uint8)
         self._line = DelayLine(max(_HELD, 2 * parts), encoder.width)
-        witness = Witness(self.flows.session_id, self.flows.offered, {}, {}, {}, 1)
+        send_log = SendLog(self.flows.session_id, self.flows.offered, {}, {}, {}, 1)
         self._model = LinkModel(len(self.flows.keys))
-        self._outlet = Outlet([self.sock], self.flows, witness, self._model, self._line, clock)
+        self._outlet = Outlet([self.sock], self.flows, send_log, self._model, self._line, clock)
         self.set_link(link)
         self._next_ns = clock.now_ns()
 

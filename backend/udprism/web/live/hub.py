@@ -13,8 +13,8 @@ from pydantic import ValidationError
 from udprism.columns.types import NS_PER_MS
 from udprism.errors import RequestError
 from udprism.web import bodies, messages
-from udprism.web.conversation import BadMessage, converse, received_text, writable
-from udprism.web.live.picture import Picture
+from udprism.web.duplex import BadMessage, converse, received_text, writable
+from udprism.web.live.encoded_snapshot import EncodedSnapshot
 from udprism.web.live.slow import SlowMessages
 from udprism.web.live.viewer import Viewer
 
@@ -38,7 +38,7 @@ class Hub:
         """Different ones among them."""
         self._ignored_credits = 0
         self._asking: dict[Viewer, tuple[int, ...]] = {}
-        self._next: asyncio.Task[Picture] | None = None
+        self._next: asyncio.Task[EncodedSnapshot] | None = None
         self._one_at_a_time = asyncio.Lock()
         self._due_s = 0.0
         self._slow = SlowMessages(bridge)
@@ -105,7 +105,7 @@ class Hub:
         outgoing.append(picture.frame(stats, rows))
         return outgoing
 
-    async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> Picture:
+    async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> EncodedSnapshot:
         """The next picture, shared by all who wait for it."""
         while True:
             self._asking[viewer] = rows
@@ -122,13 +122,15 @@ class Hub:
             if picture.snapshot.frame != viewer.last_frame:
                 return picture
 
-    async def _take(self) -> Picture:
+    async def _take(self) -> EncodedSnapshot:
         async with self._one_at_a_time:
             await self._pace()
             asking, self._asking, self._next = self._asking, {}, None
             slots = list(dict.fromkeys(slot for rows in asking.values() for slot in rows))
             async with asyncio.timeout(TAKE_TIMEOUT_S):
-                return Picture(*await asyncio.gather(self.bridge.snapshot(slots), self._slow.refreshed(self.viewers)))
+                return EncodedSnapshot(
+                    *await asyncio.gather(self.bridge.snapshot(slots), self._slow.refreshed(self.viewers))
+                )
 
     async def _pace(self) -> None:
         now_s = time.monotonic()

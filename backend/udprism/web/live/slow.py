@@ -23,15 +23,15 @@ FIND_SHARE: Final = 20
 """After a search among sessions, so many times as long passes before the next one, for whichever words: however many
 viewers look for something else each, all of them together take a twentieth of the server's time."""
 
-Wish: TypeAlias = tuple[str, str]
+Topic: TypeAlias = tuple[str, str]
 """A slow message: ("status", ""), ("client", id), ("session", id) or ("sessions", words to find)."""
-STATUS: Final[Wish] = ("status", "")
+STATUS: Final[Topic] = ("status", "")
 
 
-class Wishing(Protocol):
+class Subscriber(Protocol):
     """A viewer, as far as it matters here."""
 
-    wishes: tuple[Wish, ...]
+    topics: tuple[Topic, ...]
 
 
 class SlowMessages:
@@ -39,40 +39,40 @@ class SlowMessages:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._texts: dict[Wish, str] = {}
-        self._fetched_s: dict[Wish, float] = {}
+        self._texts: dict[Topic, str] = {}
+        self._fetched_s: dict[Topic, float] = {}
         self._may_find_s = 0.0
 
-    async def refreshed(self, viewers: Collection[Wishing]) -> dict[Wish, str]:
+    async def refreshed(self, viewers: Collection[Subscriber]) -> dict[Topic, str]:
         """All that is wanted, none of it older than SLOW_S."""
         now_s = time.monotonic()
-        wanted = {STATUS, *(wish for viewer in viewers for wish in viewer.wishes)}
-        due = [wish for wish in wanted if now_s - self._fetched_s.get(wish, -math.inf) >= _age_s(wish)]
+        wanted = {STATUS, *(topic for viewer in viewers for topic in viewer.topics)}
+        due = [topic for topic in wanted if now_s - self._fetched_s.get(topic, -math.inf) >= _age_s(topic)]
         due = self._with_one_search(due, now_s)
         fetches = [self._client(client_id) for kind, client_id in due if kind == "client"]
         if STATUS in due:
             fetches.append(self._status(len(viewers)))
         fetches += [self._session(session_id) for kind, session_id in due if kind == "session"]
         fetches += [self._sessions(find) for kind, find in due if kind == "sessions"]
-        texts = {wish: text for wish, text in self._texts.items() if wish in wanted}
+        texts = {topic: text for topic, text in self._texts.items() if topic in wanted}
         for fetched in await asyncio.gather(*fetches):
             texts |= fetched
         self._texts = texts
         fetched_s = self._fetched_s | dict.fromkeys(due, now_s)
-        self._fetched_s = {wish: fetched_s[wish] for wish in wanted if wish in fetched_s}
+        self._fetched_s = {topic: fetched_s[topic] for topic in wanted if topic in fetched_s}
         return texts
 
-    def _with_one_search(self, due: list[Wish], now_s: float) -> list[Wish]:
+    def _with_one_search(self, due: list[Topic], now_s: float) -> list[Topic]:
         """What is due, but of all searches only the one that has waited longest, and none before its time."""
-        searches = [wish for wish in due if wish[0] == "sessions" and wish[1]]
-        searches.sort(key=lambda wish: self._fetched_s.get(wish, -math.inf))
+        searches = [topic for topic in due if topic[0] == "sessions" and topic[1]]
+        searches.sort(key=lambda topic: self._fetched_s.get(topic, -math.inf))
         put_off = searches if now_s < self._may_find_s else searches[1:]
-        return [wish for wish in due if wish not in put_off]
+        return [topic for topic in due if topic not in put_off]
 
-    async def _status(self, viewers: int) -> dict[Wish, str]:
+    async def _status(self, viewers: int) -> dict[Topic, str]:
         return {STATUS: messages.status(await self._bridge.status(), viewers)}
 
-    async def _client(self, client_id: str) -> dict[Wish, str]:
+    async def _client(self, client_id: str) -> dict[Topic, str]:
         body = None
         try:
             body = await self._bridge.clients.get(client_id)
@@ -81,7 +81,7 @@ class SlowMessages:
                 raise
         return {("client", client_id): messages.client(client_id, body)}
 
-    async def _sessions(self, find: str) -> dict[Wish, str]:
+    async def _sessions(self, find: str) -> dict[Topic, str]:
         began_s = time.monotonic()
         found = await self._bridge.sessions.page(LISTED_SESSIONS, find)
         if find:
@@ -89,13 +89,13 @@ class SlowMessages:
             self._may_find_s = now_s + FIND_SHARE * (now_s - began_s)
         return {("sessions", find): messages.sessions(find, *found)}
 
-    async def _session(self, session_id: str) -> dict[Wish, str]:
+    async def _session(self, session_id: str) -> dict[Topic, str]:
         listed, _ = await self._bridge.sessions.page(LISTED_SESSIONS, session_id)
         body = next((body for body in listed if body["id"] == session_id), None)
         return {("session", session_id): messages.session(session_id, body)}
 
 
-def _age_s(wish: Wish) -> float:
+def _age_s(topic: Topic) -> float:
     """How old its message may become before it is made anew."""
-    kind, words = wish
+    kind, words = topic
     return FIND_S if kind == "sessions" and words else SLOW_S

@@ -11,7 +11,7 @@ import numpy as np
 
 from udprism.columns.types import U32Column
 from udprism.web import bodies, messages
-from udprism.web.live.slow import SLOW_S, STATUS, Wish
+from udprism.web.live.slow import SLOW_S, STATUS, Topic
 
 if TYPE_CHECKING:
     from udprism.node.view import Snapshot
@@ -24,7 +24,7 @@ class Viewer:
 
     def __init__(self) -> None:
         self.rows: tuple[int, ...] = ()
-        self.wishes: tuple[Wish, ...] = ()
+        self.topics: tuple[Topic, ...] = ()
         """The slow messages that it wants beside the status."""
         self.received = 0
         self.relayed = 0
@@ -34,7 +34,7 @@ class Viewer:
         self._version: U32Column | None = None  # not the whole snapshot, which a stalled viewer would keep
         self._credits: deque[bool] = deque()
         self._asked = asyncio.Event()
-        self._had: dict[Wish, str] = {}
+        self._had: dict[Topic, str] = {}
         self._status_due_s = 0.0
         self._stats_due_s = 0.0
 
@@ -47,8 +47,8 @@ class Viewer:
         """What the viewer said."""
         if isinstance(message, bodies.Watch):
             self.rows = tuple(dict.fromkeys(message.rows))
-            self.wishes = tuple(_wishes(message))
-            self._had = {wish: text for wish, text in self._had.items() if wish == STATUS or wish in self.wishes}
+            self.topics = tuple(_topics(message))
+            self._had = {topic: text for topic, text in self._had.items() if topic == STATUS or topic in self.topics}
         elif len(self._credits) < messages.CREDIT:
             self._credits.append(message.rows)
             self._asked.set()
@@ -76,19 +76,19 @@ class Viewer:
         self.received += int(fresh.sum(dtype=np.int64))
         self.relayed += int(np.count_nonzero(fresh))
 
-    def news(self, slow: Mapping[Wish, str], now_s: float) -> Iterable[str]:
+    def news(self, slow: Mapping[Topic, str], now_s: float) -> Iterable[str]:
         """JSON messages whose content changed since this viewer had them."""
         status = messages.for_viewer(slow[STATUS], self.received, self.relayed, self.conflated)
         if now_s >= self._status_due_s and self._is_news(STATUS, status):
             self._status_due_s = now_s + SLOW_S
             yield status
-        for wish in self.wishes:
-            if wish in slow and self._is_news(wish, slow[wish]):
-                yield slow[wish]
+        for topic in self.topics:
+            if topic in slow and self._is_news(topic, slow[topic]):
+                yield slow[topic]
 
-    def _is_news(self, wish: Wish, message: str) -> bool:
-        is_news = self._had.get(wish) != message
-        self._had[wish] = message
+    def _is_news(self, topic: Topic, message: str) -> bool:
+        is_news = self._had.get(topic) != message
+        self._had[topic] = message
         return is_news
 
     def wants_stats(self, now_s: float) -> bool:
@@ -99,7 +99,7 @@ class Viewer:
         return due
 
 
-def _wishes(watch: bodies.Watch) -> Iterable[Wish]:
+def _topics(watch: bodies.Watch) -> Iterable[Topic]:
     if watch.client is not None:
         yield "client", watch.client
     if watch.session is not None:

@@ -17,31 +17,31 @@ from udprism.columns.types import (
 )
 from udprism.errors import WireError
 from udprism.ledger.fates import LATE, NEW
+from udprism.ledger.send_log import SendLog
 from udprism.ledger.taps import Taps
-from udprism.ledger.witness import Witness
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 from udprism.serving.own_server import OwnServer
 from udprism.serving.rules import round_trip_ns
-from udprism.udp.asking import Asking
+from udprism.udp.client_sender import ClientSender
 from udprism.udp.sight import ReceiverTap, key_of
 from udprism.wire import measured as wire
 from udprism.wire.colours import decode_plain
 
 
-class Intake:
-    """Accounts for batches, and for what the witness says. Pool thread only."""
+class ClientAccounting:
+    """Accounts for batches, and for what the send log says. Pool thread only."""
 
     def __init__(
         self,
         columns: ClientColumns,
         taps: Taps,
-        asking: Asking,
+        sender: ClientSender,
         drops: Counter[str],
         clock: Clock,
         rng: np.random.Generator,
-        witness: Witness | None,
+        send_log: SendLog | None,
     ) -> None:
         self.table, self.ledger, self.history, _, self.latest, _ = columns
         self.taps = taps
@@ -49,11 +49,11 @@ class Intake:
         self.datagrams = 0
         clients = self.table.clients
         self.tap = ReceiverTap(self.table.max_clients, lambda slot: clients[slot].local)
-        self._asking = asking
-        self._rules = asking.rules
+        self._sender = sender
+        self._rules = sender.rules
         self._clock = clock
         self._rng = rng
-        self._own_server = None if witness is None else OwnServer(columns, witness)
+        self._own_server = None if send_log is None else OwnServer(columns, send_log)
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
         """Account for one batch. A BYE among its rows counts after the colours: they were sent before it."""
@@ -127,15 +127,15 @@ class Intake:
     def _came_alive(self, slot: I32Column, now_ns: int) -> None:
         table = self.table
         woken = self._rules.came_alive(distinct(slot[table.state[slot] != State.LIVE]), now_ns)
-        self._asking.wishes.hear_unwanted(slot, now_ns)
+        self._sender.requested.hear_unwanted(slot, now_ns)
         measured = woken[table.stream[woken] == Mode.MEASURED]
         self._set_report_timers(measured, now_ns)
-        self._asking.answered(woken, now_ns)
+        self._sender.answered(woken, now_ns)
 
     def _set_report_timers(self, slots: I32Column, now_ns: int) -> None:
         part = self._rng.random(len(slots)).tolist()
         for one, its_part in zip(slots.tolist(), part, strict=True):
-            self.table.timer_ns[one] = self._asking.report_at_ns(self.table.clients[one], now_ns, its_part)
+            self.table.timer_ns[one] = self._sender.report_at_ns(self.table.clients[one], now_ns, its_part)
 
     def _adopt(self, slot: I32Column, decoded: wire.ColourBatch, mine: BoolColumn, now_ns: int) -> BoolColumn:
         """Colours of a session that is not the client's: a new stream's first ones, or strays.
@@ -162,7 +162,7 @@ class Intake:
         A link that damages headers damages session ids too.
         """
         if self.table.state[slot] in (State.PAUSED, State.FREE):
-            self._asking.wishes.hear_unwanted(np.array([slot], np.int32), now_ns)
+            self._sender.requested.hear_unwanted(np.array([slot], np.int32), now_ns)
             return False
         if self._own_server is not None and self._own_server.serves(slot, session_id):
             return True
@@ -217,7 +217,7 @@ class Intake:
         for row in np.flatnonzero(~known).tolist():
             self._take_retry(int(slot[row]), arrivals.rows[rows[row], : length[row]].tobytes(), now_ns)
         self._rules.hear_plain(slot[known], now_ns)
-        self._asking.wishes.hear_unwanted(slot[(index >= 0) & ~known], now_ns)
+        self._sender.requested.hear_unwanted(slot[(index >= 0) & ~known], now_ns)
         kept = rows[known]
         if len(kept):
             part = arrivals.part(kept)
@@ -247,9 +247,9 @@ class Intake:
         if not self._rules.may_prove(slot, token):
             self.drops["retry-unasked"] += 1
         else:
-            self._asking.prove(slot, now_ns)
+            self._sender.prove(slot, now_ns)
 
-    # -- what the witness says, and what is overdue
+    # -- what the send log says, and what is overdue
 
     @property
     def hold_ns(self) -> int:
@@ -257,7 +257,7 @@ class Intake:
         return 0 if self._own_server is None else self._own_server.hold_ns
 
     def settle(self, read_ns: int | None) -> None:
-        """Bring the ledger up to date with what the witness says and with what is overdue.
+        """Bring the ledger up to date with what the send log says and with what is overdue.
 
         read_ns: until when all that arrived has been read; None where something may still lie in a socket.
         """
@@ -276,14 +276,14 @@ class Intake:
             read_ns = None if read_ns is None else min(read_ns, left_until_ns)
         if read_ns is None:
             return
-        declared = self.ledger.expire(read_ns, self._asking.sockets.dropped, self.hold_ns)
+        declared = self.ledger.expire(read_ns, self._sender.sockets.dropped, self.hold_ns)
         if len(declared.slot):
             self.tap.lost(key_of(self.ledger.session[declared.slot], declared.extended), declared.cause)
             self.history.mark_lost(declared.slot, declared.extended, declared.cause)
 
     def forget(self, slots: I32Column) -> None:
         """These clients are removed: what became of their datagrams stays in the sums."""
-        self.ledger.depart(slots, self._asking.sockets.dropped, self.hold_ns)
+        self.ledger.depart(slots, self._sender.sockets.dropped, self.hold_ns)
         self.latest.depart(slots)
         if self._own_server is not None:
             self._own_server.forget(slots)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from udprism.columns.types import BoolColumn, I64Column, Rows, U8Column, U64Column
-from udprism.link.delay_line import DelayLine, Due
+from udprism.link.delay_line import DelayLine, DueDatagrams
 
 CAPACITY = 65_536
 ROW_BYTES = 2048
@@ -19,7 +19,7 @@ _TOS, _TTL, _COPY = 0, 1, 2
 class Released(NamedTuple):
     """n datagrams whose time has come. direction, number, length: int64[n]; address: uint64[n]; tos, ttl: uint8[n]."""
 
-    due: Due
+    due: DueDatagrams
     direction: I64Column
     number: I64Column
     length: I64Column
@@ -29,7 +29,7 @@ class Released(NamedTuple):
     copy: BoolColumn
 
 
-class Held:
+class DelayedDatagrams:
     """Relay's loop only."""
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Held:
         """All of one direction, due or not."""
         return self._released(self.line.take_slot(direction))
 
-    def _released(self, due: Due) -> Released:
+    def _released(self, due: DueDatagrams) -> Released:
         direction, number, length = due.slot.astype(np.int64), due.sequence, due.length.astype(np.int64)
         address = (self._base + _META_BYTES + due.places * self._stride).astype(np.uint64)
         for place in np.flatnonzero(length > ROW_BYTES).tolist():

@@ -17,10 +17,10 @@ FIRST_WAIT_NS: Final = NS_PER_S
 LONGEST_WAIT_NS: Final = 60 * NS_PER_S
 _AGREES_RATIO: Final = 0.25
 _ENOUGH_DATAGRAMS: Final = 4
-"""So many must have come, or be due, before a rate can be told; until then the wish is simply said again."""
+"""So many must have come, or be due, before a rate can be told; until then the request is simply said again."""
 
 
-class Wishes:
+class RequestedChanges:
     """Over all clients of a table. Columns are [max_clients]."""
 
     def __init__(self, table: ClientTable) -> None:
@@ -31,7 +31,7 @@ class Wishes:
         self._wait_ns = np.zeros(count, np.int64)
         self._said_ns = np.zeros(count, np.int64)
         self._number = np.zeros(count, np.int64)
-        """The stream's next number when the wish was last said."""
+        """The stream's next number when the request was last said."""
 
     def begin(self, slot: int) -> None:
         """A new client is in this slot: its first `connect` says all."""
@@ -48,7 +48,7 @@ class Wishes:
         self._wait_ns[slot], self._said_ns[slot] = FIRST_WAIT_NS, now_ns
 
     def unmet(self, now_ns: int, number_of: Callable[[int], int], colours_of: Callable[[int], int | None]) -> list[int]:
-        """Clients whose wish is to be said again now, because what comes does not agree with it, or nothing tells yet.
+        """Clients whose request must be repeated: what comes does not match it, or too little has come to tell.
 
         number_of: a stream's next number. colours_of: how many the newest datagram has; None if that is not known.
         """

@@ -16,7 +16,7 @@ _RECEIVE_BYTES = 2048
 _TRIES = 3
 
 
-class Asker(NamedTuple):
+class Requester(NamedTuple):
     """Whom a datagram is from, through which socket it came, and which of this machine's addresses it was sent to.
 
     source: see `udprism.udp.source`; empty for a socket that is bound to one address.
@@ -27,7 +27,7 @@ class Asker(NamedTuple):
     source: bytes
 
 
-class Askers:
+class CommandSockets:
     """The server's sockets, but for the streams. Server thread only.
 
     gone: told of each peer that the kernel says cannot be reached.
@@ -38,7 +38,7 @@ class Askers:
         self._tells_source = [tells_source(sock) for sock in sockets]
         self._gone = gone
 
-    def hear(self, index: int, most: int) -> Iterator[tuple[bytes, Asker]]:
+    def receive(self, index: int, most: int) -> Iterator[tuple[bytes, Requester]]:
         """What waits in a socket, up to `most` datagrams."""
         sock, tells, source = self._sockets[index], self._tells_source[index], b""
         self._drain(sock)
@@ -53,15 +53,15 @@ class Askers:
                 return
             except OSError:
                 continue  # an earlier send's ICMP error, reported on the next call whatever that is
-            yield data, Asker((sys.intern(name[0]), name[1]), index, source)  # one text for all sessions of a host
+            yield data, Requester((sys.intern(name[0]), name[1]), index, source)  # one text for all sessions of a host
 
-    def answer(self, asker: Asker, data: bytes) -> bool:
+    def reply(self, requester: Requester, data: bytes) -> bool:
         """Send one datagram outside a stream. False if the kernel refuses it."""
-        sock = self._sockets[asker.socket_index]
-        source = asker.source if self._tells_source[asker.socket_index] else b""
+        sock = self._sockets[requester.socket_index]
+        source = requester.source if self._tells_source[requester.socket_index] else b""
         for _ in range(_TRIES):
             try:
-                send_from(sock, data, asker.address, source)
+                send_from(sock, data, requester.address, source)
                 return True
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from udprism.ledger.fates import Cause
-from udprism.ledger.witness import FateReport, Witness
+from udprism.ledger.send_log import FateReport, SendLog
 
 
-def witness(max_reports: int) -> Witness:
-    return Witness(np.zeros(1, np.uint32), np.zeros(1, np.int64), {}, {}, {}, max_reports)
+def send_log(max_reports: int) -> SendLog:
+    return SendLog(np.zeros(1, np.uint32), np.zeros(1, np.int64), {}, {}, {}, max_reports)
 
 
 def report(sequence: int) -> FateReport:
@@ -19,7 +19,7 @@ def report(sequence: int) -> FateReport:
 
 
 def test_reports_are_taken_once_and_oldest_first() -> None:
-    told = witness(4)
+    told = send_log(4)
     for sequence in (3, 1, 2):
         told.report(report(sequence))
     assert [int(one.sequence[0]) for one in told.take()] == [3, 1, 2]
@@ -28,7 +28,7 @@ def test_reports_are_taken_once_and_oldest_first() -> None:
 
 
 def test_what_is_not_read_in_time_is_forgotten_oldest_first_and_counted() -> None:
-    told = witness(2)
+    told = send_log(2)
     for sequence in range(5):
         told.report(report(sequence))
     assert [int(one.sequence[0]) for one in told.take()] == [3, 4]

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from udprism.web import messages
-from udprism.web.live.slow import Wish
+from udprism.web.live.slow import Topic
 
 if TYPE_CHECKING:
     from udprism.node.view import Snapshot
 
 
-class Picture:
+class EncodedSnapshot:
     """One snapshot, the slow messages of that moment, and all that has been encoded from them so far."""
 
-    def __init__(self, snapshot: Snapshot, slow: Mapping[Wish, str]) -> None:
+    def __init__(self, snapshot: Snapshot, slow: Mapping[Topic, str]) -> None:
         self.snapshot = snapshot
         self.slow = slow
         self._columns: bytes | None = None

@@ -16,7 +16,7 @@ from udprism.columns.types import NEVER_NS, NS_PER_S, Address, I32Column
 from udprism.ledger.ledger import Ledger
 from udprism.serving.clients import MAX_PROBERS, ClientTable, HostedClient, Mode, State
 from udprism.serving.routes import Route
-from udprism.udp.asking import MAX_CONNECTS_HZ, Asking
+from udprism.udp.client_sender import MAX_CONNECTS_HZ, ClientSender
 from udprism.udp.client_sockets import ClientSockets
 
 CLIENTS = MAX_PROBERS + 30
@@ -56,7 +56,7 @@ class Rig:
         rng = np.random.default_rng(7)
         self.sockets = ClientSockets(self.table, DeafReceiver(), 4096, None, {})
         self.looked_up: list[str] = []
-        self.asking = Asking(self.table, ledger, self.sockets, Counter(), clock, rng, self.looked_up.append)
+        self.sender = ClientSender(self.table, ledger, self.sockets, Counter(), clock, rng, self.looked_up.append)
         self.target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.target.bind(("127.0.0.1", 0))
         self.target.setblocking(False)
@@ -71,7 +71,7 @@ class Rig:
             )
             slot = self.table.add(client, SILENT_AFTER_NS, self.clock.now_ns())
             (sock,) = self.sockets.open_all([client])
-            self.asking.welcome(slot, sock, Route([(host, port)]))
+            self.sender.welcome(slot, sock, Route([(host, port)]))
             slots.append(slot)
         return np.array(slots, np.int32)
 
@@ -82,7 +82,7 @@ class Rig:
             number = len(self.table)
             client = HostedClient(f"c-{number}", f"client-{number}", target, ("", 0), False, Mode.AUTO, 10, 1, True)
             slots.append(self.table.add(client, SILENT_AFTER_NS, self.clock.now_ns()))
-            self.asking.welcome(slots[-1], None, Route(is_name=True))
+            self.sender.welcome(slots[-1], None, Route(is_name=True))
         return np.array(slots, np.int32)
 
     def asked(self, seconds: float) -> dict[Address, list[bytes]]:
@@ -92,7 +92,7 @@ class Rig:
         self._hear(heard)
         while (wake_ns := self.table.next_timer_ns()) <= end_ns:
             self.clock.advance_ns(max(0, wake_ns - self.clock.now_ns()))
-            self.asking.on_timers(self.table.due(self.clock.now_ns()), self.clock.now_ns())
+            self.sender.on_timers(self.table.due(self.clock.now_ns()), self.clock.now_ns())
             self._hear(heard)
         self.clock.advance_ns(end_ns - self.clock.now_ns())
         return heard
@@ -141,7 +141,7 @@ def test_all_ask_within_a_moment_once_one_of_them_is_answered(rig: Rig) -> None:
     slots = rig.add(CLIENTS)
     rig.asked(7)
     rig.go_live(slots[:1])
-    rig.asking.answered(slots[:1], rig.clock.now_ns())
+    rig.sender.answered(slots[:1], rig.clock.now_ns())
     assert len(rig.asked(0.3)) >= CLIENTS - 1
 
 
@@ -150,7 +150,7 @@ def test_after_one_is_answered_the_others_first_ask_for_the_measured_stream(rig:
     rig.asked(7)
     rig.table.attempts[slots] = 4  # some minutes later
     rig.go_live(slots[:1])
-    rig.asking.answered(slots[:1], rig.clock.now_ns())
+    rig.sender.answered(slots[:1], rig.clock.now_ns())
     held_back = [said for said in rig.asked(1).values() if len(said) == 1]
     assert len(held_back) >= CLIENTS - MAX_PROBERS
     assert sum(said[0].startswith(b"connect v=1") for said in held_back) >= CLIENTS - MAX_PROBERS - 1
@@ -189,7 +189,7 @@ def test_what_one_client_is_told_holds_for_all_of_its_target_and_for_nobody_else
         rig.go_live(live)
         rig.asked(1.5)
         rig.go_live(live)
-        rig.asking.on_error(int(slots[5]), errno.ECONNREFUSED)
+        rig.sender.on_error(int(slots[5]), errno.ECONNREFUSED)
     assert set(rig.table.state[slots]) == {State.REFUSED}
     assert set(rig.table.state[elsewhere]) == {State.CONNECTING}
     assert set(rig.table.state[live]) == {State.LIVE}
@@ -200,7 +200,7 @@ def test_thousands_that_fall_silent_are_held_back_before_their_first_try(rig: Ri
     rig.asked(0.1)
     rig.go_live(slots)
     rig.clock.advance_ns(SILENT_AFTER_NS + 1)
-    rig.asking.fell_silent(slots, rig.clock.now_ns())
+    rig.sender.fell_silent(slots, rig.clock.now_ns())
     assert MAX_PROBERS <= len(rig.asked(1.2)) < MAX_PROBERS + 10
 
 
@@ -209,7 +209,7 @@ def test_client_whose_target_refuses_no_more_says_so_and_falls_back_after_two_mo
     for _ in range(5):
         heard = rig.asked((rig.table.next_timer_ns() - rig.clock.now_ns()) / NS_PER_S)
         assert all(data.startswith(b"connect v=1") for said in heard.values() for data in said)
-        rig.asking.on_error(slot, errno.ECONNREFUSED)
+        rig.sender.on_error(slot, errno.ECONNREFUSED)
         assert rig.table.state[slot] == State.REFUSED
     said = [data for heard in rig.asked(20).values() for data in heard]
     assert rig.table.state[slot] == State.CONNECTING
@@ -221,7 +221,7 @@ def test_name_is_looked_up_once_for_all_its_clients_and_they_ask_as_soon_as_it_i
     assert rig.asked(0.5) == {}
     assert rig.looked_up == ["somewhere:5000"]
     assert set(rig.table.state[slots]) == {State.CONNECTING}
-    rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+    rig.sender.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
     assert len(rig.asked(0.5)) == CLIENTS
 
 
@@ -229,12 +229,12 @@ def test_clients_of_a_name_that_is_not_found_say_why_and_have_it_looked_up_again
     slots = rig.add_by_name(3, "somewhere:5000")
     rig.asked(0.1)
     for times in range(2, 5):
-        rig.asking.not_found("somewhere:5000", "no such name", rig.clock.now_ns())
+        rig.sender.not_found("somewhere:5000", "no such name", rig.clock.now_ns())
         assert set(rig.table.state[slots]) == {State.ERROR}
         assert {rig.table.clients[slot].error for slot in slots.tolist()} == {"no such name"}
         rig.asked((rig.table.next_timer_ns() - rig.clock.now_ns()) / NS_PER_S + 0.001)
         assert len(rig.looked_up) == times
-    rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+    rig.sender.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
     assert len(rig.asked(0.5)) == 3
     assert set(rig.table.state[slots]) == {State.CONNECTING}
     assert {rig.table.clients[slot].error for slot in slots.tolist()} == {None}
@@ -244,8 +244,8 @@ def test_paused_client_of_a_name_that_is_not_found_stays_paused(rig: Rig) -> Non
     slots = rig.add_by_name(1, "somewhere:5000")
     rig.asked(0.1)
     rig.table.state[slots], rig.table.timer_ns[slots] = State.PAUSED, NEVER_NS
-    rig.asking.not_found("somewhere:5000", "no such name", rig.clock.now_ns())
-    rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+    rig.sender.not_found("somewhere:5000", "no such name", rig.clock.now_ns())
+    rig.sender.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
     assert rig.asked(40) == {}
     assert set(rig.table.state[slots]) == {State.PAUSED}
 
@@ -256,9 +256,9 @@ def test_name_with_an_address_that_refuses_is_asked_at_its_next_one_and_there_al
         nobody = gone.getsockname()
     (slot,) = rig.add_by_name(1, "two:5000").tolist()
     rig.asked(0.1)
-    rig.asking.found("two:5000", [nobody, rig.target.getsockname()], rig.clock.now_ns())
+    rig.sender.found("two:5000", [nobody, rig.target.getsockname()], rig.clock.now_ns())
     assert rig.asked(0.001) == {}
-    rig.asking.on_error(slot, errno.ECONNREFUSED)
+    rig.sender.on_error(slot, errno.ECONNREFUSED)
     said = [data for heard in rig.asked(0.3).values() for data in heard]
     assert len(said) == 1
     assert rig.table.clients[slot].address == rig.target.getsockname()
@@ -272,7 +272,7 @@ def test_name_whose_addresses_are_silent_is_asked_at_each_in_turn_for_both_strea
         other.setblocking(False)
         rig.add_by_name(1, "two:5000")
         rig.asked(0.1)
-        rig.asking.found("two:5000", [other.getsockname(), rig.target.getsockname()], rig.clock.now_ns())
+        rig.sender.found("two:5000", [other.getsockname(), rig.target.getsockname()], rig.clock.now_ns())
         heard = [data for said in rig.asked(40).values() for data in said]
         elsewhere = [other.recv(2048) for _ in range(4)]
     assert b"connect" in heard[:4]
@@ -285,11 +285,11 @@ def test_address_that_answered_is_asked_first_by_all_clients_of_the_name(rig: Ri
         other.bind(("127.0.0.1", 0))
         slots = rig.add_by_name(20, "two:5000")
         rig.asked(0.1)
-        rig.asking.found("two:5000", [other.getsockname(), rig.target.getsockname()], rig.clock.now_ns())
+        rig.sender.found("two:5000", [other.getsockname(), rig.target.getsockname()], rig.clock.now_ns())
         assert rig.asked(0.5) == {}
         assert len(rig.asked(1)) == 20  # their second try
         rig.go_live(slots[:1])
-        rig.asking.answered(slots[:1], rig.clock.now_ns())
+        rig.sender.answered(slots[:1], rig.clock.now_ns())
         heard = rig.asked(1)
     assert len(heard) >= 19
 
@@ -298,7 +298,7 @@ def test_address_that_this_machine_cannot_send_to_is_no_trouble_while_there_is_a
     (slot,) = rig.add_by_name(1, "two:5000").tolist()
     rig.asked(0.1)
     unsendable = ("255.255.255.255", 5000)  # EACCES without SO_BROADCAST
-    rig.asking.found("two:5000", [unsendable, rig.target.getsockname()], rig.clock.now_ns())
+    rig.sender.found("two:5000", [unsendable, rig.target.getsockname()], rig.clock.now_ns())
     assert len(rig.asked(0.2)) == 1
     assert rig.table.state[slot] == State.CONNECTING
 
@@ -308,10 +308,10 @@ def test_name_is_looked_up_again_when_its_address_stays_silent(rig: Rig) -> None
     rig.asked(0.1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", 0))
-        rig.asking.found("somewhere:5000", [other.getsockname()], rig.clock.now_ns())
+        rig.sender.found("somewhere:5000", [other.getsockname()], rig.clock.now_ns())
         assert rig.asked(20) == {}
         assert len(rig.looked_up) in (2, 3)
-        rig.asking.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
+        rig.sender.found("somewhere:5000", [rig.target.getsockname()], rig.clock.now_ns())
         assert rig.asked(10)
 
 
@@ -320,7 +320,7 @@ def test_client_whose_only_address_refuses_asks_at_its_own_pace(rig: Rig) -> Non
     tries = 0
     for _ in range(40):
         tries += sum(len(said) for said in rig.asked(0.5).values())
-        rig.asking.on_error(slot, errno.ECONNREFUSED)
+        rig.sender.on_error(slot, errno.ECONNREFUSED)
     assert tries <= 20
 
 
@@ -331,8 +331,8 @@ def test_hostile_server_that_asks_for_proof_draws_no_more_than_the_cap(rig: Rig)
     rig.asked(0.1)
     for number in range(200):
         for slot in slots.tolist():
-            if rig.asking.rules.may_prove(slot, f"{number:011}"):
-                rig.asking.prove(slot, rig.clock.now_ns())
+            if rig.sender.rules.may_prove(slot, f"{number:011}"):
+                rig.sender.prove(slot, rig.clock.now_ns())
     sent = sum(len(said) for said in rig.asked(0).values())
     assert CLIENTS + sent <= MAX_CONNECTS_HZ
     assert sent <= 2 * CLIENTS

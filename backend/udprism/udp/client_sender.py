@@ -16,9 +16,9 @@ from udprism.ledger.ledger import Ledger
 from udprism.serving import commands
 from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect
+from udprism.serving.requested_changes import RequestedChanges
 from udprism.serving.routes import Route
 from udprism.serving.rules import Rules, attempt, connect_of
-from udprism.serving.wishes import Wishes
 from udprism.udp.client_sockets import ClientSockets
 from udprism.udp.sockets import name_of_address, source_address
 from udprism.wire import measured as wire
@@ -50,7 +50,7 @@ _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 """For every send: the receiver may keep sockets in blocking mode."""
 
 
-class Asking:
+class ClientSender:
     """What goes out through the clients' sockets, and when. Pool thread only.
 
     look_up: is asked for a target's addresses, and must not block; `found` or `not_found` is called with what it found.
@@ -70,7 +70,7 @@ class Asking:
     ) -> None:
         self.table = table
         self.rules = Rules(table, rng.random)
-        self.wishes = Wishes(table)
+        self.requested = RequestedChanges(table)
         self.ledger = ledger
         self.sockets = sockets
         self.drops = drops
@@ -89,7 +89,7 @@ class Asking:
         """A new client, with its open socket if it has one. route: its target's, if no other client has that target."""
         client = self.table.clients[slot]
         self.rules.begin(slot)
-        self.wishes.begin(slot)
+        self.requested.begin(slot)
         self.routes.setdefault(client.target, route).clients += 1
         if sock is not None:
             self.sockets.adopt(slot, sock)
@@ -189,7 +189,7 @@ class Asking:
         held, measured = self.table.held_back(slots, now_ns), self.table.speak_measured(slots)
         for slot, is_held, is_measured in zip(slots.tolist(), held.tolist(), measured.tolist(), strict=True):
             if self.table.state[slot] == State.PAUSED:
-                self.wishes.disconnect_again(slot, now_ns)
+                self.requested.disconnect_again(slot, now_ns)
                 self.send(slot, commands.encode_disconnect())
             elif self.table.state[slot] != State.LIVE:
                 self._try(slot, is_held, is_measured, now_ns)
@@ -260,16 +260,16 @@ class Asking:
         self.table.touch([slot])
         return True
 
-    def wish_again(self, now_ns: int, colours_of: Callable[[int], int | None]) -> None:
+    def repeat_requests(self, now_ns: int, colours_of: Callable[[int], int | None]) -> None:
         """For all whose streams are not what they asked for."""
-        for slot in self.wishes.unmet(now_ns, self.ledger.next_sequence, colours_of):
+        for slot in self.requested.unmet(now_ns, self.ledger.next_sequence, colours_of):
             if self.table.clients[slot].loopback or self._may_connect(now_ns):
                 self.send_connect(slot, measured=True)
 
     def send_connect(self, slot: int, *, measured: bool) -> None:
         client = self.table.clients[slot]
-        wish = Connect(rate_hz=client.rate_hz, colours=client.colours, name=client.name)
-        command = connect_of(wish, measured=measured, token=client.token)
+        request = Connect(rate_hz=client.rate_hz, colours=client.colours, name=client.name)
+        command = connect_of(request, measured=measured, token=client.token)
         try:
             data = commands.encode_connect(command)
         except ValueError as error:  # a name from a time that allowed it: this client's trouble only

@@ -1,7 +1,7 @@
 """What an in-process sender says of its own sends, so that no loss stays unexplained.
 
 The server's thread writes, the pool's thread reads. A client in the same process learns from it how many sequence
-numbers were issued, and which of them never left and why; against a server elsewhere there is no witness.
+numbers were issued, and which of them never left and why; against a server elsewhere there is no send log.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class FateReport(NamedTuple):
     cause: U8Column
 
 
-class Witness:
+class SendLog:
     """Fates on their way from the server to the in-process ledger, bounded.
 
     session_id: uint32[capacity] and next_sequence: int64[capacity] are the session table's own columns: an aligned
