@@ -4,11 +4,12 @@ import { Address, LENSES, VIEWS } from "./base/address.js";
 import { AttentionList } from "./views/attention.js";
 import { Banner, conditionOf } from "./views/banner.js";
 import { Clock } from "./feed/clock.js";
-import { copy, splitAddress } from "./dialogs/code.js";
+import { followCopies, showJoin } from "./dialogs/code.js";
 import { atNode } from "./base/node.js";
 import { NodeChips } from "./views/nodes.js";
 import { need, setAttribute, setText, within } from "./base/dom.js";
 import { Drawer, RECEIVED } from "./views/drawer.js";
+import { EndpointsView } from "./views/endpoints.js";
 import { followTerms } from "./dialogs/explain.js";
 import { followHelp } from "./dialogs/help.js";
 import { Feed } from "./feed/feed.js";
@@ -76,7 +77,7 @@ export const feed = new Feed(new URL(atNode("ws/live"), location.href).href.repl
 });
 
 const motion = () => preferences.motion;
-const addDialog = new AddDialog();
+const addDialog = new AddDialog({ added: () => endpoints.refresh() });
 const linkDialog = new LinkDialog(world);
 const removeDialog = new RemoveDialog(world);
 const open = (/** @type {string} */ id) => address.go({ open: id, session: "" });
@@ -97,6 +98,7 @@ const lanes = new Lanes(world, {
 });
 const wall = new Wall(world, { open, motion });
 const server = new ServerView(world, { openSession, openClient: open });
+const endpoints = new EndpointsView({ add: (kind) => addDialog.open(kind), show: (words) => address.go({ view: "lanes", find: words }) });
 const summary = new Summary(world, {
   showLosing: () => address.adjust({ order: "loss" }),
   showSilent: () => address.adjust({ order: "trouble" }),
@@ -104,7 +106,7 @@ const summary = new Summary(world, {
 });
 const attention = new AttentionList(world, {
   open,
-  showAll: () => address.go({ view: address.place.view === "server" ? "lanes" : address.place.view, find: "", order: "trouble" }),
+  showAll: () => address.go({ view: address.place.view === "wall" ? "wall" : "lanes", find: "", order: "trouble" }),
 });
 const overTime = new OverTime({ changed: rangeChanged, paused: () => moment.paused, nowUnixMs: () => (moment.paused ? moment.atUnixMs : Date.now()) });
 const run = new RunPanel((words) => address.go({ view: "lanes", find: words }));
@@ -136,7 +138,7 @@ function choose() {
   chosenAtMs = nowMs;
   chosen = select(world, find, order);
   const empty = told && world.roster.size === 0;
-  need("empty", HTMLElement).hidden = !empty || address.place.view === "server";
+  need("empty", HTMLElement).hidden = !empty || !["lanes", "wall"].includes(address.place.view);
   for (const view of ["lanes", "wall"]) {
     need(view, HTMLElement).hidden = empty || address.place.view !== view;
     need(`${view}-nothing`, HTMLElement).hidden = chosen.length > 0 || !told;
@@ -144,7 +146,7 @@ function choose() {
   const removal = need("remove-open", HTMLButtonElement);
   const removable = chosen.filter((slot) => world.roster.get(slot)?.kind === "client").length;
   removal.disabled = removable === 0;
-  removal.hidden = empty || address.place.view === "server";
+  removal.hidden = empty || !["lanes", "wall"].includes(address.place.view);
   const what = find.trim() === "" ? "Remove all…" : `Remove ${count(removable)} found…`;
   setText(within(removal, "span", HTMLElement), what);
   removal.title = what;
@@ -158,6 +160,7 @@ clock.add({
     summary.tick();
     attention.tick();
     server.tick();
+    endpoints.tick(address.place.find);
     drawer.tick();
     if (moment.paused) drawer.live();
     linkDialog.tick();
@@ -196,10 +199,8 @@ function painted() {
 function welcome(hello) {
   learnNames(hello.palette.basic);
   limitFields(hello.limits);
-  const [host, port] = splitAddress(hello.udp);
-  const reached = ["0.0.0.0", "::"].includes(host) ? location.hostname : host;
+  showJoin(hello.udp);
   setText(need("help-version", HTMLElement), `udprism ${hello.version}`);
-  for (const node of document.querySelectorAll("[data-nc]")) setText(node, `echo connect | nc -u ${reached} ${port}`);
 }
 
 // --- pause, condition -----------------------------------------------------------------------------------------------------------------
@@ -259,21 +260,20 @@ const order = need("order", HTMLSelectElement);
 find.addEventListener("input", () => address.adjust({ find: find.value }));
 order.addEventListener("change", () => address.adjust({ order: /** @type {import("./base/address.js").Order} */ (order.value) }));
 need("pause", HTMLButtonElement).addEventListener("click", () => pause(!moment.paused));
-for (const id of ["add-open", "empty-add"]) need(id, HTMLButtonElement).addEventListener("click", () => addDialog.open());
+need("add-open", HTMLButtonElement).addEventListener("click", () => addDialog.open(address.place.view === "endpoints" ? "receivers" : undefined));
+need("empty-add", HTMLButtonElement).addEventListener("click", () => addDialog.open());
 for (const button of document.querySelectorAll(".nothing button")) button.addEventListener("click", () => address.adjust({ find: "" }));
 const lens = need("lens", HTMLSelectElement);
 const spotlight = need("spotlight", HTMLInputElement);
 lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./base/address.js").Lens} */ (lens.value) }));
 spotlight.addEventListener("change", () => address.adjust({ spotlight: spotlight.checked }));
 followViewLinks((view) => address.go({ view }));
-for (const button of document.querySelectorAll("button.copy")) {
-  button.addEventListener("click", () => copy(button.parentElement?.querySelector("code")?.textContent ?? ""));
-}
 need("link-open", HTMLButtonElement).addEventListener("click", () => linkDialog.open());
 need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDialog.open(chosen, address.place.find));
 
 const help = followHelp(preferences);
 followTerms();
+followCopies();
 followSaves();
 
 const showKeys = () => {

@@ -80,6 +80,21 @@ def drawer(tab: str) -> Callable[[Page], None]:
     return show
 
 
+def endpoints(page: Page) -> None:
+    view(page, "endpoints")
+    page.click("[data-kind=receivers] .endpoints-head button")
+    page.fill("#add [name=listen]", "127.0.0.1:0")
+    page.click("#add form:visible [type=submit]")
+    page.wait_for_selector("[data-kind=receivers] tbody tr")
+
+
+def add_sender(page: Page) -> None:
+    view(page, "endpoints")
+    page.click("[data-kind=senders] .endpoints-head button")
+    page.click("#add form:visible [type=submit]")
+    page.wait_for_selector("#add [aria-invalid=true]")
+
+
 def dialog(opener: str) -> Callable[[Page], None]:
     def show(page: Page) -> None:
         view(page, "lanes")
@@ -145,6 +160,8 @@ SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     "link": (drawer("link"), "#drawer"),
     "code": (drawer("code"), "#drawer"),
     "add": (dialog("#add-open"), "#add"),
+    "endpoints": (endpoints, None),
+    "add a sender": (add_sender, "#add"),
     "link for everybody": (dialog("#link-open"), "#link-dialog"),
     "scenario": (dialog("#scenario-open"), "#scenario"),
     "run": (run, "#run"),

@@ -1,6 +1,6 @@
 /** The address bar holds what is looked at: a link shows a colleague the same thing. */
 
-/** @typedef {"lanes" | "wall" | "server"} View */
+/** @typedef {"lanes" | "wall" | "server" | "endpoints"} View */
 /** @typedef {"name" | "joined" | "trouble" | "loss" | "jitter" | "delay" | "rate"} Order */
 /** @typedef {"colour" | "loss" | "jitter" | "delay" | "rate"} Lens */
 /** @typedef {"overview" | "flight" | "datagrams" | "link" | "code"} Tab */
@@ -8,7 +8,7 @@
  * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, node: string, tab: Tab, from: string, to: string}} Place
  * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. */
 
-/** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server"];
+/** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server", "endpoints"];
 /** @type {readonly Order[]} */ export const ORDERS = ["name", "joined", "trouble", "loss", "jitter", "delay", "rate"];
 /** @type {readonly Lens[]} */ export const LENSES = ["colour", "loss", "jitter", "delay", "rate"];
 /** @type {readonly Tab[]} */ export const TABS = ["overview", "flight", "datagrams", "link", "code"];

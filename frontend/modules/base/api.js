@@ -75,6 +75,12 @@ export const api = {
   stopScenario: (id) => ask("POST", `api/scenarios/${encodeURIComponent(id)}/stop`),
   /** @param {string} id */
   removeScenario: (id) => ask("DELETE", `api/scenarios/${encodeURIComponent(id)}`),
+  /** @param {string} kind a resource, such as receivers @returns {Promise<any[]>} */
+  endpoints: async (kind) => (await ask("GET", `api/${kind}`))[kind],
+  /** @param {string} kind @param {object} definition */
+  begin: (kind, definition) => ask("POST", `api/${kind}`, definition),
+  /** @param {string} kind @param {string} id */
+  end: (kind, id) => ask("DELETE", `api/${kind}/${encodeURIComponent(id)}`),
   links: () => ask("GET", "api/links"),
   /** @param {string} owner a client's or session's id, or "default" */
   getLink: (owner) => ask("GET", `api/links/${encodeURIComponent(owner)}`),

@@ -70,3 +70,17 @@ export class CodePanel {
     }
   }
 }
+
+/** The command that joins this server, wherever the page shows it. @param {string} udp where the server listens */
+export function showJoin(udp) {
+  const [host, port] = splitAddress(udp);
+  const reached = ["0.0.0.0", "::"].includes(host) ? location.hostname : host;
+  for (const node of document.querySelectorAll("[data-nc]")) setText(node, `echo connect | nc -u ${reached} ${port}`);
+}
+
+/** The buttons beside such commands. */
+export function followCopies() {
+  for (const button of document.querySelectorAll("button.copy")) {
+    button.addEventListener("click", () => copy(button.parentElement?.querySelector("code")?.textContent ?? ""));
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * What this program does beside serving colours: one entry per kind of endpoint. The Add dialog makes its form from `fields`, the view
+ * "Endpoints" its table from `columns`. A new kind needs an entry here and nothing else.
+ */
+import { count, perSecond, plural } from "../base/format.js";
+
+/** `options` makes a list to choose from; `wide` takes the form's whole width. `value`: what the form begins with.
+ * @typedef {{name: string, label: string, hint?: string, type?: "text" | "number" | "checkbox", placeholder?: string, options?: readonly (readonly [value: string, text: string])[], value?: string, wide?: boolean, required?: boolean}} Field */
+/** `label` heads the column; `term` is what /api/definitions calls the number.
+ * @typedef {{label: string, term?: string, text: (body: any) => string}} Column */
+/** `name` is the REST resource and the list's name in its answer. `about` says what it is good for. `keep`: further parts of a body that
+ * it needs to be begun again as it was. `find`: the words by which its lanes are found, "" if it has none.
+ * @typedef {{name: string, one: string, title: string, about: string, fields: readonly Field[], keep?: readonly string[], columns: readonly Column[],
+ *   find?: (body: any) => string}} Kind */
+
+const IN_FORMATS = /** @type {const} */ ([
+  ["ddp", "DDP"], ["wled", "WLED realtime"], ["artnet", "Art-Net"], ["e131", "sACN (E1.31)"], ["rtp", "RTP"],
+  ["text", "text: a colour’s name or #rrggbb"], ["opaque", "anything: bytes without a meaning"],
+]);
+const OUT_FORMATS = IN_FORMATS.filter(([value]) => !["rtp", "text", "opaque"].includes(value));
+const formatOf = (/** @type {any} */ body) => IN_FORMATS.find(([value]) => value === body.format)?.[1].split(":")[0] ?? body.format;
+const total = (/** @type {Record<string, number>} */ counts) => Object.values(counts).reduce((sum, one) => sum + one, 0);
+
+/** @type {readonly Kind[]} */
+export const KINDS = [
+  {
+    name: "receivers", one: "receiver", title: "Receivers",
+    about: "A receiver listens on a port in one format. Each sender that it hears becomes a lane, with its losses where the format counts.",
+    fields: [
+      { name: "format", label: "Format", options: IN_FORMATS },
+      { name: "listen", label: "Listen on", placeholder: "the format’s usual port", hint: "IP address and port; port 0: any free one" },
+      { name: "name", label: "Name", placeholder: "the format’s" },
+    ],
+    keep: ["lamp", "pixels"],
+    columns: [
+      { label: "Format", text: formatOf },
+      { label: "Listens on", text: (body) => body.listen },
+      { label: "Senders heard", text: (body) => count(body.flows.length) },
+      { label: "Datagrams", text: (body) => count(body.datagrams) },
+      { label: "Not understood", text: (body) => count(total(body.drops)) },
+      { label: "Dropped by the kernel", text: (body) => count(body.kernel_drops) },
+    ],
+    find: (body) => body.listen,
+  },
+  {
+    name: "senders", one: "sender", title: "Senders",
+    about: "A sender sends a test picture in one format to another program or device, through a link if you like.",
+    fields: [
+      { name: "format", label: "Format", options: OUT_FORMATS },
+      { name: "target", label: "Target", placeholder: "192.0.2.7:4048", hint: "HOST:PORT of the program or device", required: true },
+      { name: "pattern", label: "Picture", placeholder: "rainbow", hint: "rainbow, chase, random, a colour’s name or #rrggbb" },
+      { name: "rate_hz", label: "Pictures per second", type: "number", placeholder: "40" },
+      { name: "colours", label: "Pixels", type: "number", placeholder: "170" },
+      { name: "universe", label: "First universe", type: "number", placeholder: "1", hint: "Art-Net and sACN only" },
+      { name: "name", label: "Name", placeholder: "the format’s", wide: true },
+    ],
+    keep: ["link"],
+    columns: [
+      { label: "Format", text: formatOf },
+      { label: "To", text: (body) => body.target },
+      { label: "Picture", text: (body) => `${body.pattern}, ${plural(body.colours, "pixel")}` },
+      { label: "Pictures", text: (body) => `${count(body.frames)} at ${perSecond(body.rate_hz)}` },
+      { label: "Datagrams sent", text: (body) => count(body.ledger.passed_on) },
+      { label: "Not sent", text: (body) => count(total(body.ledger.lost_by_cause)) },
+      { label: "Skipped", text: (body) => count(body.skipped) },
+    ],
+  },
+];
