@@ -49,7 +49,7 @@ def run(name: str, datagrams: int, seed: int) -> ReceiverEndpoint:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         endpoint = ReceiverEndpoint("p", FORMATS[name], sock, flows, Peers(CAPACITY, rng), ids.__next__, list)
-        endpoint.slot = 0
+        endpoint.heard_as(sock, 0)
         now_ns = 0
         for batch in range(datagrams // BATCH):
             now_ns += int(rng.integers(1, 400)) * NS_PER_MS

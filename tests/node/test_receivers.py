@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from udp.test_multicast import frame
 from udprism.errors import RequestError
 from udprism.node.bridge import Bridge
 from udprism.node.store import Store
 from udprism.settings import Settings
+from udprism.wire.e131 import group_of
 
 DEADLINE_S = 20.0
 
@@ -216,6 +219,57 @@ def test_what_cannot_be_listened_to_is_said(form: str, listen: str | None, field
     async def scene(bridge: Bridge) -> None:
         with pytest.raises(RequestError) as refused:
             await bridge.receivers.add(None, form, listen)
+        assert (refused.value.field, refused.value.kind) == (field, kind)
+        assert await bridge.receivers.every() == []
+
+    run(scene)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="multicast on a named interface needs Linux")
+def test_a_universe_comes_by_multicast_on_the_named_interface_and_again_after_a_restart(tmp_path: Path) -> None:
+    made: dict[str, Any] = {}
+
+    async def hears(bridge: Bridge) -> None:
+        receiver = await bridge.receivers.get(made["id"])
+        assert (receiver["interface"], receiver["universes"]) == ("lo", [1, 300])
+        port = int(receiver["listen"].rpartition(":")[2])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            sock.sendto(frame(300), (group_of(300), port))
+            sock.sendto(frame(1), ("127.0.0.1", port))
+            many, one = sorted(await flows_of(bridge, 2), key=lambda flow: str(flow["to"]), reverse=True)
+        assert (many["to"], one["to"]) == (f"239.255.1.44:{port}", f"127.0.0.1:{port}")
+        assert many["name"].startswith("universe 300 of udprism from 127.0.0.1:")
+
+    async def scene(bridge: Bridge) -> None:
+        made.update(await bridge.receivers.add(None, "e131", "127.0.0.1:0", interface="lo", universes=[1, 300]))
+        await hears(bridge)
+
+    async def ends(bridge: Bridge) -> None:
+        await hears(bridge)
+        await bridge.receivers.remove(made["id"])
+
+    run(scene, Store.open(tmp_path))
+    run(ends, Store.open(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("form", "interface", "universes", "field", "kind"),
+    [
+        ("artnet", "lo", [1], "interface", "invalid"),
+        ("e131", None, [1], "interface", "invalid"),
+        ("e131", "lo", [0], "universes", "invalid"),
+        ("e131", "lo", [64_000], "universes", "invalid"),
+        ("e131", "lo", [], "universes", "invalid"),
+        ("e131", "nowhere0", [1], "interface", "cannot-bind"),
+    ],
+)
+def test_multicast_that_cannot_be_is_refused_and_leaves_nothing_open(
+    form: str, interface: str | None, universes: list[int], field: str, kind: str
+) -> None:
+    async def scene(bridge: Bridge) -> None:
+        with pytest.raises(RequestError) as refused:
+            await bridge.receivers.add(None, form, "127.0.0.1:0", interface=interface, universes=universes)
         assert (refused.value.field, refused.value.kind) == (field, kind)
         assert await bridge.receivers.every() == []
 

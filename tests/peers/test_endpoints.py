@@ -36,13 +36,26 @@ COLOUR = [10, 20, 30]
 
 
 @contextmanager
-def listening(hosts: Hosts, form: str) -> Iterator[subprocess.Popen[str]]:
-    words = hosts.receiver.command(*COMMAND, "listen", form, f"{RECEIVER}:{FORMATS[form].port}", "--json")
+def listening(hosts: Hosts, form: str, *more: str) -> Iterator[subprocess.Popen[str]]:
+    words = hosts.receiver.command(*COMMAND, "listen", form, f"{RECEIVER}:{FORMATS[form].port}", "--json", *more)
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["format"] == form
         yield process
         process.kill()
+
+
+def test_a_real_sender_s_multicast_is_heard_on_the_named_interface(hosts: Hosts, interpreters: Interpreters) -> None:
+    command = [*interpreters.command("sacn_sends.py"), RECEIVER, "multicast"]
+    with listening(hosts, "e131", "--interface", "wire", "--universe", "1", "--universe", "63999") as process:
+        subprocess.run(hosts.sender.command(*command), capture_output=True, timeout=DEADLINE_S, check=True)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=DEADLINE_S)
+    last = json.loads(said.splitlines()[-1])
+    (flow,) = last["flows"]
+    assert flow["to"] == f"239.255.0.1:{FORMATS['e131'].port}"
+    assert (flow["numbering"], flow["ledger"]["lost"], flow["ledger"]["received"] > 60) == ("believed", 0, True)
+    assert last["receiver"]["controls"] == 100, "it sends its synchronisation to universe 63,999"
 
 
 @pytest.mark.parametrize("name", HEARD)

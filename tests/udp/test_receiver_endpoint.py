@@ -83,7 +83,7 @@ def ear(form: str) -> Iterator[Ear]:
         names = iter(f"f-{number}" for number in range(1000))
         polls = ArtPolls(sock, own_networks) if form == Artnet.name else None
         endpoint = ReceiverEndpoint("p-1", FORMATS[form], sock, flows, peers, names.__next__, list, polls)
-        endpoint.slot = 0
+        endpoint.heard_as(sock, 0)
         yield Ear(endpoint, flows)
 
 

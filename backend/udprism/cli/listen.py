@@ -19,12 +19,16 @@ _LINE_EVERY_S = 1.0
 _MOST_LINES = 20
 _FORMAT_HELP = "ddp, wled, artnet, e131, rtp, text or opaque."
 _LISTEN_HELP = "HOST:PORT; default: the format's usual port on 127.0.0.1."
+_INTERFACE_HELP = "For e131: hear multicast on this interface, such as eth0."
+_UNIVERSE_HELP = "With --interface: a universe to hear, again for each; default: 1."
 
 
 def listen(
     form: Annotated[str, typer.Argument(metavar="FORMAT", help=_FORMAT_HELP)],
     where: Annotated[str | None, typer.Argument(metavar="[HOST:PORT]", help=_LISTEN_HELP, show_default=False)] = None,
     listen_on: Annotated[str | None, typer.Option("--listen", help="The same, as an option.")] = None,
+    interface: Annotated[str | None, typer.Option(help=_INTERFACE_HELP, show_default=False)] = None,
+    universe: Annotated[list[int] | None, typer.Option(help=_UNIVERSE_HELP, show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per second with all flows.")] = False,
 ) -> None:
     """Show what other programs send: every sender, its frames, pauses, losses, and what it does wrong."""
@@ -34,13 +38,14 @@ def listen(
     from udprism.udp.listening import Listening
     from udprism.udp.sockets import bind
 
-    plan = ReceiverPlan.asked(None, form, where or listen_on)
+    plan = ReceiverPlan.asked(None, form, where or listen_on, interface=interface, universes=universe)
     settings = Settings(ephemeral=True)
     sock = bind(plan.host, plan.port, settings.receive_buffer_bytes)
+    groups = plan.groups(sock.getsockname()[1], settings.receive_buffer_bytes)
     ended = end_on_signals()
     listening = Listening(settings, SystemClock(), lambda error: ended.set())
-    endpoint = listening.endpoint("listen", plan.form, sock)
-    listening.loop.inbox.submit(lambda: listening.open(endpoint, sock)).result()
+    endpoint = listening.endpoint("listen", plan.form, sock, groups)
+    listening.loop.inbox.submit(lambda: listening.open(endpoint)).result()
     try:
         if as_json:
             print(json.dumps({"format": form, "listen": format_address(endpoint.address)}), flush=True)

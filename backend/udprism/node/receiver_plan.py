@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import Final
 
 from udprism.columns.types import Address, format_address
-from udprism.errors import RequestError
+from udprism.errors import BindError, RequestError
 from udprism.link import fields as read
 from udprism.node.lamps import LampServer
 from udprism.settings import split_host_port
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
+from udprism.udp.multicast import bind_group
+from udprism.wire.e131 import E131, MAX_UNIVERSE, group_of
 from udprism.wire.format import Format
 from udprism.wire.formats import FORMATS
 
 MAX_NAME_CHARACTERS: Final = 64
 DEFAULT_PIXELS: Final = 300
 MAX_PIXELS: Final = 65_535
+MAX_UNIVERSES: Final = 256
+"""Of one receiver by multicast: each is a socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverPlan:
-    """What a receiver is: kept as JSON. lamp: where it answers over HTTP as a WLED lamp of so many pixels, or None."""
+    """What a receiver is: kept as JSON. lamp: where it answers over HTTP as a WLED lamp of so many pixels, or None.
+
+    interface: where E1.31's multicast groups of these universes are joined; None for unicast alone.
+    """
 
     name: str
     format: str
@@ -31,6 +40,8 @@ class ReceiverPlan:
     port: int
     lamp: str | None = None
     pixels: int = DEFAULT_PIXELS
+    interface: str | None = None
+    universes: tuple[int, ...] = ()
 
     @property
     def form(self) -> Format:
@@ -42,11 +53,36 @@ class ReceiverPlan:
         """Where it listens."""
         return self.host, self.port
 
+    def groups(self, port: int, receive_buffer_bytes: int) -> list[socket.socket]:
+        """A socket for each universe that comes by multicast. port: its own socket's. Raises: BindError."""
+        if self.interface is None:
+            return []
+        bound: list[socket.socket] = []
+        try:
+            bound.extend(
+                bind_group(group_of(universe), port, self.interface, receive_buffer_bytes)
+                for universe in self.universes
+            )
+        except BindError:
+            for sock in bound:
+                sock.close()
+            raise
+        return bound
+
     @classmethod
     def asked(
-        cls, name: str | None, form: str, listen: str | None, lamp: str | None = None, pixels: int | None = None
+        cls,
+        name: str | None,
+        form: str,
+        listen: str | None,
+        lamp: str | None = None,
+        pixels: int | None = None,
+        interface: str | None = None,
+        universes: Sequence[int] | None = None,
     ) -> ReceiverPlan:
         """From a request. listen, lamp: HOST:PORT; `listen` is by default the format's usual port on loopback.
+
+        interface: its name; with it the multicast groups of `universes` are joined, by default that of universe 1.
 
         Raises: RequestError, with the field at fault.
         """
@@ -60,7 +96,13 @@ class ReceiverPlan:
             port,
             None if lamp is None else format_address(_own_address(lamp, "lamp")),
             read.whole(DEFAULT_PIXELS if pixels is None else pixels, "pixels", 1, MAX_PIXELS),
+            interface,
+            _universes(form, interface, universes),
         )
+
+    def to_json(self) -> str:
+        """As it is kept."""
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ReceiverPlan:
@@ -68,9 +110,24 @@ class ReceiverPlan:
         try:
             given = json.loads(text)
             listen = format_address((given["host"], given["port"]))
-            return cls.asked(given["name"], given["format"], listen, given.get("lamp"), given.get("pixels"))
+            rest = (given.get(name) for name in ("lamp", "pixels", "interface", "universes"))
+            return cls.asked(given["name"], given["format"], listen, *rest)
         except (ValueError, TypeError, KeyError) as error:
             raise RequestError(f"not a receiver's plan: {error!r}") from error
+
+
+def _universes(form: str, interface: str | None, universes: Sequence[int] | None) -> tuple[int, ...]:
+    if interface is None:
+        if universes:
+            raise RequestError("universes come by multicast, which needs a named interface", field="interface")
+        return ()
+    if form != E131.name:
+        raise RequestError(f"only {E131.name} comes by multicast here", field="interface")
+    read.text(interface, "interface", MAX_NAME_CHARACTERS)
+    asked = [1] if universes is None else [read.whole(one, "universes", 1, MAX_UNIVERSE) for one in universes]
+    if not 1 <= len(asked) <= MAX_UNIVERSES:
+        raise RequestError(f"expected 1 to {MAX_UNIVERSES} universes", field="universes")
+    return tuple(dict.fromkeys(asked))
 
 
 def _own_address(text: str, name: str) -> Address:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import logging
 import secrets
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -104,11 +103,18 @@ class Receivers:
     # -- what is done
 
     async def add(
-        self, name: str | None, form: str, listen: str | None, lamp: str | None = None, pixels: int | None = None
+        self,
+        name: str | None,
+        form: str,
+        listen: str | None,
+        lamp: str | None = None,
+        pixels: int | None = None,
+        interface: str | None = None,
+        universes: list[int] | None = None,
     ) -> dict[str, Any]:
         """Begin a receiver, and keep it. Raises: RequestError (409, 422, 503, 507), with the field at fault."""
         async with self._changing:
-            plan = ReceiverPlan.asked(name, form, listen, lamp, pixels)
+            plan = ReceiverPlan.asked(name, form, listen, lamp, pixels, interface, universes)
             if len(self._entries) >= MAX_RECEIVERS:
                 raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
             entry = Entry(f"p-{secrets.token_hex(6)}", plan)
@@ -119,9 +125,7 @@ class Receivers:
                 await self._close(entry)
                 raise
             try:
-                await self._keep(
-                    lambda store: store.put_endpoint(KeptEndpoint(entry.id, KIND, json.dumps(asdict(entry.plan))))
-                )
+                await self._keep(lambda store: store.put_endpoint(KeptEndpoint(entry.id, KIND, entry.plan.to_json())))
             except RequestError:
                 await self._close(entry)
                 raise
@@ -188,15 +192,21 @@ class Receivers:
 
     def _open(self, entry: Entry, listening: Listening) -> None:
         plan = entry.plan
+        buffer_bytes = self._settings.receive_buffer_bytes
         try:
-            sock = bind(plan.host, plan.port, self._settings.receive_buffer_bytes)
+            sock = bind(plan.host, plan.port, buffer_bytes)
         except BindError as error:
             raise RequestError(str(error), field="listen", kind="cannot-bind") from error
-        endpoint = listening.endpoint(entry.id, plan.form, sock)
         try:
-            listening.open(endpoint, sock)
-        except RequestError:
+            groups = plan.groups(sock.getsockname()[1], buffer_bytes)
+        except BindError as error:
             sock.close()
+            raise RequestError(str(error), field="interface", kind="cannot-bind") from error
+        endpoint = listening.endpoint(entry.id, plan.form, sock, groups)
+        try:
+            listening.open(endpoint)
+        except RequestError:
+            endpoint.end(self._clock.now_ns())
             raise
         entry.endpoint = endpoint
         entry.plan = replace(plan, host=endpoint.address[0], port=endpoint.address[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -31,6 +31,8 @@ FLOW: Final = "f-"
 ROW_BYTES: Final = 2048
 """Bytes read of each datagram: all of it, unless it is longer than an Ethernet frame."""
 MAX_RECEIVERS: Final = 64
+MAX_SOCKETS: Final = 1024
+"""Of all receivers: one each, and one more per multicast group."""
 FORGOTTEN_AFTER_NS: Final = 600 * NS_PER_S
 """A flow is gone so long after its last datagram."""
 _MOST_ARRIVALS: Final = 2048
@@ -61,8 +63,8 @@ class Listening:
         self._clock = clock
         self.loop = Loop(
             "udprism-listen",
-            best_receiver(MAX_RECEIVERS, ROW_BYTES, _MOST_ARRIVALS, settings.coalesce_ms / 1000),
-            MAX_RECEIVERS,
+            best_receiver(MAX_SOCKETS, ROW_BYTES, _MOST_ARRIVALS, settings.coalesce_ms / 1000),
+            MAX_SOCKETS,
             clock,
             given_up,
         )
@@ -74,23 +76,33 @@ class Listening:
         """Of a flow: never used again."""
         return f"{FLOW}{secrets.token_hex(6)}"
 
-    def endpoint(self, receiver_id: str, form: Format, sock: socket.socket) -> ReceiverEndpoint:
-        """A receiver on this socket, which is bound; heard from `open` on."""
+    def endpoint(
+        self, receiver_id: str, form: Format, sock: socket.socket, groups: Sequence[socket.socket] = ()
+    ) -> ReceiverEndpoint:
+        """A receiver on these sockets, which are bound; heard from `open` on. groups: of multicast groups."""
         answering = ArtPolls(sock, own_networks) if form.name == Artnet.name else None
-        return ReceiverEndpoint(receiver_id, form, sock, self.flows, self.peers, self.new_id, own_networks, answering)
+        return ReceiverEndpoint(
+            receiver_id, form, sock, self.flows, self.peers, self.new_id, own_networks, answering, groups
+        )
 
     # -- the loop's thread only
 
-    def open(self, endpoint: ReceiverEndpoint, sock: socket.socket) -> None:
+    def open(self, endpoint: ReceiverEndpoint) -> None:
         """Listen from now on. Raises: RequestError if there are too many."""
-        if not self.loop.has_room:
-            raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
-        endpoint.slot = self.loop.hear(endpoint, sock)
+        socks = (endpoint.sock, *endpoint.groups)
+        if not self.loop.has_room_for(len(socks)):
+            raise RequestError(
+                f"at most {MAX_SOCKETS} sockets: one per receiver and per universe that comes by multicast",
+                kind="too-many-receivers",
+            )
+        for sock in socks:
+            endpoint.heard_as(sock, self.loop.hear(endpoint, sock))
         self.loop.add(endpoint)
 
     def close(self, endpoint: ReceiverEndpoint) -> None:
         """Listen no more, and forget what was heard."""
-        self.loop.unhear(endpoint.sock, endpoint.slot)
+        for sock, slot in zip((endpoint.sock, *endpoint.groups), list(endpoint.ways), strict=True):
+            self.loop.unhear(sock, slot)
         self.loop.remove(endpoint)
         endpoint.end(self._clock.now_ns())
         endpoint.forget_flows()

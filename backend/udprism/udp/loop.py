@@ -74,10 +74,9 @@ class Loop:
 
     # -- the loop's thread only, by `inbox`
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more socket can be heard."""
-        return bool(self._free)
+    def has_room_for(self, sockets: int) -> bool:
+        """Whether so many more sockets can be heard."""
+        return len(self._free) >= sockets
 
     def add(self, endpoint: Endpoint) -> None:
         """From now on it is asked when it is due."""
@@ -88,7 +87,7 @@ class Loop:
         self._endpoints.remove(endpoint)
 
     def hear(self, endpoint: Endpoint, sock: socket.socket) -> int:
-        """The datagrams of `sock` go to this endpoint from now on; returns the socket's slot. See `has_room`."""
+        """The datagrams of `sock` go to this endpoint from now on; returns the socket's slot. See `has_room_for`."""
         slot = self._free.pop()
         self._of_slot[slot], self._socks[slot] = endpoint, sock
         self.receiver.add(sock, slot)

@@ -78,6 +78,11 @@ def key_of(cid: bytes, universe: int) -> int:
     return (mixed + universe * int(_MIX[2])) & 0xFFFF_FFFF_FFFF_FFFF
 
 
+def group_of(universe: int) -> str:
+    """The multicast group of a universe (E1.31 section 9.3.1)."""
+    return f"239.255.{universe >> 8}.{universe & 0xFF}"
+
+
 class E131:
     """`Format` for E1.31. key: CID and universe, mixed. control: synchronisation and universe discovery.
 

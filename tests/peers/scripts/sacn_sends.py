@@ -32,6 +32,14 @@ elif scenario == "priorities":
         sender[1].dmx_data = (255, 0, frame)
         sender.flush()
         time.sleep(0.002)
+elif scenario == "multicast":
+    sender.manual_flush = True  # before its thread runs: the two would share one count
+    sender.start()
+    sender[1].multicast = True
+    for frame in range(100):
+        sender[1].dmx_data = (255, 0, frame)
+        sender.flush()
+        time.sleep(0.002)
 elif scenario == "preview":
     sender.manual_flush = True  # before its thread runs: the two would share one count
     sender.start()

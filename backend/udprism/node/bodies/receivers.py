@@ -11,6 +11,7 @@ from udprism.columns.types import NS_PER_MS, format_address
 from udprism.ledger.heard import FlowState, Heard, HeardFlows
 from udprism.node.bodies import Colour, Ledger
 from udprism.node.receiver_plan import Entry
+from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.listening import Listening
 from udprism.udp.sockets import dropped_by_kernel
 from udprism.wire.colours import hex_of, nearest_name
@@ -27,6 +28,7 @@ _MARK_NOTES: Final = (
 class Receiver(TypedDict):
     """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld:
     replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null.
+    interface, universes: where it has joined the multicast groups of these universes, or null and none.
     also_bound: other programs that are bound to its port."""
 
     id: str
@@ -44,6 +46,8 @@ class Receiver(TypedDict):
     kernel_drops: int | None
     lamp: str | None
     pixels: int
+    interface: str | None
+    universes: list[int]
     receives_by: str
     also_bound: list[str]
 
@@ -148,11 +152,19 @@ def receiver_body(entry: Entry, listening: Listening) -> dict[str, Any]:
         "drops": {} if endpoint is None else dict(endpoint.drops),
         "answered": None if answering is None else answering.answered,
         "withheld": None if answering is None else answering.withheld,
-        "kernel_drops": None if endpoint is None else dropped_by_kernel(endpoint.sock),
+        "kernel_drops": None if endpoint is None else _dropped_by_kernel(endpoint),
         "lamp": entry.plan.lamp,
         "pixels": entry.plan.pixels,
+        "interface": entry.plan.interface,
+        "universes": list(entry.plan.universes),
         "receives_by": listening.loop.receiver.description,
     }
+
+
+def _dropped_by_kernel(endpoint: ReceiverEndpoint) -> int | None:
+    drops = [dropped_by_kernel(sock) for sock in (endpoint.sock, *endpoint.groups)]
+    known = [one for one in drops if one is not None]
+    return sum(known) if len(known) == len(drops) else None
 
 
 def flow_body(flows: HeardFlows, slot: int, now_ns: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import numpy as np
@@ -46,8 +46,9 @@ class Answering(Protocol):
 
 
 class ReceiverEndpoint:
-    """`loop.Endpoint` for one bound socket. The loop's thread only.
+    """`loop.Endpoint` for one bound socket, and for one more per multicast group. The loop's thread only.
 
+    ways: the address that each socket is bound to, as text, by its slot on the loop.
     drops: datagrams that belong to no flow, by reason. controls: well-formed ones that are for the endpoint alone.
     """
 
@@ -61,11 +62,11 @@ class ReceiverEndpoint:
         new_id: Callable[[], str],
         networks: Callable[[], Sequence[Network]],
         answering: Answering | None = None,
+        groups: Iterable[socket.socket] = (),
     ) -> None:
         """networks: those beyond loopback whose senders are heard; read again when one is met that is in none."""
-        self.id, self.form, self.sock = receiver_id, form, sock
-        self.slot = UNKNOWN
-        """The socket's, on the loop."""
+        self.id, self.form, self.sock, self.groups = receiver_id, form, sock, tuple(groups)
+        self.ways: dict[int, str] = {}
         self.datagrams = 0
         self.controls = 0
         self.drops: Counter[str] = Counter()
@@ -76,7 +77,6 @@ class ReceiverEndpoint:
         self._six = sock.family == socket.AF_INET6
         host, port = sock.getsockname()[:2]
         self.address = (str(host), int(port))
-        self._to = format_address(self.address)
         self._begun: dict[str, tuple[int, int]] = {}
         self._read_again_ns = 0
 
@@ -113,8 +113,13 @@ class ReceiverEndpoint:
         """See `loop.Endpoint`."""
 
     def end(self, now_ns: int) -> None:
-        """Close the socket. The flows stay until `forget_flows`."""
-        self.sock.close()
+        """Close the sockets. The flows stay until `forget_flows`."""
+        for sock in (self.sock, *self.groups):
+            sock.close()
+
+    def heard_as(self, sock: socket.socket, slot: int) -> None:
+        """What comes to this socket, one of its own, has this slot from now on."""
+        self.ways[slot] = format_address(sock.getsockname()[:2])
 
     # -- flows
 
@@ -138,7 +143,7 @@ class ReceiverEndpoint:
                 self.answering.answer(data, arrivals.source[row], now_ns)
 
     def _find(self, arrivals: Arrivals, decoded: Decoded, now_ns: int) -> I32Column:
-        names = names_of(arrivals.source, decoded.key, self.slot, self._six)
+        names = names_of(arrivals.source, decoded.key, int(arrivals.slot[0]), self._six)
         slot = self._peers.find(names)
         missing = np.flatnonzero(slot == UNKNOWN)
         if len(missing):
@@ -181,7 +186,8 @@ class ReceiverEndpoint:
         words = _printable(self.form.flow_name(data))
         sender = format_address(source)
         name = f"{words} from {sender}" if words else sender
-        slot = self._flows.add(Heard(self._new_id(), self.id, self.form, name, sender, self._to, now_ns), now_ns)
+        to = self.ways[int(arrivals.slot[row])]
+        slot = self._flows.add(Heard(self._new_id(), self.id, self.form, name, sender, to, now_ns), now_ns)
         self._peers.put(slot, names[:, row])
         return slot
 
