@@ -162,12 +162,23 @@ def test_a_running_udprism_that_is_not_ready_fails_with_its_own_reasons() -> Non
     assert finding.means == "pool: hangs"
 
 
-def test_a_running_udprism_that_wants_its_token_is_known_by_its_answer() -> None:
-    with answering(401, json.dumps({"type": "urn:udprism:problem:token"}).encode()) as address:
+def test_a_running_udprism_that_keeps_its_reasons_for_callers_with_the_token() -> None:
+    checks = [{"name": "pool", "ok": False, "detail": None}]
+    with answering(503, json.dumps({"ready": False, "checks": checks}).encode()) as address:
+        finding = ports.check_running(Settings(http=address))
+    assert finding is not None
+    assert finding.severity is Severity.FAIL
+    assert finding.means.startswith("pool: ")
+    assert "UDPRISM_TOKEN" in finding.means
+
+
+def test_a_running_udprism_that_is_ready_although_its_store_fails_is_not_called_unready() -> None:
+    checks = [{"name": "store", "ok": False, "detail": "No space left on device"}]
+    with answering(200, json.dumps({"ready": True, "checks": checks}).encode()) as address:
         finding = ports.check_running(Settings(http=address))
     assert finding is not None
     assert finding.severity is Severity.NOTE
-    assert "UDPRISM_TOKEN" in finding.mend
+    assert "No space left" in finding.means
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (404, b"{}"), (200, b"[]")])

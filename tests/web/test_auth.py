@@ -72,7 +72,7 @@ def test_token_given_on_loopback_is_asked_for_as_well() -> None:
         assert client.get("/api/clients").status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/style.css", "/api/clients", "/readyz", "/metrics", "/api/openapi.json", "/no"])
+@pytest.mark.parametrize("path", ["/", "/style.css", "/api/clients", "/metrics", "/api/openapi.json", "/no"])
 def test_nothing_is_served_without_token(here: Running, path: str) -> None:
     with here.client() as client:
         answer = client.get(path)
@@ -84,6 +84,22 @@ def test_nothing_is_served_without_token(here: Running, path: str) -> None:
 def test_whoever_restarts_dead_processes_needs_none(here: Running) -> None:
     with here.client() as client:
         assert client.get("/livez").status_code == 200
+
+
+def test_probe_without_token_learns_which_check_fails_and_not_why(here: Running) -> None:
+    with here.client() as client:
+        ready = client.get("/readyz")
+        here.bridge.down = True
+        try:
+            probed = client.get("/readyz")
+            trusted = client.get("/readyz", headers={"Authorization": f"Bearer {TOKEN}"})
+            wrong = client.get("/readyz", headers={"Authorization": "Bearer wrong"})
+        finally:
+            here.bridge.down = False
+    assert [answer.status_code for answer in (ready, probed, trusted, wrong)] == [200, 503, 503, 503]
+    assert {"name": "pool", "ok": False, "detail": None, "fatal": True} in probed.json()["checks"]
+    assert "no heartbeat" in trusted.text
+    assert "no heartbeat" not in probed.text + wrong.text
 
 
 def test_script_sends_the_token_as_bearer(here: Running) -> None:

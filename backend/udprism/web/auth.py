@@ -25,8 +25,11 @@ TOKEN_BYTES: Final = 24
 COOKIE_PREFIX: Final = "udprism-"
 MAX_COOKIES: Final = 16
 """Of ours, in one browser: those of servers that have gone stay until it is closed."""
-OPEN_PATHS: Final = ("/livez",)
-"""For supervisors that restart dead processes: says only that this one is alive."""
+READY_PATH: Final = "/readyz"
+OPEN_PATHS: Final = ("/livez", READY_PATH)
+"""For supervisors and container probes, which have no token. Neither says anything of clients or addresses."""
+TRUSTED: Final = "udprism.trusted"
+"""In the scope of READY_PATH: whether the caller has the token, and may read why a check fails."""
 
 _ASK: Final = """<!doctype html>
 <html lang="en">
@@ -100,12 +103,17 @@ class Token:
             if self._is_it(connection.query_params["token"].strip().encode(errors="replace")):
                 return self._to_clean_address(connection)
             return _ask(connection)
+        return None if self.is_trusted(scope) else _ask(connection)
+
+    def is_trusted(self, scope: Scope) -> bool:
+        """Whether the caller sent the token or its cookie. Without a token everybody is trusted."""
+        if self._token is None:
+            return True
+        connection = HTTPConnection(scope)
         scheme, _, bearer = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_it(bearer.strip().encode("latin-1")):  # the bytes as they came
-            return None
-        if hmac.compare_digest(connection.cookies.get(self.cookie_name, "").encode(), self._cookie.encode()):
-            return None
-        return _ask(connection)
+            return True
+        return hmac.compare_digest(connection.cookies.get(self.cookie_name, "").encode(), self._cookie.encode())
 
     def _is_it(self, given: bytes) -> bool:
         assert self._token is not None

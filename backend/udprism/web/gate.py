@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from udprism.settings import DEFAULT_PORTS, Origin, Settings, host_name, origin
 from udprism.web import guard, problem
-from udprism.web.auth import Token, is_loopback
+from udprism.web.auth import READY_PATH, TRUSTED, Token, is_loopback
 
 MAX_BODY_BYTES: Final = 64 << 10
 
@@ -57,6 +57,8 @@ class Gate:
             await send(message)
 
         answer = self._refusal(scope) or self._app
+        if scope["path"] == READY_PATH:
+            scope = {**scope, TRUSTED: self._token.is_trusted(scope)}
         if is_head:  # wherever GET is, with the same headers (RFC 9110 section 9.3.2)
             scope = {**scope, "method": "GET"}
         await answer(scope, receive, send_with_headers)

@@ -12,6 +12,7 @@ from udprism import __version__
 from udprism.node import bodies
 from udprism.web import metrics, openapi
 from udprism.web.answers import answer
+from udprism.web.auth import READY_PATH, TRUSTED
 from udprism.web.live.hub import Hub
 
 if TYPE_CHECKING:
@@ -34,18 +35,21 @@ class Health:
         text, add = openapi.text("text/plain"), router.add_api_route
         add("/livez", self.live, methods=["GET"], response_class=Response, responses=text)
         unready: dict[int | str, dict[str, Any]] = {503: {"model": bodies.Ready, "description": "Not ready"}}
-        add("/readyz", self.ready, methods=["GET"], response_model=bodies.Ready, responses=unready)
+        add(READY_PATH, self.ready, methods=["GET"], response_model=bodies.Ready, responses=unready)
         add("/metrics", self.metrics, methods=["GET"], response_class=Response, responses=text)
         return router
 
     async def live(self) -> Response:
-        """The event loop turns; more than that says /readyz."""
+        """The event loop runs; /readyz tells more."""
         return PlainTextResponse("alive\n")
 
-    async def ready(self) -> Response:
-        """200 if every fatal check passes, otherwise 503; each check with its reason."""
+    async def ready(self, request: Request) -> Response:
+        """200 if every fatal check passes, otherwise 503. Each check gives its reason only to callers with the token:
+        container probes have none, and a reason may quote an exception or a path."""
         checks = self._bridge.checks()
         is_ready = all(check["ok"] or not check["fatal"] for check in checks)
+        if not request.scope.get(TRUSTED, False):
+            checks = [check | {"detail": None} for check in checks]
         return answer({"ready": is_ready, "checks": checks}, 200 if is_ready else 503)
 
     async def metrics(self, request: Request) -> Response:

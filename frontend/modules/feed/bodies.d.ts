@@ -45,11 +45,11 @@ export interface Causes {
   unknown_path: number | null;
 }
 
-/** Whether a part works; if a fatal one does not, the program is not ready. */
+/** Whether a part works; if a fatal one does not, the program is not ready. detail: null without the token. */
 export interface Check {
   name: string;
   ok: boolean;
-  detail: string;
+  detail: string | null;
   fatal: boolean;
 }
 

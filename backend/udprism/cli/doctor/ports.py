@@ -44,12 +44,13 @@ def check_running(settings: Settings) -> Finding | None:
         return None
     if not isinstance(body, dict):
         return None
-    if body.get("type") == "urn:udprism:problem:token":
-        saw = f"a udprism runs at {address}, and its token is needed to ask whether it is ready"
-        return Finding(Severity.NOTE, saw, "its own checks are not seen here", "UDPRISM_TOKEN=… udprism doctor")
     if "checks" not in body:
         return None
-    bad = [f"{check['name']}: {check['detail']}" for check in body["checks"] if not check["ok"]]
+    hidden = "the reason needs its token: UDPRISM_TOKEN=… udprism doctor"
+    bad = [f"{check['name']}: {check['detail'] or hidden}" for check in body["checks"] if not check["ok"]]
+    if bad and body.get("ready"):
+        saw = f"a udprism runs at {address} and is ready, but not everything works"
+        return Finding(Severity.NOTE, saw, "; ".join(bad), "see its log")
     if bad:
         return Finding(Severity.FAIL, f"the udprism at {address} is not ready", "; ".join(bad), "see its log")
     return Finding(Severity.OK, f"a udprism runs at {address} and is ready")

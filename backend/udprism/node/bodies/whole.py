@@ -91,11 +91,11 @@ class Definitions(TypedDict):
 
 
 class Check(TypedDict):
-    """Whether a part works; if a fatal one does not, the program is not ready."""
+    """Whether a part works; if a fatal one does not, the program is not ready. detail: null without the token."""
 
     name: str
     ok: bool
-    detail: str
+    detail: str | None
     fatal: bool
 
 
