@@ -33,8 +33,17 @@ def slots_of(*slots: int) -> I32Column:
     return np.array(slots, np.int32)
 
 
+def begun(capacity: int, depth: int = 256) -> History:
+    history = History(capacity, depth)
+    history.begin_session(np.arange(capacity, dtype=np.int32), np.full(capacity, 9, np.uint32))
+    return history
+
+
 def record(history: History, numbers: list[int], flags: list[int] | None = None, *, slot: int = 0) -> None:
-    """Measured datagrams; number n is of colour (n, 1, 2), sent at UNIX_NS + n ms and half a millisecond on its way."""
+    """Measured datagrams; number n is of colour (n, 1, 2), sent at UNIX_NS + n ms and half a millisecond on its way.
+
+    Their session is 9, which `begun` has begun.
+    """
     count = len(numbers)
     number = np.array(numbers, np.int64)
     sent = UNIX_NS + number * NS_PER_MS
@@ -52,6 +61,7 @@ def record(history: History, numbers: list[int], flags: list[int] | None = None,
         rows,
         rgb[:, 0],
         np.array(flags if flags is not None else [NEW] * count, np.uint8),
+        sent,
     )
 
 
@@ -66,7 +76,7 @@ def fates(history: History, next_sequence: int, limit: int = 256, slot: int = 0)
 
 
 def test_a_row_says_everything_of_a_received_datagram() -> None:
-    history = History(2)
+    history = begun(2)
     record(history, [4])
     (row,) = [row for row in history.rows(0, 256, 5, shared_clock=True) if row["sequence"] == 4]
     assert row == {
@@ -178,6 +188,28 @@ def test_a_long_datagram_keeps_its_first_bytes_and_its_true_size() -> None:
     assert row["payload_hex"] == "ab" * 24
 
 
+@pytest.mark.parametrize("sent_unix_ns", [UNIX_NS, 0, -1, -(2**63), 2**63 - 1])
+@pytest.mark.parametrize("flags", [0, 1, 0x80])
+@pytest.mark.parametrize(("size_bytes", "kept"), [(23, 23), (26, 26), (29, 26)])
+def test_the_bytes_of_a_colour_are_kept_as_they_came(sent_unix_ns: int, flags: int, size_bytes: int, kept: int) -> None:
+    history = History(2, payload_bytes=26)
+    history.begin_session(slots_of(1), np.array([0x89ABCDEF], np.uint32))
+    number = 2**32 + 5
+    data = wire.encode_colour(wire.Colour(0x89ABCDEF, 5, sent_unix_ns, bytes(range(size_bytes - 20))))
+    data = data[:3] + bytes((flags,)) + data[4:]
+    rows = np.full((1, WIDTH), 0xEE, np.uint8)
+    rows[0, : len(data)] = list(data)
+    decoded = wire.decode_colours(rows, np.array([size_bytes], np.int32))
+    assert decoded.all_valid
+    history.record(
+        slots_of(1), np.array([number]), np.array([UNIX_NS]), np.array([size_bytes], np.int32), rows,
+        decoded.rgb, np.array([NEW], np.uint8), decoded.sent_at_unix_ns,
+    )  # fmt: skip
+    row = history.rows(1, 1, number + 1)[0]
+    assert row["payload_hex"] == data[:kept].hex()
+    assert row["sent_at_ns"] == sent_unix_ns
+
+
 @pytest.mark.parametrize(("limit", "sent", "expected"), [(3, 10, [7, 8, 9]), (1, 10, [9]), (256, 10, list(range(10)))])
 def test_the_newest_come_last_and_no_more_than_asked_for(limit: int, sent: int, expected: list[int]) -> None:
     history = History(1)
@@ -197,7 +229,7 @@ def test_a_reset_or_a_new_session_forgets_one_client_and_no_other() -> None:
     history = History(2)
     record(history, [0, 1, 2])
     record(history, [0, 1, 2], slot=1)
-    history.begin_session(slots_of(0))
+    history.begin_session(slots_of(0), np.array([9], np.uint32))
     assert history.rows(0, 256, 0) == []
     assert not history.cells(slots_of(0)).any()
     assert len(history.rows(1, 256, 3)) == 3
@@ -208,7 +240,7 @@ def test_a_reset_or_a_new_session_forgets_one_client_and_no_other() -> None:
 def test_untouched_clients_cost_no_memory_and_rows_are_as_small_as_promised() -> None:
     history = History(100_000)
     history.reset(np.arange(100_000, dtype=np.int32))
-    assert history.nbytes == 100_000 * 256 * 44
+    assert history.nbytes == 100_000 * 256 * 28
 
 
 def test_a_history_need_not_be_as_deep_as_a_row_of_cells() -> None:

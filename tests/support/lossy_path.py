@@ -55,7 +55,7 @@ class LossyPath:
         slots = self.slots
         self.ledger.reset(slots)
         self.ledger.begin_session(slots, np.ones(clients, np.bool_), np.ones(clients, np.bool_))
-        self.history.begin_session(slots)
+        self.history.begin_session(slots, slots.astype(np.uint32) + 1)
         self.put_link(link)
 
     @property

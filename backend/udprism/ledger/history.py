@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import NS_PER_MS, I32Column, I64Column, Rows, U8Column
+from udprism.columns.types import NS_PER_MS, I32Column, I64Column, Rows, U8Column, U32Column
 from udprism.ledger.fates import (
     CELL_CAUSE_SHIFT,
     CELL_CORRUPT,
@@ -23,10 +23,20 @@ from udprism.ledger.fates import (
     Fate,
 )
 from udprism.wire.colours import hex_of, nearest_name
-from udprism.wire.measured import HEADER, HEADER_BYTES, MAGIC
+from udprism.wire.measured import (
+    FLAGS_AT,
+    HEADER_BYTES,
+    MAGIC,
+    MIN_COLOUR_BYTES,
+    Colour,
+    encode_colour,
+    sent_at_of,
+)
 
 CELLS = 256
-_ROW_BYTES = 20
+_HEAD_BYTES = MIN_COLOUR_BYTES
+_AS_IT_CAME = int(np.iinfo(np.int64).min)
+"""In place of a row's send time: its first bytes do not follow from its columns, and are kept apart."""
 _FATES = {fate: fate.name.lower() for fate in Fate}
 _CAUSE_WORDS = {cause: cause.name.lower() for cause in Cause}
 
@@ -34,7 +44,9 @@ _CAUSE_WORDS = {cause: cause.name.lower() for cause in Cause}
 class History:
     """`depth` rows for each client, in the place number modulo depth. Pool thread only.
 
-    depth: a power of two. A row takes 20 + payload_bytes bytes, and memory only once it is written.
+    depth: a power of two. payload_bytes: how many of each datagram's bytes are kept, 23 at least. A row takes
+    4 + payload_bytes bytes, and memory only once it is written: the first 23 bytes of a measured colour follow from its
+    session, number, time and colour. Of any other datagram they take 23 bytes more.
     """
 
     def __init__(self, capacity: int, depth: int = 256, payload_bytes: int = 24) -> None:
@@ -46,16 +58,18 @@ class History:
             [
                 ("number", np.uint32),  # modulo 2**32: what is a ring apart cannot be mistaken
                 ("received_unix_ns", np.int64),
+                ("sent_unix_ns", np.int64),
                 ("size_bytes", np.uint16),
-                ("duplicates", np.uint8),
-                ("spare", np.uint8),
                 ("cell", np.uint8, (4,)),
-                ("payload", np.uint8, (payload_bytes,)),
+                ("duplicates", np.uint8),
+                ("rest", np.uint8, (payload_bytes - _HEAD_BYTES,)),
             ]
         )
         self._rows: npt.NDArray[np.void] = np.zeros(capacity * depth, row)
         self._opaque = self._rows.view(np.dtype((np.void, row.itemsize)))  # copied whole, not field by field
         self._cells = self._rows["cell"]
+        self._heads = np.zeros((capacity * depth, _HEAD_BYTES), np.uint8)
+        self._session_id = np.zeros(capacity, np.uint32)
         self._top = np.full(capacity, -1, np.int64)
         self._mask = depth - 1
         self._width = 0
@@ -63,7 +77,7 @@ class History:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that are taken when every row is in use."""
+        """Bytes that are taken when every row holds a measured colour."""
         return int(self._rows.nbytes)
 
     def reset(self, slots: I32Column) -> None:
@@ -71,10 +85,12 @@ class History:
         for slot in slots[self._top[slots] >= 0].tolist():
             self._opaque.view(np.uint8).reshape(len(self._top), -1)[slot] = 0
         self._top[slots] = -1
+        self._session_id[slots] = 0
 
-    def begin_session(self, slots: I32Column) -> None:
-        """Numbers begin anew, so rows of the same number must not be mixed up."""
+    def begin_session(self, slots: I32Column, session_id: U32Column) -> None:
+        """Numbers begin anew, so rows of the same number must not be mixed up. session_id: uint32[k]."""
         self.reset(slots)
+        self._session_id[slots] = session_id
 
     # -- writing
 
@@ -87,14 +103,24 @@ class History:
         rows: Rows,
         rgb: U8Column,
         flags: U8Column,
+        sent_unix_ns: I64Column | None = None,
     ) -> None:
-        """One batch in order of arrival, as the ledger judged it. rgb: uint8[n, 3]. flags: the ledger's, uint8[n]."""
+        """One batch in order of arrival, as the ledger judged it.
+
+        rows: uint8[n, >= 23]. rgb: uint8[n, 3]. flags: the ledger's, uint8[n]. sent_unix_ns: int64[n], if every row is
+        a valid colour of the session that its client has begun, with this number, send time and first pixel.
+        """
+        if sent_unix_ns is None:
+            sent_unix_ns = np.full(len(slot), _AS_IT_CAME, np.int64)
         if (flags == NEW).all():
-            self._write(slot, extended, received_unix_ns, length, rows, rgb, flags)
+            self._write(slot, extended, received_unix_ns, length, rows, rgb, flags, sent_unix_ns)
             return
         new = np.flatnonzero((flags & NEW) != 0)
         if len(new):
-            self._write(slot[new], extended[new], received_unix_ns[new], length[new], rows[new], rgb[new], flags[new])
+            self._write(
+                slot[new], extended[new], received_unix_ns[new], length[new], rows[new], rgb[new], flags[new],
+                sent_unix_ns[new],
+            )  # fmt: skip
         again = np.flatnonzero(flags & DUPLICATE)
         if len(again):
             self._count_duplicates(slot[again], extended[again])
@@ -108,6 +134,7 @@ class History:
         rows: Rows,
         rgb: U8Column,
         flags: U8Column,
+        sent_unix_ns: I64Column,
     ) -> None:
         count = len(slot)
         if count > len(self._scratch):
@@ -118,13 +145,19 @@ class History:
         block["number"] = extended
         block["received_unix_ns"] = received_unix_ns
         block["size_bytes"] = length
-        block["payload"][:, :width] = rows[:, :width]
-        block["payload"][:, width:] = 0
+        rest = block["rest"]
+        rest[:, : width - _HEAD_BYTES] = rows[:, _HEAD_BYTES:width]
+        rest[:, width - _HEAD_BYTES :] = 0
         cell = block["cell"]
         cell[:, :3] = rgb
         # REORDERED is the cell's own bit; LATE is RECEIVED + 2
         cell[:, 3] = Fate.RECEIVED | (flags & REORDERED) | ((flags & LATE) >> 2)
         at = slot * np.int64(self.depth) + (extended & self._mask)
+        block["sent_unix_ns"] = sent_unix_ns
+        apart = (sent_unix_ns == _AS_IT_CAME) | (rows[:, FLAGS_AT] != 0)
+        if apart.any():
+            block["sent_unix_ns"][apart] = _AS_IT_CAME
+            self._heads[at[apart]] = rows[apart, :_HEAD_BYTES]
         self._opaque[at] = block.view(self._opaque.dtype)
         np.maximum.at(self._top, slot, extended)
 
@@ -193,22 +226,32 @@ class History:
         # where a link holds back more than the history is deep, show at least as much of what has come
         end = max(top + 1, min(next_sequence, top + 1 + limit // 2))
         numbers = np.arange(max(0, end - limit), end)
-        rows = self._rows[slot * self.depth + (numbers & self._mask)]
+        at = slot * self.depth + (numbers & self._mask)
+        rows = self._rows[at]
         known = (rows["number"] == numbers.astype(np.uint32)) & (rows["cell"][:, 3] != 0)
         return [
-            self._body(number, row, shared_clock) if there else _in_flight(number)
-            for number, row, there in zip(numbers.tolist(), rows, known.tolist(), strict=True)
+            self._body(number, row, self._payload(slot, place, row), shared_clock) if there else _in_flight(number)
+            for number, place, row, there in zip(numbers.tolist(), at.tolist(), rows, known.tolist(), strict=True)
         ]
 
-    def _body(self, number: int, row: np.void, shared_clock: bool) -> dict[str, Any]:
+    def _payload(self, slot: int, place: int, row: np.void) -> bytes:
+        """The first bytes of a datagram, as they came."""
+        sent_unix_ns = int(row["sent_unix_ns"])
+        if sent_unix_ns == _AS_IT_CAME:
+            head = self._heads[place].tobytes()
+        else:
+            session_id, number, rgb = int(self._session_id[slot]), int(row["number"]), row["cell"][:3].tobytes()
+            head = encode_colour(Colour(session_id, number, sent_unix_ns, rgb))
+        payload: bytes = head + row["rest"].tobytes()
+        return payload[: min(int(row["size_bytes"]), self._width)]
+
+    def _body(self, number: int, row: np.void, payload: bytes, shared_clock: bool) -> dict[str, Any]:
         red, green, blue, state = row["cell"].tolist()
         fate, cause = Fate(state & CELL_FATE_MASK), Cause(state >> CELL_CAUSE_SHIFT)
         if fate == Fate.LOST:
             return _in_flight(number) | {"fate": "lost", "cause": _CAUSE_WORDS[cause] if cause else None}
-        size_bytes = int(row["size_bytes"])
-        payload = row["payload"][: min(size_bytes, self._width)].tobytes()
         measured = len(payload) >= HEADER_BYTES and payload[0] == MAGIC
-        sent_ns = int(np.frombuffer(payload[:HEADER_BYTES], HEADER)["sent_at_unix_ns"][0]) if measured else None
+        sent_ns = sent_at_of(payload) if measured else None
         received_ns = int(row["received_unix_ns"])
         return {
             "sequence": number if measured else None,
@@ -222,7 +265,7 @@ class History:
             "duplicates": int(row["duplicates"]) if measured else None,
             "reordered": bool(state & CELL_REORDERED) if measured else None,
             "corrupt": bool(state & CELL_CORRUPT) if measured else None,
-            "size_bytes": size_bytes,
+            "size_bytes": int(row["size_bytes"]),
             "payload_hex": payload.hex(),
         }
 

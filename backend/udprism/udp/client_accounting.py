@@ -105,6 +105,7 @@ class ClientAccounting:
             arrivals.rows,
             decoded.rgb,
             outcome.flags,
+            decoded.sent_at_unix_ns,
         )
         if self.tap.recorder is not None:
             self.tap.arrived(arrivals, key_of(decoded.session_id, decoded.sequence), outcome.flags)
@@ -181,7 +182,7 @@ class ClientAccounting:
         server_slot = np.full(len(slots), -1, np.int32) if own is None else own.find(slots, session_id)
         loopback = np.array([table.clients[one].loopback for one in slots.tolist()], np.bool_)
         self.ledger.begin_session(slots, server_slot >= 0, loopback, session_id)
-        self.history.begin_session(slots)
+        self.history.begin_session(slots, session_id)
         if own is not None:
             own.begun(slots, server_slot)
 

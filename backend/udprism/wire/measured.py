@@ -43,6 +43,7 @@ HEADER: Final = np.dtype(
         ("sent_at_unix_ns", ">i8"),
     ]
 )
+FLAGS_AT: Final = 3
 _HEADER: Final = struct.Struct(">BBBBIIq")
 _REPORT: Final = struct.Struct(">BBBBIIq7I")
 
@@ -209,6 +210,12 @@ def decode_datagram(data: bytes) -> Datagram:
         return Bye(session_id, sequence, sent_at_unix_ns, _bye_reason(data[HEADER_BYTES]))
     report = Report(session_id, sequence, sent_at_unix_ns, *_REPORT.unpack(data)[7:])
     return report if kind == Kind.REPORT else ReportAck(report)
+
+
+def sent_at_of(data: bytes) -> int:
+    """The send time in any binary datagram's header."""
+    sent_at_unix_ns: int = _HEADER.unpack_from(data)[-1]
+    return sent_at_unix_ns
 
 
 def _bye_reason(code: int) -> ByeReason:
