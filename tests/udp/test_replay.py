@@ -46,7 +46,17 @@ def of(payload: bytes, source_port: int = 40_000, target_port: int = 12_345) -> 
 def playlist(
     data: bytes, words: str = "", number: int | str | None = None, speed: float = 1.0, loops: int | None = 1
 ) -> Playlist:
-    return Playlist(np.frombuffer(data, np.uint8), Selection(words), number, speed, loops)
+    return Playlist([InMemory(data)], Selection(words), number, speed, loops)
+
+
+class InMemory:
+    """A file whose bytes are here."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = np.frombuffer(data, np.uint8)
+
+    def forget(self, before: int) -> None:
+        """It stays."""
 
 
 def played(receiver: socket.socket, one: Playlist, link: Link = PERFECT) -> tuple[Replay, list[bytes]]:

@@ -23,6 +23,7 @@ from udprism.ledger.timeline import STEP, Steps
 from udprism.link.link import Link
 from udprism.node.bodies.flows import flow_of_client
 from udprism.node.bodies.history import HistoryBody, history_body
+from udprism.node.captures import Captures
 from udprism.node.clients import Clients
 from udprism.node.events import Event
 from udprism.node.links import Links
@@ -30,6 +31,7 @@ from udprism.node.play import Stage
 from udprism.node.receivers import Receivers
 from udprism.node.recordings import Recordings
 from udprism.node.relays import Relays
+from udprism.node.replays import Replays
 from udprism.node.scenarios import Scenarios
 from udprism.node.senders import Senders
 from udprism.node.store import Store
@@ -208,6 +210,10 @@ class FakeBridge:
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
         self.senders = Senders(_keeps_nothing, Targets([], []), lambda kind, text, flow: None)
         self.recordings = Recordings(cast("Assembly", None), None)
+        self.captures = Captures(None)
+        self.replays = Replays(
+            Targets([], []), self.recordings.files, self.captures.path, lambda kind, text, flow: None
+        )
 
         stage = Stage(cast("Clients", self.clients), cast("Links", self.links), self.schedule, alone=False)
         self.scenarios = Scenarios(stage, self.history, lambda kind, text, flow: None, lambda error: None)

@@ -49,7 +49,7 @@ def replay(
     chosen: int | str | None = int(interface) if interface is not None and interface.isdecimal() else interface
     ended = end_on_signals()
     with mapped(file) as capture:
-        playlist = Playlist(capture.data, Selection(words), chosen, speed, loop or None, capture.forget)
+        playlist = Playlist([capture], Selection(words), chosen, speed, loop or None)
         one = Replay(target, impairment, SystemClock())
         try:
             if not as_json:

@@ -23,6 +23,8 @@ from udprism.node.bodies.history import HistoryBody, history_body
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.ledgers import WholeLedger, whole_ledger
 from udprism.node.bodies.whole import Summary, status_body
+from udprism.node.captures import FOLDER as CAPTURES
+from udprism.node.captures import Captures
 from udprism.node.clients import Clients
 from udprism.node.directory import Directory
 from udprism.node.flows import Flows
@@ -37,6 +39,7 @@ from udprism.node.receivers import Receivers
 from udprism.node.recordings import FOLDER as RECORDINGS
 from udprism.node.recordings import Recordings
 from udprism.node.relays import Relays
+from udprism.node.replays import Replays
 from udprism.node.scenarios import Scenarios
 from udprism.node.senders import KIND as SENDER
 from udprism.node.senders import Senders
@@ -84,12 +87,14 @@ class Bridge:
         self.sessions = Sessions(assembly, threads, self._directory)
         self.relays = Relays(store, assembly.targets, assembly.note)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
-        folder = None if store is None else store.path.parent / RECORDINGS
-        self.recordings = Recordings(assembly, folder, given_up)
+        data = None if store is None else store.path.parent
+        self.recordings = Recordings(assembly, None if data is None else data / RECORDINGS, given_up)
+        self.captures = Captures(None if data is None else data / CAPTURES)
+        self.replays = Replays(assembly.targets, self.recordings.files, self.captures.path, assembly.note)
         self._lanes = Lanes(assembly, threads, self.receivers)
         heard = HeardByReceivers(self.receivers)
         self.senders = Senders(threads.keep, assembly.targets, assembly.note, given_up)
-        self.flows = Flows(assembly, threads, self.clients, self.relays, heard, self.senders)
+        self.flows = Flows(assembly, threads, self.clients, self.relays, heard, self.senders, self.replays)
         stage = Stage(self.clients, self.links, self.schedule, alone=False)
         self.scenarios = Scenarios(stage, self.history, assembly.note, given_up)
 
@@ -152,7 +157,9 @@ class Bridge:
         self.relays.stop()
         self.senders.stop()
         self.receivers.stop()
+        self.replays.stop()
         self.recordings.stop()
+        self.captures.stop()
         self._assembly.stop()
         if self._store is not None:
             self._store.close()
@@ -218,6 +225,7 @@ class Bridge:
             **self.receivers.counters(),
             **self.senders.counters(),
             **self.recordings.counters(),
+            **self.replays.counters(),
         }
 
     # -- the pool's thread

@@ -20,13 +20,14 @@ from udprism.node.bodies.sessions import session_body
 from udprism.node.clients import Clients
 from udprism.node.heard import HeardByReceivers
 from udprism.node.relays import Relays
+from udprism.node.replays import REPLAY, Replays
 from udprism.node.senders import SENDER, Senders
 from udprism.node.threads import Threads
 from udprism.relay.memory import DIRECTIONS
 from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
 
-FlowKind = Literal["client", "session", "relay", "receiver", "sender"]
+FlowKind = Literal["client", "session", "relay", "receiver", "sender", "replay"]
 FlowFormat = Literal["measured", "plain", "ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
 _STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
 _OWN_FORMATS: Final = (None, "measured", "plain")
@@ -45,6 +46,7 @@ class Flows:
         relays: Relays,
         heard: HeardByReceivers,
         senders: Senders,
+        replays: Replays,
     ) -> None:
         self._assembly = assembly
         self._threads = threads
@@ -52,11 +54,12 @@ class Flows:
         self._relays = relays
         self._heard = heard
         self._senders = senders
+        self._replays = replays
 
     async def page(
         self, kind: FlowKind | None, form: FlowFormat | None, query: str | None, offset: int, limit: int
     ) -> tuple[list[Json], int]:
-        """One page: clients by name, sessions by age, newest first, relays', receivers', senders'; how many match."""
+        """One page, and how many match: clients by name, sessions by age (newest first), then the other kinds."""
         flows: list[Json] = []
         total = 0
         if kind in (None, "client") and form in _OWN_FORMATS:
@@ -77,6 +80,10 @@ class Flows:
             sent, first = await self._senders.flows(form, query), max(0, offset - total)
             flows += sent[first : first + limit - len(flows)]
             total += len(sent)
+        if kind in (None, "replay") and form in (None, "opaque"):
+            played, first = self._replays.flows(query), max(0, offset - total)
+            flows += played[first : first + limit - len(flows)]
+            total += len(played)
         return flows, total
 
     async def _carried(self, query: str | None) -> list[Json]:
@@ -100,6 +107,8 @@ class Flows:
             return await self._heard.get(flow_id)
         if flow_id.startswith(SENDER):
             return await self._senders.flow(flow_id)
+        if flow_id.startswith(REPLAY):
+            return self._replays.flow(flow_id)
         if flow_id.startswith(_SESSION):
             return await self._threads.server(lambda: self._session(self._assembly.server.slot_of(flow_id)))
         carried = await self._carried_one(flow_id)
@@ -111,7 +120,7 @@ class Flows:
 
     async def datagrams(self, flow_id: str, limit: int) -> list[Json]:
         """The last datagrams of a flow that arrives or is carried; the keys differ. Raises: RequestError (404)."""
-        if flow_id.startswith((_SESSION, SENDER)):
+        if flow_id.startswith((_SESSION, SENDER, REPLAY)):
             await self.get(flow_id)
             raise RequestError(
                 "no datagrams are kept of a flow that departs; a hosted client's own flow has those that arrived",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,7 +18,18 @@ from udprism.capture.packets import UNKNOWN_NS
 from udprism.capture.selection import Selection
 from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.outgoing import Outgoing
-from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column, Rows, U8Column
+from udprism.columns.types import (
+    NEVER_NS,
+    NS_PER_MS,
+    NS_PER_S,
+    Address,
+    BoolColumn,
+    Clock,
+    I32Column,
+    I64Column,
+    Rows,
+    U8Column,
+)
 from udprism.ledger.send_log import SendLog
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link, client_key
@@ -43,30 +54,39 @@ class Piece(NamedTuple):
     length: I32Column
 
 
+class Opened(Protocol):
+    """A capture's bytes: see `mapped_file`."""
+
+    @property
+    def data(self) -> U8Column:
+        """All of them."""
+
+    def forget(self, before: int) -> None:
+        """Nothing before that offset is looked at soon."""
+
+
 class Playlist:
     """What is sent, and when. Raises: CaptureError while it is read."""
 
     def __init__(
         self,
-        data: U8Column,
+        files: Sequence[Opened],
         selection: Selection,
         interface: int | str | None,
         speed: float,
         loops: int | None,
-        progress: Callable[[int], None] = lambda before: None,
     ) -> None:
-        """interface: its number or name; None for that of the first datagram. loops: None for no end.
+        """files: played one after the other, as a ring of files was written.
 
-        progress: told the offset in the data before which nothing is looked at any more in this loop.
+        interface: its number or name; None for that of the first datagram. loops: None for no end.
         """
-        self._progress = progress
-        self._data = data
+        self._files = files
         self._selection = selection
         self._interface = interface
         self._speed = speed
         self._loops = loops
         self.skipped: Counter[str] = Counter()
-        """By reason, of the first time through the file."""
+        """By reason, of the first time through the files, as far as they were read."""
 
     def pieces(self) -> Iterator[Piece]:
         """Piece after piece, once or again and again; none if nothing is chosen."""
@@ -89,31 +109,51 @@ class Playlist:
             loop += 1
 
     def _chosen(self, *, count_skipped: bool) -> Iterator[Datagrams]:
-        reader = DatagramReader(self._data)
         skipped: Counter[str] = Counter()
         number = self._interface if isinstance(self._interface, int) else None
-        for batch in reader.datagrams():
-            self._progress(int(batch.record_at[0]))
-            meant = self._selection.of(batch)
-            skipped["filter"] += int(np.count_nonzero(~meant))
-            if number is None:
-                names = [one.name for one in reader.file.interfaces]
-                if self._interface is None:
-                    number = int(batch.interface[np.argmax(meant)]) if meant.any() else None
-                else:
-                    number = names.index(self._interface) if self._interface in names else None
-            here = batch.interface == (-1 if number is None else number)
-            skipped["other-interface"] += int(np.count_nonzero(meant & ~here))
-            timed = batch.time_ns != UNKNOWN_NS
-            skipped["no-time"] += int(np.count_nonzero(meant & here & ~timed))
-            whole = (batch.captured == batch.length) & (batch.length <= MAX_PAYLOAD_BYTES)
-            skipped["not-whole"] += int(np.count_nonzero(meant & here & timed & ~whole))
-            which = np.flatnonzero(meant & here & timed & whole)
-            if len(which):
-                yield batch.part(which)
-        if count_skipped:
-            skipped.update({str(reason): count for reason, count in reader.skips.count.items()})
-            self.skipped = Counter({reason: count for reason, count in skipped.items() if count})
+        for file in self._files:
+            reader = DatagramReader(file.data)
+            try:
+                for batch in reader.datagrams():
+                    file.forget(int(batch.record_at[0]))
+                    meant = self._selection.of(batch)
+                    if number is None:
+                        number = self._number(reader, batch, meant)
+                    which = _playable(batch, meant, number, skipped)
+                    if len(which):
+                        yield batch.part(which)
+                    if count_skipped:
+                        self._say(skipped, reader)
+            finally:
+                skipped.update({str(reason): count for reason, count in reader.skips.count.items()})
+                if count_skipped:
+                    self._say(skipped)
+
+    def _say(self, skipped: Counter[str], reader: DatagramReader | None = None) -> None:
+        now = skipped.copy()
+        if reader is not None:
+            now.update({str(reason): count for reason, count in reader.skips.count.items()})
+        self.skipped = Counter({reason: count for reason, count in now.items() if count})
+
+    def _number(self, reader: DatagramReader, batch: Datagrams, meant: BoolColumn) -> int | None:
+        """Which interface is played, if that can be said by now."""
+        if self._interface is None:
+            return int(batch.interface[np.argmax(meant)]) if meant.any() else None
+        names = [one.name for one in reader.file.interfaces]
+        return names.index(str(self._interface)) if self._interface in names else None
+
+
+def _playable(batch: Datagrams, meant: BoolColumn, number: int | None, skipped: Counter[str]) -> I64Column:
+    """Indices of what can be sent; the others are counted."""
+    here = meant & (batch.interface == (-1 if number is None else number))
+    timed = here & (batch.time_ns != UNKNOWN_NS)
+    whole = timed & (batch.captured == batch.length) & (batch.length <= MAX_PAYLOAD_BYTES)
+    left = len(batch)
+    for reason, mask in (("filter", meant), ("other-interface", here), ("no-time", timed), ("not-whole", whole)):
+        kept = int(np.count_nonzero(mask))
+        skipped[reason] += left - kept
+        left = kept
+    return np.flatnonzero(whole)
 
 
 def _payloads(batch: Datagrams, which: slice) -> tuple[Rows, I32Column]:
@@ -143,6 +183,7 @@ class Replay:
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._sock = socket.socket(family, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
+        self._sock.bind(("", 0))
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF_BYTES)
         self._clock = clock
         self._route = _Route(target, family)
@@ -203,6 +244,12 @@ class Replay:
             self._outlet.release(now_ns)
         nap_ns = min(until_ns, self._line.next_release_ns, now_ns + _LONGEST_NAP_NS) - now_ns
         return not ended.wait(max(0, nap_ns) / NS_PER_S)
+
+    @property
+    def address(self) -> Address:
+        """Where it sends from."""
+        host, port = self._sock.getsockname()[:2]
+        return str(host), int(port)
 
     @property
     def sent(self) -> int:

@@ -15,12 +15,14 @@ from udprism.node.bodies.history import HistoryBody, history_csv
 from udprism.node.bodies.links import profiles_body
 from udprism.web import bodies, definitions, openapi
 from udprism.web.answers import answer
+from udprism.web.captures import CaptureRoutes
 from udprism.web.clients import ClientRoutes
 from udprism.web.flows import FlowRoutes
 from udprism.web.links import LinkRoutes
 from udprism.web.receivers import ReceiverRoutes
 from udprism.web.recordings import RecordingRoutes
 from udprism.web.relays import RelayRoutes
+from udprism.web.replays import ReplayRoutes
 from udprism.web.routes import add_routes
 from udprism.web.scenarios import ScenarioRoutes
 from udprism.web.senders import SenderRoutes
@@ -44,7 +46,9 @@ def api_router(bridge: Bridge) -> APIRouter:
     ReceiverRoutes(bridge.receivers).add_to(router)
     SenderRoutes(bridge.senders).add_to(router)
     ScenarioRoutes(bridge.scenarios).add_to(router)
-    RecordingRoutes(bridge.recordings).add_to(router)
+    RecordingRoutes(bridge.recordings, bridge.captures).add_to(router)
+    CaptureRoutes(bridge.captures).add_to(router)
+    ReplayRoutes(bridge.replays).add_to(router)
     return router
 
 

@@ -173,6 +173,8 @@ METRICS: Final = (
         "datagrams",
         "Datagrams that recordings left out because they were too slow: the files say how many, and where.",
     ),
+    _metric("replays_playing", "replays", "Replays that are being sent."),
+    _metric("replay_datagrams_total", "datagrams", "Datagrams that replays handed to their links."),
     _metric("link_queue_datagrams", "datagrams", "Datagrams that the link is delaying now."),
     _metric(
         "link_turned_away_total",

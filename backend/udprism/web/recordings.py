@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, BinaryIO, Final, Literal
 
 from fastapi import APIRouter, Query
@@ -14,6 +15,8 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from udprism.errors import RequestError
 from udprism.node.bodies import recordings as answers
+from udprism.node.bodies.captures import Inspected
+from udprism.node.captures import Captures
 from udprism.node.recordings import MIN_FILE_BYTES, Recordings
 from udprism.web import bodies
 from udprism.web.answers import answer
@@ -46,8 +49,8 @@ class FileQuery(bodies.Body):
 class RecordingRoutes:
     """The routes of one program's recordings."""
 
-    def __init__(self, recordings: Recordings) -> None:
-        self._recordings = recordings
+    def __init__(self, recordings: Recordings, captures: Captures) -> None:
+        self._recordings, self._captures = recordings, captures
 
     def add_to(self, router: APIRouter) -> None:
         """All of them, under /api."""
@@ -57,6 +60,7 @@ class RecordingRoutes:
             ("GET", _ONE, self.get_recording, answers.Recording),
             ("DELETE", _ONE, self.remove_recording, None),
             ("POST", f"{_ONE}/stop", self.stop_recording, answers.Recording),
+            ("GET", f"{_ONE}/inspection", self.inspect_recording, Inspected),
         )
         add_routes(router, routes, created=(_ALL,))
         files = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _MEDIA_TYPES.values()}
@@ -94,23 +98,33 @@ class RecordingRoutes:
         await self._recordings.remove(recording_id)
         return Response(status_code=NO_CONTENT)
 
-    async def get_file(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
-        """The newest file of a recording, or the one of this name; of a file that grows, what is there now."""
+    async def inspect_recording(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
+        """What is in the newest file of a recording, or in the one of this name: as `udprism inspect --json`."""
+        path = await self._file(recording_id, query.name)
+        return answer(await self._captures.inspect(path))
+
+    async def _file(self, recording_id: str, name: str | None) -> Path:
         files = {path.name: path for path in await self._recordings.files(recording_id)}
-        name = query.name if query.name is not None else list(files)[-1]
+        name = name if name is not None else list(files)[-1]
         if name not in files:
             raise RequestError(f"this recording has {', '.join(files)}", field="name", kind="not-found")
+        return files[name]
+
+    async def get_file(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
+        """The newest file of a recording, or the one of this name; of a file that grows, what is there now."""
+        path = await self._file(recording_id, query.name)
+        name = path.name
         if not self._recordings.is_running(recording_id):
-            return FileResponse(files[name], media_type=_MEDIA_TYPES[files[name].suffix], filename=name)
+            return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], filename=name)
         try:
-            file = await asyncio.to_thread(open, files[name], "rb")
+            file = await asyncio.to_thread(open, path, "rb")
         except FileNotFoundError:
             raise RequestError(f"{name} has made room for a newer file", field="name", kind="not-found") from None
         size = os.fstat(file.fileno()).st_size
         headers = {"content-length": str(size), "content-disposition": f'attachment; filename="{name}"'}
         return StreamingResponse(
             _beginning(file, size),
-            media_type=_MEDIA_TYPES[files[name].suffix],
+            media_type=_MEDIA_TYPES[path.suffix],
             headers=headers,
             background=BackgroundTask(file.close),  # HEAD reads nothing
         )

@@ -8,6 +8,19 @@ export interface Anomalies {
   negative_delays: number;
 }
 
+/** What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes. */
+export interface Arrived {
+  sent: number | null;
+  received: number | null;
+  lost: number | null;
+  in_flight: number | null;
+  late: number | null;
+  reordered: number | null;
+  duplicates: number | null;
+  corrupt: number | null;
+  lost_by_cause: Causes;
+}
+
 /** What a person should look at; without id: something that concerns all. value depends on `why`. */
 export interface Attention {
   slot: number | null;
@@ -34,6 +47,68 @@ export interface Burst {
   enter_ratio: number;
   leave_ratio: number;
   loss_ratio: number;
+}
+
+/** A file that was uploaded. received: how many of its bytes have come so far. */
+export interface Capture {
+  id: string;
+  name: string;
+  bytes: number;
+  received: number;
+}
+
+/** Where a capture breaks its format's rules: nothing after that was read. */
+export interface CaptureFault {
+  offset: number;
+  reason: string;
+  detail: string;
+}
+
+/** An interface that a capture names. link_type: the number that tcpdump.org assigns. */
+export interface CaptureInterface {
+  name: string | null;
+  description: string | null;
+  link_type: number;
+}
+
+/** All of them, in the order in which they were begun. */
+export interface CaptureList {
+  captures: Capture[];
+  total: number;
+}
+
+/** How long datagrams took from one interface of a capture to another. flows: indices. */
+export interface CapturedDelays {
+  from_interface: number;
+  to_interface: number;
+  flows: number[];
+  datagrams: number;
+  delay_ms: Delays;
+}
+
+/** A flow of a capture. counts: datagrams in each step of `rates`. */
+export interface CapturedFlow {
+  id: number;
+  interface: number;
+  format: string;
+  key: number;
+  from: string;
+  to: string;
+  datagrams: number;
+  bytes: number;
+  first_ns: number | null;
+  last_ns: number | null;
+  rate_hz: number | null;
+  numbering: "own" | "believed" | "does not count" | "not yet known" | null;
+  ledger: Arrived | null;
+  jitter_ms: number | null;
+  counts: number[];
+}
+
+/** When the counts of flows begin, Unix, and how long a step is. */
+export interface CapturedRates {
+  from_ns: number | null;
+  step_ns: number;
 }
 
 /** Lost datagrams by cause. */
@@ -199,13 +274,13 @@ export interface Extremes {
 /** One direction of datagrams. What its ledger has depends on its kind. */
 export interface Flow {
   id: string;
-  kind: "client" | "session" | "relay" | "sender";
+  kind: "client" | "session" | "relay" | "sender" | "replay";
   name: string | null;
   format: "measured" | "plain" | "opaque" | "ddp" | "wled" | "artnet" | "e131" | "rtp" | "text" | null;
   direction: "in" | "out" | "up" | "down";
   from: string;
   to: string | null;
-  state: "connecting" | "live" | "silent" | "refused" | "error" | "paused" | "one_way" | "both";
+  state: "connecting" | "live" | "silent" | "refused" | "error" | "paused" | "one_way" | "both" | "ended";
   numbering: "own" | null;
   ledger: Ledger | Departed | RelaySums;
   rate_hz: number | null;
@@ -271,13 +346,32 @@ export interface HistoryBody {
   events: EventBody[];
 }
 
+/** What is in a capture. skipped: packets that are no datagrams, by reason. beyond: datagrams of flows that found no place, by format. cut_at: the offset of a last record that is not whole. */
+export interface Inspected {
+  packets: number;
+  skipped: Record<string, number>;
+  beyond: Record<string, number>;
+  cut_at: number | null;
+  interfaces: CaptureInterface[];
+  rates: CapturedRates;
+  flows: CapturedFlow[];
+  delays: CapturedDelays[];
+  fault: CaptureFault | null;
+}
+
 /** How long ago each side was heard, in ms. */
 export interface LastHeard {
   up: number | null;
   down: number | null;
 }
 
-/** What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes. */
+/** How long after their time datagrams went to the link, in ms; null before the first. */
+export interface Late {
+  p50: number | null;
+  p99: number | null;
+}
+
+/** The same of a flow that is shown live: its values that viewers got, and those that a newer one replaced. */
 export interface Ledger {
   sent: number | null;
   received: number | null;
@@ -346,6 +440,12 @@ export interface Picture {
   datagram: WholeDatagram | null;
 }
 
+/** Datagrams by the point at which they were seen. */
+export interface Points {
+  sender: number;
+  receiver: number;
+}
+
 /** A link with a name. */
 export interface Profile {
   id: string;
@@ -397,6 +497,27 @@ export interface Receiver {
 /** All receivers, in the order in which they were begun. */
 export interface ReceiverList {
   receivers: Receiver[];
+  total: number;
+}
+
+/** A recording. What was recorded is null if an earlier run of the program made it: its files say so. */
+export interface Recording {
+  id: string;
+  state: "running" | "ended" | "failed";
+  error: string | null;
+  format: "pcapng" | "pcap";
+  flows: "all" | string[] | null;
+  began_unix_ms: number;
+  ended_unix_ms: number | null;
+  bytes: number;
+  files: string[];
+  recorded: Points | null;
+  missed: Points | null;
+}
+
+/** All recordings, oldest first. */
+export interface RecordingList {
+  recordings: Recording[];
   total: number;
 }
 
@@ -516,6 +637,35 @@ export interface RelaySums {
 /** How many there were. */
 export interface Removed {
   removed: number;
+}
+
+/** A replay. error: why it ended before the end. sent: copies that the link made among them. held: in the link now. skipped: what of the file is not sent, by reason, as far as it was read. */
+export interface Replay {
+  id: string;
+  recording: string | null;
+  file: string | null;
+  target: string;
+  interface: number | string | null;
+  speed: number;
+  loop: number;
+  filter: string;
+  link: Link;
+  state: "playing" | "ended" | "stopped" | "failed";
+  error: string | null;
+  flows: string[];
+  began_unix_ms: number;
+  ended_unix_ms: number | null;
+  ledger: Departed;
+  sent: number;
+  held: number;
+  late_ms: Late;
+  skipped: Record<string, number>;
+}
+
+/** All of them, in the order in which they were begun. */
+export interface ReplayList {
+  replays: Replay[];
+  total: number;
 }
 
 /** What a client on a measured stream counted at its end, from its newest REPORT. */

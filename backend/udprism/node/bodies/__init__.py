@@ -5,11 +5,21 @@ their name. `tests/node/test_bodies.py` holds what is really sent to these shape
 from them.
 """
 
+from udprism.node.bodies.captures import (
+    Capture,
+    CapturedDelays,
+    CapturedFlow,
+    CapturedRates,
+    CaptureFault,
+    CaptureInterface,
+    CaptureList,
+    Inspected,
+)
 from udprism.node.bodies.clients import Client, ClientList, ClientsMade, Datagram, Datagrams, Removed
 from udprism.node.bodies.colours import Colour
 from udprism.node.bodies.flows import Departed, Flow, FlowDatagrams
 from udprism.node.bodies.history import Columns, EventBody, HistoryBody
-from udprism.node.bodies.ledgers import Anomalies, Causes, Delays, Ledger, Totals, WholeLedger
+from udprism.node.bodies.ledgers import Anomalies, Arrived, Causes, Delays, Ledger, Totals, WholeLedger
 from udprism.node.bodies.links import Burst, Link, LinkRoom, Links, Profile, Profiles
 from udprism.node.bodies.receivers import (
     DatagramField,
@@ -21,6 +31,7 @@ from udprism.node.bodies.receivers import (
     ReceiverList,
     WholeDatagram,
 )
+from udprism.node.bodies.recordings import Points, Recording, RecordingList
 from udprism.node.bodies.relays import (
     BothWays,
     Buffer,
@@ -39,6 +50,7 @@ from udprism.node.bodies.relays import (
     RelayRule,
     RelaySums,
 )
+from udprism.node.bodies.replays import Late, Replay, ReplayList
 from udprism.node.bodies.scenarios import RunBody, RunExpectation, RunStep, ScenarioList, ShippedScenario
 from udprism.node.bodies.senders import Sender, SenderList
 from udprism.node.bodies.sessions import Reported, Response, Session, SessionList, Unsent
@@ -57,10 +69,18 @@ from udprism.node.bodies.whole import (
 
 __all__ = [
     "Anomalies",
+    "Arrived",
     "Attention",
     "BothWays",
     "Buffer",
     "Burst",
+    "Capture",
+    "CaptureFault",
+    "CaptureInterface",
+    "CaptureList",
+    "CapturedDelays",
+    "CapturedFlow",
+    "CapturedRates",
     "Causes",
     "Check",
     "Client",
@@ -84,7 +104,9 @@ __all__ = [
     "FrameFacts",
     "HeardFlow",
     "HistoryBody",
+    "Inspected",
     "LastHeard",
+    "Late",
     "Ledger",
     "Link",
     "LinkRoom",
@@ -92,12 +114,15 @@ __all__ = [
     "LostAsIperf3",
     "LostAsRfc3550",
     "Picture",
+    "Points",
     "Profile",
     "Profiles",
     "Ready",
     "Rebound",
     "Receiver",
     "ReceiverList",
+    "Recording",
+    "RecordingList",
     "RelayBody",
     "RelayCauses",
     "RelayDatagram",
@@ -108,6 +133,8 @@ __all__ = [
     "RelayRule",
     "RelaySums",
     "Removed",
+    "Replay",
+    "ReplayList",
     "Reported",
     "Response",
     "RunBody",

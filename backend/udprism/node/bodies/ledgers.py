@@ -22,7 +22,7 @@ class Causes(TypedDict):
     unknown_path: Count
 
 
-class Ledger(TypedDict):
+class Arrived(TypedDict):
     """What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes."""
 
     sent: Count
@@ -34,6 +34,11 @@ class Ledger(TypedDict):
     duplicates: Count
     corrupt: Count
     lost_by_cause: Causes
+
+
+class Ledger(Arrived):
+    """The same of a flow that is shown live: its values that viewers got, and those that a newer one replaced."""
+
     relayed: int
     conflated: int
 

@@ -1,0 +1,166 @@
+"""Capture files: uploaded ones, in pieces, and what is in a file, of these or of a recording's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from udprism.errors import RequestError
+from udprism.node.bodies import captures as bodies
+
+MAX_CAPTURES: Final = 16
+"""The oldest makes room for the next one."""
+MAX_CAPTURE_BYTES: Final = 1 << 30
+FOLDER: Final = "captures"
+CAPTURE: Final = "cap-"
+"""Ids of captures begin so."""
+_READ_WITHIN_S: Final = 300.0
+
+
+@dataclass(slots=True)
+class Capture:
+    """One that is being uploaded, or is here. received: bytes of it that are on the disk."""
+
+    id: str
+    name: str
+    bytes: int
+    path: Path
+    received: int = 0
+
+
+class Captures:
+    """Coroutines belong to one event loop. Nothing outlives the program: a file is still where it came from."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """folder: where they lie; None for a temporary one."""
+        self._wanted = folder
+        self._folder: Path | None = None
+        self._captures: dict[str, Capture] = {}
+        self._changing = asyncio.Lock()
+        self._reading = asyncio.Lock()
+
+    def every(self) -> list[bodies.Capture]:
+        """All of them, in the order in which they were begun."""
+        return [bodies.of_capture(one.id, one.name, one.bytes, one.received) for one in self._captures.values()]
+
+    def get(self, capture_id: str) -> bodies.Capture:
+        """One. Raises: RequestError (404)."""
+        one = self._capture(capture_id)
+        return bodies.of_capture(one.id, one.name, one.bytes, one.received)
+
+    def path(self, capture_id: str) -> Path:
+        """The file of one that is here as a whole. Raises: RequestError (404, 409)."""
+        one = self._capture(capture_id)
+        if one.received < one.bytes:
+            raise RequestError(f"{one.received} of its {one.bytes} bytes have come so far", kind="not-whole")
+        return one.path
+
+    async def add(self, name: str, size: int) -> bodies.Capture:
+        """One of `size` bytes will come, by `write`. Raises: RequestError (507)."""
+        async with self._changing:
+            if size > MAX_CAPTURE_BYTES:
+                raise RequestError(f"at most {MAX_CAPTURE_BYTES:,} bytes; `udprism inspect` reads more", field="bytes")
+            while len(self._captures) >= MAX_CAPTURES:
+                await self._forget(next(iter(self._captures)))
+            one = Capture(f"{CAPTURE}{secrets.token_hex(6)}", name, size, Path())
+            await self._to_disk(partial(self._begin, one))
+            self._captures[one.id] = one
+            return self.get(one.id)
+
+    async def write(self, capture_id: str, at: int, data: bytes) -> bodies.Capture:
+        """The bytes from `at` on. What was received already is written again. Raises: RequestError (404, 422, 507)."""
+        async with self._changing:
+            one = self._capture(capture_id)
+            if at > one.received:
+                raise RequestError(f"the next bytes are those from {one.received} on", field="at")
+            if at + len(data) > one.bytes:
+                raise RequestError(f"the file was to have {one.bytes} bytes", field="at")
+            await self._to_disk(partial(_put, one.path, at, data))
+            one.received = max(one.received, at + len(data))
+            return self.get(capture_id)
+
+    async def remove(self, capture_id: str) -> None:
+        """Delete it; a replay of it goes on. Raises: RequestError (404)."""
+        async with self._changing:
+            self._capture(capture_id)
+            await self._forget(capture_id)
+
+    async def inspect(self, path: Path) -> dict[str, Any]:
+        """What is in a capture file: flows, ledgers, delays; as `udprism inspect --json`. Raises: RequestError (422).
+
+        A process of its own reads it: the program's threads share no lock with it. One file at a time.
+        """
+        async with self._reading:
+            return await asyncio.to_thread(_inspected, path)
+
+    def stop(self) -> None:
+        """Delete all of them."""
+        self._captures.clear()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _capture(self, capture_id: str) -> Capture:
+        if capture_id not in self._captures:
+            raise RequestError(f"no capture {capture_id!r}", kind="not-found")
+        return self._captures[capture_id]
+
+    def _begin(self, one: Capture) -> None:
+        if self._folder is None:
+            if self._wanted is None:
+                self._folder = Path(tempfile.mkdtemp(prefix="udprism-captures-"))
+            else:
+                shutil.rmtree(self._wanted, ignore_errors=True)  # those of a program that was killed
+                self._wanted.mkdir(parents=True)
+                self._folder = self._wanted
+        one.path = self._folder / one.id
+        one.path.touch(exist_ok=False)
+
+    async def _forget(self, capture_id: str) -> None:
+        gone = self._captures.pop(capture_id)
+        with suppress(OSError):
+            await asyncio.to_thread(partial(gone.path.unlink, missing_ok=True))
+
+    async def _to_disk(self, work: partial[None]) -> None:
+        try:
+            await asyncio.to_thread(work)
+        except OSError as error:
+            raise RequestError(f"the file cannot be kept: {error.strerror or error}", kind="not-kept") from error
+
+
+def _put(path: Path, at: int, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        written = 0
+        while written < len(data):
+            written += os.pwrite(fd, data[written:], at + written)
+    finally:
+        os.close(fd)
+
+
+def _inspected(path: Path) -> dict[str, Any]:
+    on_a_leash = "from udprism.cli.leash import run; run()"
+    command = [sys.executable, "-c", on_a_leash, "inspect", str(path), "--json"]
+    leash, held = os.pipe()
+    try:
+        done = subprocess.run(command, stdin=leash, capture_output=True, timeout=_READ_WITHIN_S, check=False)
+    except subprocess.TimeoutExpired:
+        raise RequestError(f"reading takes longer than {_READ_WITHIN_S:.0f} s", kind="unreadable") from None
+    finally:
+        os.close(leash)
+        os.close(held)
+    if not done.stdout:
+        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise RequestError(reason.removeprefix("udprism: ").removeprefix(f"{path}: "), kind="unreadable")
+    body: dict[str, Any] = json.loads(done.stdout)
+    return body

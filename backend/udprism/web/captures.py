@@ -1,0 +1,84 @@
+"""REST for uploaded capture files: /api/captures and what is below."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query, Request
+from pydantic import Field
+from starlette.responses import Response
+
+from udprism.node.bodies import captures as answers
+from udprism.node.captures import MAX_CAPTURE_BYTES, Captures
+from udprism.web import bodies
+from udprism.web.answers import answer
+from udprism.web.routes import NO_CONTENT, add_routes
+
+_ALL: Final = "/captures"
+_ONE: Final = "/captures/{capture_id}"
+_BYTES: Final = f"{_ONE}/bytes"
+
+
+class AddCapture(bodies.Body):
+    """`POST /api/captures`: a file of so many bytes will come."""
+
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    bytes: Annotated[int, Field(ge=1)]
+
+
+class At(bodies.Query):
+    """Where in the file the body belongs."""
+
+    at: Annotated[int, Field(ge=0, le=MAX_CAPTURE_BYTES)] = 0
+
+
+class CaptureRoutes:
+    """The routes of the captures that were uploaded to one program."""
+
+    def __init__(self, captures: Captures) -> None:
+        self._captures = captures
+
+    def add_to(self, router: APIRouter) -> None:
+        """All of them, under /api."""
+        routes = (
+            ("GET", _ALL, self.list_captures, answers.CaptureList),
+            ("POST", _ALL, self.add_capture, answers.Capture),
+            ("GET", _ONE, self.get_capture, answers.Capture),
+            ("DELETE", _ONE, self.remove_capture, None),
+            ("GET", f"{_ONE}/inspection", self.inspect_capture, answers.Inspected),
+        )
+        add_routes(router, routes, created=(_ALL,))
+        binary = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+        router.add_api_route(
+            _BYTES,
+            self.put_bytes,
+            methods=["PUT"],
+            response_model=answers.Capture,
+            openapi_extra={"requestBody": binary},
+        )
+
+    async def list_captures(self) -> Response:
+        """The captures that were uploaded since the program began, oldest first."""
+        captures = self._captures.every()
+        return answer({"captures": captures, "total": len(captures)})
+
+    async def add_capture(self, body: AddCapture) -> Response:
+        """Announce a capture file. Its bytes then come in pieces, as bodies have a bound."""
+        return answer(await self._captures.add(body.name, body.bytes), 201)
+
+    async def put_bytes(self, capture_id: str, query: Annotated[At, Query()], request: Request) -> Response:
+        """The bytes of the file from `at` on, up to 64 KiB. `received` says where the next ones belong."""
+        return answer(await self._captures.write(capture_id, query.at, await request.body()))
+
+    async def get_capture(self, capture_id: str) -> Response:
+        """One capture, and how much of it has come."""
+        return answer(self._captures.get(capture_id))
+
+    async def inspect_capture(self, capture_id: str) -> Response:
+        """What is in a capture: flows with ledgers, delays between interfaces; as `udprism inspect --json`."""
+        return answer(await self._captures.inspect(self._captures.path(capture_id)))
+
+    async def remove_capture(self, capture_id: str) -> Response:
+        """Delete a capture. A replay of it goes on."""
+        await self._captures.remove(capture_id)
+        return Response(status_code=NO_CONTENT)
