@@ -167,6 +167,22 @@ def test_a_signal_ends_it_with_bye_to_measured_clients_and_exit_code_0(tmp_path:
     assert "Traceback" not in "".join(served.output)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_all_its_processes_is_taken_by_the_program_alone(number: int) -> None:
+    """A service manager sends SIGTERM to all at once, a closed terminal SIGHUP; some child is the first to hear it."""
+    with program.ephemeral("--clients", "1") as served:
+        served.ask("PUT", "/api/links/default", {"delay_ms": 1})
+        served.ask("POST", "/api/relays", {"listen": "127.0.0.1:0", "target": "127.0.0.1:9999"})
+        tasks = Path(f"/proc/{served.process.pid}/task")
+        children = {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
+        assert len(children) == 2
+        for pid in children:
+            os.kill(pid, number)
+        assert served.end(signal.SIGTERM) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+    assert " warning " not in "".join(served.output)
+
+
 def test_a_signal_in_the_middle_of_the_start_ends_it_as_well(tmp_path: Path) -> None:
     with program.serving(tmp_path) as served:
         code = served.end()  # the banner has only just named the port

@@ -24,7 +24,9 @@ _PR_SET_NAME, _PR_SET_TIMERSLACK = 15, 29  # linux/prctl.h
 
 def main() -> None:
     """Serve until the program is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which then ends this
+    # What a terminal or a service manager sends to all processes is for the program, which then ends this one.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_NAME, b"udprism-relay", 0, 0, 0)
     libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)

@@ -143,6 +143,8 @@ def run(control: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which then ends this
+    # What a terminal or a service manager sends to all processes is for the program, which then ends this one.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ConnectionError):
         run(socket.socket(fileno=0))

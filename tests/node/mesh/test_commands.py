@@ -145,7 +145,7 @@ def test_commands_under_cuts_are_done_once_or_never(tmp_path: Path) -> None:
     assert ended["done"] >= 1
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_ten_thousand_commands_under_cuts_are_done_once_or_never(tmp_path: Path) -> None:
     with running_nats(tmp_path) as server:
         ended, lies = asyncio.run(commanded(server.port, 10_000, 100, seed=2, least_troubles=20))
