@@ -64,7 +64,16 @@ def test_numbers_of_types_reasons_states_fates_and_causes_are_the_code_s() -> No
     assert ", ".join(f"{kind.value} {kind.name}" for kind in wire.Kind) in flat
     assert ", ".join(f"{state.value} {state.name.lower()}" for state in State) in flat
     assert f"{Fate.RECEIVED.value} received, {Fate.LOST.value} lost, {Fate.LATE.value} late" in flat
-    causes = ("none", "link", "the sender's kernel", "the receiver's kernel", "unexplained", "unknown path")
+    causes = (
+        "none",
+        "link",
+        "the sender's kernel",
+        "the receiver's kernel",
+        "unexplained",
+        "unknown path",
+        "path",
+        "awaiting word",
+    )
     assert len(causes) == len(Cause)
     assert ", ".join(f"{cause.value} {word}" for cause, word in zip(Cause, causes, strict=True)) in flat
     byes = {"the server shuts down": 1, "the lease expired": 2, "ended by an operator": 3}

@@ -253,7 +253,7 @@ class Settings(BaseSettings):
     )
     history_payload_bytes: int = Field(24, ge=24, le=1472, description="Bytes of each kept datagram.")
     history_over_time: bool = Field(
-        True, description="Keep rate, loss and delay of each client over hours (about 6 KiB per client)."
+        True, description="Keep rate, loss and delay of each client over hours (about 7 KiB per client)."
     )
     loss_after_s: float = Field(1.0, ge=0.001, le=3600, description="Age at which a missing datagram counts as lost.")
     loss_after_arrivals: int = Field(

@@ -26,7 +26,15 @@ def test_against_a_server_in_our_own_process_everything_is_known() -> None:
         "reordered": 1,
         "duplicates": 1,
         "corrupt": 0,
-        "lost_by_cause": {"link": 0, "sender_kernel": 0, "receiver_kernel": 0, "unexplained": 1, "unknown_path": 0},
+        "lost_by_cause": {
+            "link": 0,
+            "sender_kernel": 0,
+            "receiver_kernel": 0,
+            "unexplained": 1,
+            "unknown_path": 0,
+            "path": 0,
+            "awaiting": 0,
+        },
     }
 
 
@@ -42,6 +50,8 @@ def test_against_a_server_elsewhere_the_path_is_unknown_and_not_zero() -> None:
         "receiver_kernel": 0,
         "unexplained": None,
         "unknown_path": 1,
+        "path": None,
+        "awaiting": None,
     }
 
 
@@ -83,7 +93,7 @@ def test_nobody_at_all_is_a_ledger_of_zeros() -> None:
     totals = Ledger(4, loss_after_ns=NS_PER_S, loss_after_arrivals=64).totals()
     for line in (totals.pop("departed"), totals):
         assert line.pop("lost_by_cause") == dict.fromkeys(
-            ("link", "sender_kernel", "receiver_kernel", "unexplained", "unknown_path"), 0
+            ("link", "sender_kernel", "receiver_kernel", "unexplained", "unknown_path", "path", "awaiting"), 0
         )
         assert set(line.values()) == {0}
 

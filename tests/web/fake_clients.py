@@ -240,6 +240,8 @@ class FakeClients:
                 "receiver_kernel": 0,
                 "unexplained": 0,
                 "unknown_path": 0,
+                "path": 0,
+                "awaiting": 0,
             },
             "relayed": received,
             "conflated": 0,

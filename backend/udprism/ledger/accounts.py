@@ -25,6 +25,9 @@ CAUSE_WORDS = {
     "sender_kernel": Cause.SENDER_KERNEL,
     "receiver_kernel": Cause.RECEIVER_KERNEL,
     "unexplained": Cause.UNEXPLAINED,
+    "unknown_path": Cause.UNKNOWN_PATH,
+    "path": Cause.PATH,
+    "awaiting": Cause.AWAITING,
 }
 _COUNTED = ("late", "reordered", "duplicates", "corrupt")
 
@@ -38,8 +41,8 @@ class Accounts:
     beyond_window: datagrams too far from the highest number to tell what they are; they do not count as received.
     unsettled: numbers that are no longer in the window and not declared yet. open_past: those of them that belong to
     earlier sessions and may still come. drops_used: drops by the kernel that explain a loss already. shared_clock: both
-    ends read one clock. in_process: the sender is in this process and tells what it did not send. measured: a measured
-    session has begun.
+    ends read one clock. in_process: the sender is in this process and tells what it did not send. told: its node tells
+    that, see `told`. measured: a measured session has begun.
     """
 
     def __init__(self, capacity: int, window: Window) -> None:
@@ -61,6 +64,7 @@ class Accounts:
         self.lost_by_cause = np.zeros((len(Cause), rows), np.int64)
         self.shared_clock = np.zeros(rows, np.bool_)
         self.in_process = np.zeros(rows, np.bool_)
+        self.told = np.zeros(rows, np.bool_)
         self.measured = np.zeros(rows, np.bool_)
         self.plain = np.zeros(rows, np.int64)
         """Arrivals on plain streams."""
@@ -101,7 +105,7 @@ class Accounts:
         for counts in self._counts:
             counts[slots] = 0
         self.session[slots] = self.base[slots] = self.issued[slots] = self.drops_used[slots] = 0
-        self.shared_clock[slots] = self.in_process[slots] = self.measured[slots] = False
+        self.shared_clock[slots] = self.in_process[slots] = self.told[slots] = self.measured[slots] = False
         self.highest[slots] = -1
         self.lost_by_cause[:, slots] = 0
         self._reported_before[:, slots] = 0
@@ -119,6 +123,7 @@ class Accounts:
         self.lost_by_cause[:, self.departed] += self.lost_by_cause[:, measured].sum(axis=1)
         self.measured[self.departed] |= len(measured) > 0
         self.in_process[self.departed] |= self.in_process[measured].any()
+        self.told[self.departed] |= self.told[measured].any()
 
     # -- what losses are put down to
 
@@ -130,14 +135,16 @@ class Accounts:
             self.drops_used[slot] -= 1
 
     def explain_unsettled(self, slot: int, cause: int) -> None:
-        """A number that has left the window: either it waits to be declared, or it was declared unexplained."""
+        """A number that has left the window: it waits to be declared, or was declared without a cause."""
         if self.unsettled_at[slot] > self.open_past[slot]:
             self.unsettled_at[slot] -= 1
             self.lost_at[slot] += 1
             self.by_cause_at[cause][slot] += 1
-        elif self.by_cause_at[Cause.UNEXPLAINED][slot] > 0:
-            self.by_cause_at[Cause.UNEXPLAINED][slot] -= 1
-            self.by_cause_at[cause][slot] += 1
+        else:
+            without = Cause.AWAITING if self.told[slot] else Cause.UNEXPLAINED
+            if self.by_cause_at[without][slot] > 0:
+                self.by_cause_at[without][slot] -= 1
+                self.by_cause_at[cause][slot] += 1
 
     def unused_drops(self, slots: I64Column, receiver_drops: Callable[[I32Column], I64Column]) -> I64Column:
         """int64[k]: how many losses the kernel's drops of these clients' sockets can still explain.
@@ -239,7 +246,7 @@ class Accounts:
         """Each client's ledger; null if it cannot be known."""
         columns = {name: column.tolist() for name, column in self._sums(slots).items()}
         causes = {word: column.tolist() for word, column in self._causes(slots).items()}
-        measured, told = self.measured[slots].tolist(), self.in_process[slots].tolist()
+        measured, told = self.measured[slots].tolist(), (self.in_process | self.told)[slots].tolist()
         bodies = []
         for row, slot in enumerate(slots.tolist()):
             sums = {name: column[row] for name, column in columns.items()}
@@ -281,7 +288,7 @@ class Accounts:
     def _body(self, slots: I64Column) -> dict[str, Any]:
         sums: dict[str, int | None] = {name: int(column.sum()) for name, column in self._sums(slots).items()}
         causes: dict[str, int | None] = {word: int(column.sum()) for word, column in self._causes(slots).items()}
-        if self.measured[slots].any() and not self.in_process[slots].any():
+        if self.measured[slots].any() and not (self.in_process | self.told)[slots].any():
             sums, causes = _without_unknown(sums, causes)
         return sums | {"lost_by_cause": causes}
 
@@ -291,8 +298,7 @@ class Accounts:
         return {"sent": sent, "received": received, "lost": lost, "in_flight": sent - received - lost} | counts
 
     def _causes(self, slots: Index) -> dict[str, I64Column]:
-        causes = CAUSE_WORDS | {"unknown_path": Cause.UNKNOWN_PATH}
-        return {word: self.lost_by_cause[cause, slots] for word, cause in causes.items()}
+        return {word: self.lost_by_cause[cause, slots] for word, cause in CAUSE_WORDS.items()}
 
     def anomalies(self, slot: int) -> dict[str, int] | None:
         """What no honest sender on a healthy path does, counted; None if there are no numbers to tell it by."""

@@ -15,7 +15,11 @@ class Fate(IntEnum):
 
 
 class Cause(IntEnum):
-    """Why a datagram was lost. UNKNOWN_PATH: the sender is another process, only the sequence is known."""
+    """Why a datagram was lost.
+
+    UNKNOWN_PATH: the sender is another process, only the sequence is known. PATH: the sender's node says that it left,
+    and the kernel here did not refuse it. AWAITING: the sender's node has not spoken of it yet.
+    """
 
     NONE = 0
     LINK = 1
@@ -23,6 +27,8 @@ class Cause(IntEnum):
     RECEIVER_KERNEL = 3
     UNEXPLAINED = 4
     UNKNOWN_PATH = 5
+    PATH = 6
+    AWAITING = 7
 
 
 # An arrival's flags.

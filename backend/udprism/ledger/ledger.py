@@ -15,8 +15,9 @@ from udprism.columns.runs import Runs, runs_of
 from udprism.columns.types import BoolColumn, I32Column, I64Column, U8Column, U32Column
 from udprism.ledger.accounts import Accounts
 from udprism.ledger.fates import BEYOND, DUPLICATE, LATE, NEW, REORDERED
-from udprism.ledger.losses import Damaged, Declared, Losses
+from udprism.ledger.losses import Damaged, Losses
 from udprism.ledger.numbers import distance, extend
+from udprism.ledger.told import Declared
 from udprism.ledger.window import LOST, RECEIVED, Window, tick_of
 
 _FEW = 8
@@ -42,8 +43,8 @@ class Ledger(Accounts):
     def __init__(self, capacity: int, *, window: int = 256, loss_after_ns: int, loss_after_arrivals: int) -> None:
         super().__init__(capacity, Window(capacity + 1, window, loss_after_arrivals))
         self._losses = Losses(self, loss_after_ns)
-        self.past = self._losses.past
-        """Earlier sessions of which not everything is known yet."""
+        self.past, self.of_told = self._losses.past, self._losses.told
+        """Earlier sessions of which not everything is known yet; and those of which their sender's node tells."""
         self._loss_after_ns = loss_after_ns
         self.ask_sender: Callable[[I64Column], I64Column] | None = None
         """How many numbers a sender in our own process has issued to these slots' sessions by now; None to believe
@@ -90,6 +91,7 @@ class Ledger(Accounts):
         self.session[slots] = session_id
         self.delays.restart(slots)
         self.in_process[slots] = in_process
+        self.told[slots] = False
         self.shared_clock[slots] = shared_clock
         self.measured[slots] = True
         self.mark_report(slots)

@@ -16,6 +16,7 @@ from udprism.columns.types import NS_PER_S, BoolColumn, I32Column, I64Column, U8
 from udprism.ledger.accounts import Accounts
 from udprism.ledger.fates import Cause
 from udprism.ledger.past import Past
+from udprism.ledger.told import NOTHING_DECLARED, Declared, Told
 from udprism.ledger.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, RECEIVED, Overdue, cause_of
 
 MAX_PENDING_REPORTS = 65_536
@@ -24,14 +25,8 @@ _LINK = int(Cause.LINK)
 _RECEIVER = int(Cause.RECEIVER_KERNEL)
 _UNEXPLAINED = int(Cause.UNEXPLAINED)
 _UNKNOWN = int(Cause.UNKNOWN_PATH)
-
-
-class Declared(NamedTuple):
-    """Numbers that were declared lost, or whose cause has changed. All columns have one length."""
-
-    slot: I32Column
-    extended: I64Column
-    cause: U8Column
+_AWAITING = int(Cause.AWAITING)
+_WITHOUT_CAUSE = (Cause.UNEXPLAINED, Cause.PATH, Cause.AWAITING)
 
 
 class Damaged(NamedTuple):
@@ -46,7 +41,6 @@ class Damaged(NamedTuple):
 
 
 NONE_DAMAGED = Damaged(np.zeros(0, np.int32), np.zeros(0, np.int64))
-NOTHING_DECLARED = Declared(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
 
 class Losses:
@@ -60,6 +54,7 @@ class Losses:
         self.reports_forgotten = 0
         """Reports that found no room to wait in: their losses show as unexplained."""
         self.past = Past(accounts, loss_after_ns)
+        self.told = Told(accounts, self.past)
         self._accounts = accounts
         self._window = accounts.window
         self._loss_after_ns = loss_after_ns
@@ -91,6 +86,7 @@ class Losses:
             if pending
             else max(highest + 1, accounts.issued_at[slot])
         )
+        self.told.end_session(slot)
         states = self._window.take(slot, highest) | dict.fromkeys(range(highest + 1, issued), OPEN)
         accounts.unsettled_at[slot] += sum(state < LOST for state in states.values())
         accounts.offset_at[slot] += issued
@@ -164,7 +160,8 @@ class Losses:
         if number < accounts.base_at[slot]:
             return True  # from before we joined
         if number <= highest - window.width:
-            accounts.explain_unsettled(slot, cause)
+            if self.told.takes(slot, number):
+                accounts.explain_unsettled(slot, cause)
             return True
         if number > highest:
             accounts.unsettled_at[slot] += window.advance(slot, highest, number, 0, 0)
@@ -196,7 +193,7 @@ class Losses:
             window.put(slot, number, DAMAGED)
         elif state == HELD:
             window.put(slot, number, HELD_DAMAGED)
-        elif cause_of(state) == _UNEXPLAINED:
+        elif cause_of(state) in _WITHOUT_CAUSE:
             self._lose(slot, number, _LINK)
         return RECEIVED < state < LOST
 
@@ -272,7 +269,7 @@ class Losses:
             return
         used = slice(0, self._accounts.high)
         self._aged[used] = self._ageing[used]
-        self._ageing[used] = self._accounts.issued[used]
+        self._ageing[used] = np.where(self._accounts.told[used], self.told.word[used], self._accounts.issued[used])
         self._aged_ns = now_ns + self._loss_after_ns + hold_ns
 
     def _open_tails(self, now_ns: int) -> bool:
@@ -290,11 +287,13 @@ class Losses:
         """Declare what left the window undeclared: only how many these are is known, not which."""
         accounts = self._accounts
         count = accounts.unsettled[slots] - accounts.open_past[slots]
-        dropped = np.minimum(count, self._room[slots])
+        told = accounts.told[slots]
+        dropped = np.where(told, 0, np.minimum(count, self._room[slots]))  # the sender's node has the first word
         self._room[slots] -= dropped
         accounts.drops_used[slots] += dropped
         accounts.lost_by_cause[_RECEIVER, slots] += dropped
-        rest = np.where(accounts.in_process[slots], _LINK if hold_ns else _UNEXPLAINED, _UNKNOWN)
+        elsewhere = np.where(told, _AWAITING, _UNKNOWN)
+        rest = np.where(accounts.in_process[slots], _LINK if hold_ns else _UNEXPLAINED, elsewhere)
         accounts.lost_by_cause[rest, slots] += count - dropped
         accounts.lost[slots] += count
         accounts.unsettled[slots] -= count
@@ -306,12 +305,12 @@ class Losses:
         """
         accounts, slot, was_open = self._accounts, overdue.slot, overdue.was_open
         in_process = accounts.in_process[slot]
-        cause = np.where(in_process, _UNEXPLAINED, _UNKNOWN)
+        cause = np.where(in_process, _UNEXPLAINED, self.told.causes(slot, overdue.number))
         damaged = (overdue.state == DAMAGED) | (overdue.state == HELD_DAMAGED)
         cause[damaged] = _LINK  # it came, but as nothing that could be recognised
         rank = np.empty(len(slot), np.int64)
         rank[np.lexsort((damaged, slot))] = runs_of(slot).rank()
-        dropped = rank < self._room[slot]
+        dropped = (rank < self._room[slot]) & (cause != _AWAITING)
         cause[dropped] = _RECEIVER
         state = cause | LOST
         # a damaged number can make holes of what is not even sent yet

@@ -15,7 +15,7 @@ from udprism.columns.types import NEVER_NS, I32Column, I64Column
 from udprism.ledger.accounts import Accounts
 from udprism.ledger.fates import BEYOND, DUPLICATE, LATE, NEW, Cause
 from udprism.ledger.numbers import extend
-from udprism.ledger.window import DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, cause_of
+from udprism.ledger.window import AWAITS, DAMAGED, HELD, HELD_DAMAGED, LOST, OPEN, cause_of
 
 MAX_NUMBERS = 262_144
 """Numbers of all sessions that are over; what finds no room is declared lost at the next `expire`, and counted."""
@@ -32,7 +32,9 @@ class _Session:
     states: dict[int, int]
     """By number, as in the window: those that are not simply received."""
     over: bool
-    """Whether no more numbers will be issued."""
+    """Whether no more numbers will be issued, and nothing more will be said of them."""
+    told: bool = False
+    """Whether the sender's node tells what it did not send."""
     due_ns: int = NEVER_NS
 
 
@@ -46,7 +48,8 @@ class Past:
         self._loss_after_ns = loss_after_ns
         self._of_slot: dict[int, list[_Session]] = {}
         self._in_process: dict[int, _Session] = {}
-        """By session id."""
+        self._told: dict[int, _Session] = {}
+        """Both by session id."""
         self._numbers = 0
 
     def __len__(self) -> int:
@@ -56,7 +59,7 @@ class Past:
     def add(self, slot: int, session_id: int, highest: int, issued: int, states: dict[int, int]) -> None:
         """A session is over at its client. Numbers below LOST in `states` are counted as unsettled already."""
         accounts = self._accounts
-        in_process = bool(accounts.in_process[slot])
+        in_process, told = bool(accounts.in_process[slot]), bool(accounts.told[slot])
         if session_id == 0 or not (states or in_process):
             return
         if self._numbers + len(states) > MAX_NUMBERS:
@@ -66,10 +69,13 @@ class Past:
         if again is not None:  # a stranger's session that came, went and came again
             self._close(again, 0)
             self._of_slot[slot].remove(again)
-        session = _Session(slot, session_id, in_process, highest, issued, states, over=not in_process)
+        over = not (in_process or told)
+        session = _Session(slot, session_id, in_process, highest, issued, states, over, told)
         self._of_slot.setdefault(slot, []).append(session)
         if in_process:
             self._in_process[session_id] = session
+        elif told:
+            self._told[session_id] = session
         self._numbers += len(states)
         accounts.open_past[slot] += sum(state < LOST for state in states.values())
 
@@ -173,6 +179,26 @@ class Past:
             self._lose(session, number, state, Cause.LINK)
         return True
 
+    def told(self) -> dict[int, int]:
+        """Sessions of which their sender's node still speaks: how many numbers each was issued, by id."""
+        return {session_id: session.issued for session_id, session in self._told.items()}
+
+    def tell_unsent(self, session_id: int, number: int, cause: int) -> None:
+        """A number that never left, as the sender's node says."""
+        session = self._told.get(session_id)
+        state = None if session is None else session.states.get(number)
+        if session is not None and state is not None:
+            self._lose(session, number, state, cause)
+
+    def tell_over(self, session_id: int, *, whole: bool) -> None:
+        """The sender's node has said all that it will; whole: and nothing of it is missing here."""
+        session = self._told.pop(session_id)
+        session.over, session.told = True, whole
+
+    def awaiting(self, slot: int) -> int:
+        """How many of a client's losses in earlier sessions await their sender's word."""
+        return sum(list(one.states.values()).count(AWAITS) for one in self._of_slot.get(slot, ()))
+
     def _lose(self, session: _Session, number: int, state: int, cause: int) -> None:
         accounts, slot = self._accounts, session.slot
         if state < LOST:
@@ -217,7 +243,7 @@ class Past:
             elif state in (DAMAGED, HELD_DAMAGED):
                 cause = Cause.LINK  # it came, but as nothing that could be recognised
             elif not session.in_process:
-                cause = Cause.UNKNOWN_PATH
+                cause = Cause.PATH if session.told else Cause.UNKNOWN_PATH
             elif slot == accounts.departed:
                 cause = Cause.RECEIVER_KERNEL  # it found its client's socket closed
             else:
@@ -229,8 +255,10 @@ class Past:
         self._numbers -= len(session.states)
         if self._in_process.get(session.session_id) is session:
             del self._in_process[session.session_id]
+        if self._told.get(session.session_id) is session:
+            del self._told[session.session_id]
 
 
 def _is_undeclared(state: int) -> bool:
-    """OPEN or DAMAGED, or counted under LINK because it might still come."""
-    return state < LOST or state >= HELD_DAMAGED
+    """OPEN or DAMAGED, or counted under LINK or AWAITING because its cause is not known yet."""
+    return state < LOST or state >= HELD_DAMAGED or state == AWAITS

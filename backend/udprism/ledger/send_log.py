@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from udprism.columns.types import NEVER_NS, Address, I32Column, I64Column, U8Column, U32Column
+import numpy as np
+
+from udprism.columns.types import NEVER_NS, Address, BoolColumn, I32Column, I64Column, U8Column, U32Column
 
 CORRUPT = 255
 """In place of a Cause: the datagram left, but its payload was changed on purpose."""
@@ -23,6 +25,21 @@ class FateReport(NamedTuple):
     session_id: U32Column
     sequence: I64Column
     cause: U8Column
+
+    def part(self, which: BoolColumn | slice) -> FateReport:
+        """Some of them."""
+        return FateReport(self.session_slot[which], self.session_id[which], self.sequence[which], self.cause[which])
+
+    @classmethod
+    def of(cls, slot: I32Column, session_id: U32Column, sequence: I64Column, cause: int) -> FateReport:
+        """All of one cause."""
+        return cls(slot.copy(), session_id, sequence.copy(), np.full(len(slot), cause, np.uint8))
+
+
+class Listener(Protocol):
+    """Hears every report as it is made, on the server's thread."""
+
+    def report(self, report: FateReport) -> None: ...
 
 
 class SendLog:
@@ -41,6 +58,7 @@ class SendLog:
         slot_of_address: Mapping[Address, int],
         ended: Mapping[int, int],
         max_reports: int,
+        listener: Listener | None = None,
     ) -> None:
         self.session_id = session_id
         self.next_sequence = next_sequence
@@ -55,12 +73,15 @@ class SendLog:
         self.forgotten = 0
         """Reports discarded because they were not read in time; their losses show as unexplained."""
         self._reports: deque[FateReport] = deque(maxlen=max_reports)
+        self._listener = listener
 
     def report(self, report: FateReport) -> None:
         """Server thread only."""
         if len(self._reports) == self._reports.maxlen:
             self.forgotten += 1
         self._reports.append(report)
+        if self._listener is not None:
+            self._listener.report(report)
 
     def take(self) -> list[FateReport]:
         """All reports since the last call, oldest first. Pool thread only."""

@@ -21,9 +21,11 @@ DAMAGED = 2
 LOST = 8
 """Plus a Cause: declared lost. What lies between RECEIVED and LOST is a hole."""
 _CAUSE_BITS = 7
-HELD_DAMAGED = LOST | 6
-HELD = LOST | 7
+HELD_DAMAGED = 16
+HELD = 17
 """Declared lost, but it may still come: counted under LINK until then. From HELD_DAMAGED on."""
+AWAITS = LOST | Cause.AWAITING
+"""Declared lost; its sender's node has yet to say why."""
 _FEW = 8
 """Up to here single bytes are quicker than arrays."""
 _TICK_BITS = 24
@@ -197,6 +199,18 @@ class Window:
         return any(self.state(slot, higher) == RECEIVED for higher in range(number + 1, highest + 1))
 
     # -- many numbers
+
+    def awaiting(self, slot: int, highest: int) -> list[int]:
+        """One client's numbers that are AWAITS, ascending."""
+        places = np.flatnonzero(self._state[slot * self.width : (slot + 1) * self.width] == AWAITS)
+        return sorted((highest - ((highest - places) & self._mask)).tolist())
+
+    def relabel(self, slot: int, old: int, new: int) -> int:
+        """Give one client's numbers in a lost state another one, neither of them HELD; returns how many these were."""
+        row = self._state[slot * self.width : (slot + 1) * self.width]
+        which = row == old
+        row[which] = new
+        return int(np.count_nonzero(which))
 
     def states(self, slot: I64Column, number: I64Column) -> U8Column:
         """States in the places of many numbers: uint8[n]."""

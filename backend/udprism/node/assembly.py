@@ -106,6 +106,7 @@ class Assembly:
             table.slot_of_address,
             table.ended,
             settings.max_fate_reports,
+            table.remote_send_log,
         )
         releaser = None  # it knows the server's own sockets, and no stream's
         if settings.engine == "batch":

@@ -41,6 +41,7 @@ from udprism.node.recordings import Recordings
 from udprism.node.relays import Relays
 from udprism.node.replays import Replays
 from udprism.node.scenarios import Scenarios
+from udprism.node.send_reports import SendReports
 from udprism.node.senders import KIND as SENDER
 from udprism.node.senders import Senders
 from udprism.node.sessions import Sessions
@@ -85,6 +86,7 @@ class Bridge:
         self.links = Links(assembly, threads, self._directory, delays_over_all_links=delays_over_all_links)
         self.clients = Clients(assembly, threads, self._directory, self.links)
         self.sessions = Sessions(assembly, threads, self._directory)
+        self.send_reports = SendReports(assembly, threads, self.instance_id)
         self.relays = Relays(store, assembly.targets, assembly.note)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
         data = None if store is None else store.path.parent
@@ -226,6 +228,7 @@ class Bridge:
             **self.senders.counters(),
             **self.recordings.counters(),
             **self.replays.counters(),
+            **self.send_reports.counters(),
         }
 
     # -- the pool's thread

@@ -37,6 +37,9 @@ def join(settings: Settings, bridge: Bridge, store: Store | None) -> Mesh:
 
     mesh = Mesh(MeshPlan.of(settings, bridge.identity), bridge.instance_id, received, status)
     mesh.service.put_reply = bridge.keep_reply
+    mesh.service.tell_fates = bridge.send_reports.tell
+    mesh.fates.hearer = bridge.send_reports
+    bridge.send_reports.join(mesh.plan.id)
     return mesh
 
 
@@ -49,4 +52,5 @@ async def node_status(bridge: Bridge) -> dict[str, Any]:
     names = ("clients", "losing", "datagrams_per_s", "sessions", "ledger", "closes")
     return {name: status[name] for name in names} | {
         "udp": [format_address(address) for address in bridge.udp_addresses],
+        "serves": bridge.send_reports.nodes,
     }

@@ -36,6 +36,7 @@ answer `red` a few times, a server says it for ever."""
 _TRAILING: Final = b"\r\n \0"
 _RETRY: Final = b"retry "
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{11}", re.ASCII)
+_ASKER: Final = re.compile(r"n-[0-9a-f]{8,16}\.c-[0-9a-f]{1,32}", re.ASCII)
 _RATE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,20})?", re.ASCII)
 _COLOURS: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
 _KEY: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
@@ -55,6 +56,8 @@ class Connect:
     name: str | None = None
     token: str | None = None
     line_feed: bool = False
+    asker: str | None = None
+    """`NODE.CLIENT`: who asks, if it is another node's hosted client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,14 @@ def _parse_options(text: str, *, line_feed: bool) -> Connect:
         name=_name(options.get("name")),
         token=_token(options.get("token")),
         line_feed=line_feed,
+        asker=_asker(options.get("id")),
     )
+
+
+def _asker(value: str | None) -> str | None:
+    if value is not None and not _ASKER.fullmatch(value):
+        raise WireError("bad-option")
+    return value
 
 
 def _measured(value: str | None) -> bool:
@@ -218,6 +228,7 @@ def _encode_name(name: str) -> str:
 def encode_connect(connect: Connect) -> bytes:
     """What a client sends; without options the bare `connect`, which foreign servers understand too.
 
+    Who asks is left out if a long name leaves it no room: then that server's node cannot tell what became of datagrams.
     Raises: ValueError if it takes more than 256 bytes, which it does not if `is_name(connect.name)`.
     """
     words = ["connect"]
@@ -234,6 +245,8 @@ def encode_connect(connect: Connect) -> bytes:
     if connect.token is not None:
         words.append(f"token={connect.token}")
     data = " ".join(words).encode("ascii") + (b"\n" if connect.line_feed else b"")
+    if connect.asker is not None and len(data) + len(asker := f" id={connect.asker}".encode()) <= MAX_COMMAND_BYTES:
+        data = data.removesuffix(b"\n") + asker + (b"\n" if connect.line_feed else b"")
     if len(data) > MAX_COMMAND_BYTES:
         raise ValueError(f"a command of {len(data)} bytes, at most {MAX_COMMAND_BYTES} are allowed")
     return data

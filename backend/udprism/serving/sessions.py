@@ -12,6 +12,7 @@ import numpy as np
 
 from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address, I32Column, I64Column, format_address
+from udprism.ledger.remote_send_log import RemoteSendLog
 from udprism.serving.commands import Connect
 from udprism.wire.colours import PaletteName, nearest_name
 from udprism.wire.measured import Report
@@ -105,6 +106,7 @@ class SessionTable:
         """How many numbers a session was issued that is over, by session id: what was sent last is still on its way.
         Of the newest `max_sessions` that have ended."""
         self.remote = 0
+        self.remote_send_log = RemoteSendLog(max_sessions)
         self.encodings: list[Encoding] = []
         self._encoding_number: dict[Encoding, int] = {}
         self._sessions_of_host: dict[str, int] = {}
@@ -155,6 +157,7 @@ class SessionTable:
             self.period_ns[slot] = period_ns
             self.due_ns[slot] = _first_due_ns(slot, now_ns, min(period_ns, _FIRST_WITHIN_NS))
             self._next_due_ns = None
+        self.remote_send_log.connected(slot, int(self.session_id[slot]), command.asker)
         self.heard(slot, now_ns)
         return slot, started
 
@@ -218,6 +221,7 @@ class SessionTable:
         if len(self.ended) == self.max_sessions:
             del self.ended[next(iter(self.ended))]
         self.ended[int(self.session_id[slot])] = int(self.next_sequence[slot])  # first: others read, and miss the id
+        self.remote_send_log.end(slot, int(self.next_sequence[slot]))
         session = self.sessions.pop(slot)
         del self.slot_of_address[session.address]
         del self.slot_of_id[int(self.session_id[slot])]
@@ -315,7 +319,8 @@ class SessionTable:
         if is_session_id(query):  # an open drawer asks four times a second
             slot = self.slot_of_id.get(int(query[2:], 16))
             return [] if slot is None else [slot]
-        return [slot for slot in self.sessions if _has(self._words(slot, hosted), words)]
+        texts = ((slot, self._words(slot, hosted)) for slot in self.sessions)
+        return [slot for slot, text in texts if all(word in text for word in words)]
 
     def _words(self, slot: int, hosted: Mapping[Address, str]) -> str:
         """What a find box looks through."""
@@ -331,10 +336,6 @@ class SessionTable:
 def is_session_id(text: str) -> bool:
     """Whether the text is a session's id."""
     return _ID.fullmatch(text) is not None
-
-
-def _has(text: str, words: Iterable[str]) -> bool:
-    return all(word in text for word in words)
 
 
 def _first_due_ns(slot: int, now_ns: int, within_ns: int) -> int:

@@ -76,6 +76,7 @@ class ClientSender:
         self.drops = drops
         self.routes: dict[str, Route] = {}
         """By target."""
+        self.node_id: str | None = None  # among other nodes, whose servers then tell what they sent
         self._clock = clock
         self._rng = rng
         self._look_up = look_up
@@ -268,14 +269,15 @@ class ClientSender:
 
     def send_connect(self, slot: int, *, measured: bool) -> None:
         client = self.table.clients[slot]
-        request = Connect(rate_hz=client.rate_hz, colours=client.colours, name=client.name)
+        asker = f"{self.node_id}.{client.id}" if self.node_id and client.falls_back else None
+        request = Connect(rate_hz=client.rate_hz, colours=client.colours, name=client.name, asker=asker)
         command = connect_of(request, measured=measured, token=client.token)
         try:
             data = commands.encode_connect(command)
         except ValueError as error:  # a name from a time that allowed it: this client's trouble only
             self._fail(slot, commands.name_fault(client.name) or str(error))
-            return
-        self.send(slot, data)
+        else:
+            self.send(slot, data)
 
     def prove(self, slot: int, now_ns: int) -> None:
         """Say the last `connect` again, with the token that the server has sent, or else with the next try."""
@@ -337,8 +339,7 @@ class ClientSender:
         """When a client reports next: after this part of the time between two of its reports."""
         fair_ns = max(_REPORT_NS, len(self.table) * NS_PER_S // MAX_REPORTS_HZ)
         turn_ns = fair_ns if client.loopback else min(fair_ns, _RENEWAL_NS)
-        at_ns = now_ns + int(part * turn_ns)
-        return _bunched(at_ns, _REPORT_NS) if len(self.table) <= _FEW else _bunched(at_ns)
+        return _bunched(now_ns + int(part * turn_ns), _REPORT_NS if len(self.table) <= _FEW else _BUNCH_NS)
 
 
 _Instants = TypeVar("_Instants", int, I64Column)

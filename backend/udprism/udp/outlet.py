@@ -21,7 +21,6 @@ from udprism.columns.types import (
     I32Column,
     I64Column,
     Rows,
-    U8Column,
     U32Column,
 )
 from udprism.ledger.fates import Cause
@@ -104,6 +103,11 @@ class Outlet:
         """When the last of those that are held back now leaves; -NEVER_NS if none is."""
         return max(self.line.last_release_ns, -NEVER_NS if self.releaser is None else self.releaser.last_release_ns)
 
+    def told_ns(self, now_ns: int) -> tuple[int, int]:
+        """(until when all has left, or was reported; by when all will have that was sent until now)."""
+        untold = [at_ns for at_ns, _ in self._unreported]
+        return min(now_ns, self.next_release_ns, *untold), max(self.last_release_ns, *untold, -NEVER_NS)
+
     @property
     def releaser_starts(self) -> int:
         """How often the releaser's process was started. Any thread."""
@@ -184,7 +188,7 @@ class Outlet:
         if dropped.any():
             lost = due.part(dropped)
             np.add.at(self._flows.unsent_link, lost.slot, 1)
-            fates = _fates(lost.slot, self._flows.session_id[lost.slot], lost.sequence, Cause.LINK)
+            fates = FateReport.of(lost.slot, self._flows.session_id[lost.slot], lost.sequence, Cause.LINK)
             self._unreported.append((int(due.release_ns[-1]), fates))
             self.line.give_back(lost)
             due = due.part(~dropped)
@@ -213,7 +217,7 @@ class Outlet:
             rest, session_id = held.due.part(slice(held.done, None)), held.session_id[held.done :]
             ended = session_id != self._flows.session_id[rest.slot]
             lost = rest.part(ended)
-            self._tell(_fates(lost.slot, session_id[ended], lost.sequence, Cause.LINK))
+            self._tell(FateReport.of(lost.slot, session_id[ended], lost.sequence, Cause.LINK))
             self.line.give_back(lost)
             self.line.put_back(rest.part(~ended))
 
@@ -335,16 +339,11 @@ class Outlet:
         if len(slot):
             self.refused += len(slot)
             np.add.at(self._flows.unsent_kernel, slot[self._flows.session_id[slot] == session_id], 1)
-            self._tell(_fates(slot, session_id, sequence, Cause.SENDER_KERNEL))
+            self._tell(FateReport.of(slot, session_id, sequence, Cause.SENDER_KERNEL))
 
     def _report(self, slot: I32Column, sequence: I64Column, cause: int) -> None:
-        self._tell(_fates(slot, self._flows.session_id[slot], sequence, cause))
+        self._tell(FateReport.of(slot, self._flows.session_id[slot], sequence, cause))
 
     def _tell(self, report: FateReport) -> None:
         if len(report.sequence):
             self._send_log.report(report)
-
-
-def _fates(slot: I32Column, session_id: U32Column, sequence: I64Column, cause: int) -> FateReport:
-    causes: U8Column = np.full(len(slot), cause, np.uint8)
-    return FateReport(slot.copy(), session_id, sequence.copy(), causes)

@@ -19,6 +19,7 @@ from udprism.ledger.taps import Tap, Taps
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import HostedClient, Mode, State
+from udprism.serving.other_nodes import OtherNodes
 from udprism.serving.routes import Route
 from udprism.udp.arrivals import Receiver
 from udprism.udp.client_accounting import ClientAccounting
@@ -86,6 +87,7 @@ class ClientPool:
         self._send_log = send_log
         self._swept = swept
         self.accounting = ClientAccounting(columns, taps, self.sender, self.drops, clock, rng, send_log)
+        self.other_nodes = OtherNodes(columns, self.sockets.dropped)
 
     # -- any thread
 

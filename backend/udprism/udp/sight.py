@@ -217,6 +217,8 @@ _CAUSES: Final[dict[int, str]] = {
     Cause.RECEIVER_KERNEL: "lost: dropped by the receiver's kernel",
     Cause.UNEXPLAINED: "lost, unexplained",
     Cause.UNKNOWN_PATH: "lost somewhere on the path",
+    Cause.PATH: "lost between the two nodes",
+    Cause.AWAITING: "lost, its sender's node has not spoken yet",
 }
 
 

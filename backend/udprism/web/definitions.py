@@ -164,6 +164,20 @@ DEFINITIONS: Final = (
         "dropped.",
     ),
     Definition(
+        "lost_by_cause.path",
+        "Lost: path",
+        "datagrams",
+        "Lost between two machines: the server's node says that it left its kernel, and the kernel here did not drop "
+        "it.",
+    ),
+    Definition(
+        "lost_by_cause.awaiting",
+        "Lost: awaiting word",
+        "datagrams",
+        "Lost from another node's server, and that node has not said yet what it sent: the cause will be known once it "
+        "can be reached.",
+    ),
+    Definition(
         "loss_ratio",
         "Loss",
         "ratio",

@@ -118,6 +118,8 @@ export interface Causes {
   receiver_kernel: number | null;
   unexplained: number | null;
   unknown_path: number | null;
+  path: number | null;
+  awaiting: number | null;
 }
 
 /** Whether a part works; if a fatal one does not, the program is not ready. detail: null without the token. */
@@ -198,7 +200,7 @@ export interface Columns {
 export interface Datagram {
   sequence: number | null;
   fate: "received" | "lost" | "late" | "in_flight";
-  cause: "link" | "sender_kernel" | "receiver_kernel" | "unexplained" | "unknown_path" | null;
+  cause: "link" | "sender_kernel" | "receiver_kernel" | "unexplained" | "unknown_path" | "path" | "awaiting" | null;
   colour: string | null;
   rgb: string | null;
   sent_at_ns: number | null;

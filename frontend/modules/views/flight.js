@@ -21,7 +21,7 @@ const NEAR_PX = 6;
 /** Windows that the buttons + and − step through, seconds. */
 const WINDOWS_S = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30];
 /** What stands at the end of a stub. @type {Record<string, string>} */
-const CAUSE_MARKS = { link: "L", sender_kernel: "S", receiver_kernel: "R", unexplained: "?", unknown_path: "?" };
+const CAUSE_MARKS = { link: "L", sender_kernel: "S", receiver_kernel: "R", unexplained: "?", unknown_path: "?", path: "P", awaiting: "…" };
 
 /**
  * Strokes of the newest datagrams. A window of `windowS` seconds ends at the newest instant; above MOST_PER_S every n-th datagram is drawn.

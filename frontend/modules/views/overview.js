@@ -94,7 +94,7 @@ export class Overview {
     for (const name of /** @type {const} */ (["link", "sender_kernel", "receiver_kernel", "unexplained"])) write(name, count(causes?.[name]));
     const anomalies = client?.anomalies;
     for (const [id, name, number] of /** @type {const} */ ([
-      ["unknown-path", "unknown_path", causes?.unknown_path], ["jumps", "jumps", anomalies?.jumps],
+      ["unknown-path", "unknown_path", causes?.unknown_path], ["path-loss", "path", causes?.path], ["awaiting-word", "awaiting", causes?.awaiting], ["jumps", "jumps", anomalies?.jumps],
       ["beyond-window", "beyond_window", anomalies?.beyond_window], ["negative-delays", "negative_delays", anomalies?.negative_delays],
     ])) {
       write(name, count(number));

@@ -12,6 +12,7 @@ const EVENTS_SHOWN = 30;
 const CAUSES = /** @type {const} */ ([
   ["link", "link", "accent"], ["sender_kernel", "sender’s kernel", "warn"], ["receiver_kernel", "receiver’s kernel", "warn"],
   ["unexplained", "unexplained", "bad"], ["unknown_path", "unknown path", "bad"],
+  ["path", "path", "warn"], ["awaiting", "awaiting word", "accent"],
 ]);
 
 export class Past {

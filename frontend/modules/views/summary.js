@@ -7,7 +7,7 @@ import { notify } from "../dialogs/notices.js";
 
 const LEDGER_TERMS = /** @type {const} */ (["sent", "received", "lost", "in_flight"]);
 /** Shown only where there are any. */
-const RARE = new Set(["unknown_path", "received_plain"]);
+const RARE = new Set(["unknown_path", "path", "awaiting", "received_plain"]);
 const LEDGER_CAUSES = /** @type {const} */ (["link", "sender_kernel", "receiver_kernel", "unexplained"]);
 
 export class Summary {
@@ -51,7 +51,7 @@ export class Summary {
     this.#mark(this.#silent, down > 0);
     for (const name of LEDGER_TERMS) this.#write(name, ledger[name]);
     for (const name of LEDGER_CAUSES) this.#write(name, ledger.lost_by_cause?.[name] ?? null);
-    this.#write("unknown_path", ledger.lost_by_cause?.unknown_path ?? null);
+    for (const name of /** @type {const} */ (["unknown_path", "path", "awaiting"])) this.#write(name, ledger.lost_by_cause?.[name] ?? null);
     this.#write("received_plain", ledger.received_plain ?? null);
     setAttribute(need("ledger-causes", HTMLElement), "data-zero", String(!ledger.lost));
     setText(this.#closes, status.closes ? "✓ closes" : "✗ does not close");

@@ -76,7 +76,7 @@ class Datagram(TypedDict):
 
     sequence: int | None
     fate: Literal["received", "lost", "late", "in_flight"]
-    cause: Literal["link", "sender_kernel", "receiver_kernel", "unexplained", "unknown_path"] | None
+    cause: Literal["link", "sender_kernel", "receiver_kernel", "unexplained", "unknown_path", "path", "awaiting"] | None
     colour: str | None
     rgb: str | None
     sent_at_ns: int | None

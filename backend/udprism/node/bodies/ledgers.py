@@ -20,6 +20,8 @@ class Causes(TypedDict):
     receiver_kernel: Count
     unexplained: Count
     unknown_path: Count
+    path: Count
+    awaiting: Count
 
 
 class Arrived(TypedDict):

@@ -20,6 +20,7 @@ from udprism.errors import RequestError
 from udprism.node.mesh import subjects
 from udprism.node.mesh.asks import Answer, Asks, Unanswered
 from udprism.node.mesh.commands import Commands
+from udprism.node.mesh.fates import Fates
 from udprism.node.mesh.offset import ClockOffset
 from udprism.node.mesh.plan import MeshPlan
 from udprism.node.mesh.presence import NodeRecord, Presence
@@ -49,6 +50,7 @@ class Mesh:
         self.offsets: dict[str, ClockOffset] = {}
         self.commands = Commands(self._tell)
         self.service = Service(plan.remote, instance, received, lambda: self.presence.is_double(time.monotonic()))
+        self.fates = Fates(plan.id, self.presence.nodes, self._ask_fates)
         self._status = status
         self._number = 0
         self._bad_heartbeats = 0
@@ -60,6 +62,7 @@ class Mesh:
             {
                 subjects.here("*"): self._hear,
                 subjects.do(me, "*"): lambda message: service.hear_command(self._control, message),
+                subjects.ask(me, "*", "fates"): lambda message: service.hear_fates(self._control, message),
                 self._small.subscription: self._small.hear,
             },
             self._small.lost,
@@ -78,7 +81,7 @@ class Mesh:
 
     async def start(self) -> None:
         """Begin; returns at once. A server that is not there is tried for as long as it takes."""
-        for work in (self._control.run(), self._bulk.run(), self._beat()):
+        for work in (self._control.run(), self._bulk.run(), self.fates.run(), self._beat()):
             self._tasks.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
@@ -201,9 +204,17 @@ class Mesh:
 
     async def ask(self, node: NodeRecord, kind: str, body: bytes, deadline_s: float) -> Answer:
         """Ask a node for something that changes nothing. Raises: RequestError (503, 403)."""
+        return await self._ask(self._large, self._bulk, node, kind, body, deadline_s)
+
+    async def _ask_fates(self, node: NodeRecord, body: bytes, deadline_s: float) -> Answer:
+        return await self._ask(self._small, self._control, node, "fates", body, deadline_s)
+
+    async def _ask(
+        self, asks: Asks, connection: Connection, node: NodeRecord, kind: str, body: bytes, deadline_s: float
+    ) -> Answer:
         subject = subjects.ask(node.id, self.plan.id, kind)
         try:
-            answer = await self._large.ask(self._bulk, subject, body, deadline_s)
+            answer = await asks.ask(connection, subject, body, deadline_s)
         except Unanswered as error:
             if error.why == "nobody":
                 self.presence.nobody_listens(node.id, time.monotonic())
@@ -249,6 +260,7 @@ class Mesh:
             "asking_window": self.window.width,
             "node_commands_total": dict(self.commands.outcomes),
             "node_commands_unknown": self.commands.unknown,
+            "fates_bad_total": self.fates.bad,
             "heartbeats_refused_total": self._bad_heartbeats + self.presence.left_out,
             **self._offsets(now_s),
         }

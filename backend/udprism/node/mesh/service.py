@@ -48,6 +48,8 @@ class Service:
         """is_double: whether another process speaks under our id; then nothing may be changed."""
         self.answer_request: Answerer | None = None
         self.take_picture: Pictures | None = None
+        self.tell_fates: Pictures | None = None
+        """What became of datagrams to clients of the node of this id."""
         self.put_reply: Callable[[str, str], Awaitable[None]] | None = None
         self.counts: Counter[str] = Counter()
         self._remote = remote
@@ -79,6 +81,10 @@ class Service:
         if task is not None:
             self._newest[key] = task
             task.add_done_callback(lambda done: self._newest.pop(key, None) if self._newest.get(key) is done else None)
+
+    async def hear_fates(self, connection: Connection, message: Msg) -> None:
+        """A question for what became of datagrams to clients of the asker."""
+        self._start(self._fates(connection, message), connection, message)
 
     async def hear_command(self, connection: Connection, message: Msg) -> None:
         """A command, or its cancelling."""
@@ -131,6 +137,20 @@ class Service:
             self._send(connection, message, {"refused": error.kind}, b"")
             return
         self.counts["pictures"] += 1
+        self._send(connection, message, {"received_unix_s": received_unix_s}, body)
+
+    async def _fates(self, connection: Connection, message: Msg) -> None:
+        received_unix_s = time.time_ns() / 1e9
+        sender, asked = subjects.sender_of(message.subject), _object(message.data)
+        if self._remote == "off" or self.tell_fates is None:
+            self._send(connection, message, {"refused": "remote-off"}, b"")
+            return
+        try:
+            body = await self.tell_fates(sender, asked)
+        except RequestError as error:
+            self._send(connection, message, {"refused": error.kind}, b"")
+            return
+        self.counts["fates"] += 1
         self._send(connection, message, {"received_unix_s": received_unix_s}, body)
 
     async def _command(self, connection: Connection, message: Msg) -> None:
