@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from browser.conftest import Visit
-from support.program import Program
+from support.program import DEADLINE_S, Program
 
 
 @pytest.fixture
@@ -107,3 +107,31 @@ def test_a_program_that_joins_is_announced_on_every_view(page: Page, product: Pr
         stranger.sendto(b"connect", product.udp)
         expect(page.locator("#notices")).to_contain_text("1 program joined: see Server")
         stranger.sendto(b"disconnect", product.udp)
+
+
+def test_a_program_that_joined_has_a_lane_with_its_colours_and_stays_in_the_list(page: Page, product: Program) -> None:
+    page.click("a[data-view=server]")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.settimeout(DEADLINE_S)
+        stranger.sendto(b"connect name=passer-by", product.udp)
+        heard = [stranger.recv(64).decode().strip() for _ in range(3)]
+        row = page.locator("tr[data-session]", has_text="passer-by")
+        lane = row.get_by_role("img", name=re.compile("the last [0-9]+ colours that were sent to it"))
+        expect(lane).to_be_visible()
+        stranger.sendto(b"disconnect", product.udp)
+    expect(row).to_contain_text("left")
+    expect(lane).to_be_visible()
+    [left] = [one for one in product.get("/api/sessions")["left"] if one["name"] == "passer-by"]
+    sent = [left["recent_rgb"][at : at + 6] for at in range(0, len(left["recent_rgb"]), 6)]
+    names = {hex_[1:]: name for name, hex_, _ in hello_palette(page)}
+    assert [names[rgb] for rgb in sent[:3]] == heard
+    row.get_by_role("button").click()
+    expect(page.locator("#session-facts")).to_contain_text(re.compile("left .* ago"))
+    expect(page.locator("#session-facts .strip canvas")).to_be_visible()
+
+
+def hello_palette(page: Page) -> list[tuple[str, str, str]]:
+    palette: list[tuple[str, str, str]] = page.evaluate(
+        "async () => (await import('/modules/main.js')).world.hello.palette.basic"
+    )
+    return palette

@@ -53,7 +53,7 @@ def test_each_shape_gets_datagrams_of_its_own_and_each_session_its_own_numbers()
     assert [len(found[slot]) for slot in (0, 1, 3)] == [23, 29, 29]
     assert found[1][20:] != found[3][20:], "colours of its own for each"
     assert found[2].endswith(b"\n")
-    assert nearest_name(tuple(table.last_rgb[2].tolist())) == found[2].strip().decode()
+    assert nearest_name(table.recent.newest(2, int(table.next_sequence[2]))) == found[2].strip().decode()
     assert encoder.made == 5
     assert table.next_sequence.tolist() == [2, 1, 1, 1]
 

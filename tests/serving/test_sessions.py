@@ -170,8 +170,8 @@ def test_a_full_table_serves_nobody_else() -> None:
 def test_a_response_carries_the_colour_that_it_answers() -> None:
     table = make()
     slot = connect(table, ("127.0.0.1", 5000))
-    table.issue(np.array([slot], np.int32), 10)
-    table.last_rgb[slot] = (255, 0, 0)
+    slots = np.array([slot], np.int32)
+    table.recent.put(slots, table.issue(slots, 10), np.array([[255, 0, 0]], np.uint8))
     table.respond(slot, "merah", 1_000_010, 0)
     body = session_body(table, slot, 0)
     assert body["responses"] == [{"text": "merah", "colour": "red", "answered_after_ms": 1.0, "unix_ms": 0}]

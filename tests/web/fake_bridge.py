@@ -86,8 +86,13 @@ class FakeSessions:
             "responses": [] if client else [_RESPONSE | {"unix_ms": self.started_unix_ns // NS_PER_MS}],
             "reported": None,
             "link": self._links.of.get(session_id),
-            "last_colour": {"name": "red", "rgb": "#ff0000"},
+            "last_colour": "red",
+            "recent_rgb": "" if client else "ff0000" * 3,
+            "left_ms": None,
         }
+
+    async def left(self) -> list[dict[str, Any]]:
+        return []
 
     async def end(self, session_id: str) -> None:
         address = next((one for one in self.raw if "raw-" + one.rpartition(":")[2] == session_id), None)

@@ -42,6 +42,10 @@ class LinkBook:
         """How many flows belong to an owner."""
         return len(self._owner_of_slot)
 
+    def is_owned(self, slot: int) -> bool:
+        """Whether this slot is one of an owner's, as a hosted client's is. Sending thread only."""
+        return slot in self._owner_of_slot
+
     def own_of(self, slot: int) -> Link | None:
         """The flow's own link, or its owner's."""
         return self.of_slot.get(slot) or self.of_owner.get(self._owner_of_slot.get(slot, ""))

@@ -13,7 +13,6 @@ from typing import Final, Literal
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
 from udprism.node.assembly import Assembly
-from udprism.node.bodies.colours import colour_body
 from udprism.node.bodies.flows import flow_of_client, flow_of_session, flows_of_conversation
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.sessions import session_body
@@ -26,6 +25,7 @@ from udprism.node.threads import Threads
 from udprism.relay.memory import DIRECTIONS
 from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
+from udprism.wire.colours import hex_of
 
 FlowKind = Literal["client", "session", "relay", "receiver", "sender", "replay"]
 FlowFormat = Literal["measured", "plain", "ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
@@ -163,7 +163,8 @@ class Flows:
         table = self._assembly.server.table
         server_address = format_address(self._assembly.udp_addresses[int(table.socket_index[slot])])
         body = session_body(table, slot, self._assembly.clock.now_ns())
-        return flow_of_session(body, server_address, colour_body(table.last_rgb[slot])["rgb"])
+        rgb = table.recent.newest(slot, int(table.next_sequence[slot]))
+        return flow_of_session(body, server_address, hex_of(rgb))
 
     def _of_sessions(
         self, form: FlowFormat | None, query: str | None, offset: int, limit: int

@@ -8,7 +8,7 @@ from udprism.columns.types import Address
 from udprism.node.assembly import Assembly
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.links import own_link_body
-from udprism.node.bodies.sessions import Session, session_body
+from udprism.node.bodies.sessions import Session, left_bodies, session_body
 from udprism.node.bodies.whole import SessionCounts
 from udprism.node.directory import Directory
 from udprism.node.threads import Threads
@@ -34,6 +34,11 @@ class Sessions:
             names = {address: clients[one].name for address, one in client_of if one in clients}
         bodies, total = await self._threads.server(lambda: self._bodies(limit, query or "", names))
         return [self._complete(body) for body in bodies], total
+
+    async def left(self) -> list[Json]:
+        """Raw clients that are served no more, newest first."""
+        table, now_ns = self._server.table, self._clock.now_ns()
+        return [as_json(body) for body in await self._threads.server(lambda: left_bodies(table, now_ns))]
 
     async def end(self, session_id: str) -> None:
         """End a session, with a BYE if its stream is measured. Raises: RequestError (404)."""
@@ -64,6 +69,8 @@ class Sessions:
             body = session_body(table, slot, now_ns)
             body["client_id"] = client_of.get(table.sessions[slot].address)
             body["kind"] = "raw" if body["client_id"] is None else "hosted"
+            if body["kind"] == "hosted":
+                body["recent_rgb"] = ""  # its client has a lane of its own
             body["link"] = own_link_body(self._server.links.own_of(slot))
             bodies.append(body)
         return bodies, len(order)

@@ -49,11 +49,11 @@ class Encoder:
         if not encoding.measured:
             words, lengths, colours = palette.plain_rows(encoding.palette, encoding.line_feed)
             index = self._rng.integers(0, len(colours), count)
-            table.last_rgb[slot] = colours[index]
+            table.recent.put(slot, sequence, colours[index])
             return Outgoing(slot, sequence, lengths[index], words[index])
         colours = palette.colours_of(encoding.palette)
         rgb = colours[self._rng.integers(0, len(colours), (count, encoding.colours))]
-        table.last_rgb[slot] = rgb[:, 0]
+        table.recent.put(slot, sequence, rgb[:, 0])
         width = wire.HEADER_BYTES + 3 * encoding.colours
         rows = self._scratch[: count * width].reshape(count, width)
         wire.encode_colours(rows, table.session_id[slot], sequence, 0, rgb)

@@ -14,6 +14,7 @@ from udprism.columns.arrivals import SOCKADDR_BYTES
 from udprism.columns.types import NEVER_NS, NS_PER_S, Address, I32Column, I64Column, format_address
 from udprism.ledger.remote_send_log import RemoteSendLog
 from udprism.serving.commands import Connect
+from udprism.serving.recent import RecentColours
 from udprism.wire.colours import PaletteName, nearest_name
 from udprism.wire.measured import Report
 
@@ -93,7 +94,7 @@ class SessionTable:
         """The least of them; None if it is to be found anew."""
         self.lease_deadline_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self.last_sent_ns = np.zeros(max_sessions, np.int64)
-        self.last_rgb = np.zeros((max_sessions, 3), np.uint8)
+        self.recent = RecentColours(max_sessions)
         self.unsent_link = np.zeros(max_sessions, np.int64)
         self.unsent_kernel = np.zeros(max_sessions, np.int64)
         self.strikes = np.zeros(max_sessions, np.int64)
@@ -189,7 +190,6 @@ class SessionTable:
         for column in (self.next_sequence, self.period_ns, self.last_sent_ns, self.strikes):
             column[slot] = 0
         self.unsent_link[slot] = self.unsent_kernel[slot] = 0
-        self.last_rgb[slot] = 0
         self.source[slot] = 0
         self.session_id[slot] = session_id
         self.sockaddr[slot] = sockaddr
@@ -254,10 +254,9 @@ class SessionTable:
 
     def respond(self, slot: int, text: str, now_ns: int, now_unix_ns: int) -> None:
         """Record a response beside the colour that it answers."""
-        rgb = self.last_rgb[slot]
         answered_after_ns = now_ns - int(self.last_sent_ns[slot])
-        colour = nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2])))
         session = self.sessions[slot]
+        colour = nearest_name(self.recent.newest(slot, int(self.next_sequence[slot])))
         # A tuple: of ten thousand sessions hardly one ever responds, and an empty deque takes 760 bytes.
         session.responses = (*session.responses, RecordedResponse(text, colour, answered_after_ns, now_unix_ns))
         session.responses = session.responses[-self._max_responses :]

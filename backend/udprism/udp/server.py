@@ -345,5 +345,6 @@ class ColourServer:
         if self.engine is not None:
             self.engine.end(slot)
         self.outlet.forget(slot)
+        self.table.recent.remember(self.table, slot, self.links.is_owned(slot))
         self.links.end(slot)
         self.table.end(slot)

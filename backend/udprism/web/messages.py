@@ -197,6 +197,6 @@ def session(session_id: str, body: Mapping[str, Any] | None) -> str:
     return text({"type": "session", "id": session_id, "session": body})
 
 
-def sessions(find: str, listed: Sequence[Mapping[str, Any]], total: int) -> str:
-    """The colour server's sessions that have these words, raw ones first."""
-    return text({"type": "sessions", "find": find, "sessions": listed, "total": total})
+def sessions(find: str, listed: Sequence[Mapping[str, Any]], total: int, left: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The colour server's sessions that have these words, raw ones first; left: raw clients that are served no more."""
+    return text({"type": "sessions", "find": find, "sessions": listed, "total": total, "left": left})

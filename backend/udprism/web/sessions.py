@@ -29,9 +29,9 @@ class SessionRoutes:
         add_routes(router, routes)
 
     async def list_sessions(self, query: Annotated[bodies.SessionsQuery, Query()]) -> Response:
-        """Whom the colour server serves, raw clients first."""
+        """Whom the colour server serves, raw clients first; and the raw clients that left."""
         sessions, total = await self._sessions.page(query.limit, query.query)
-        return answer({"sessions": sessions, "total": total})
+        return answer({"sessions": sessions, "total": total, "left": await self._sessions.left()})
 
     async def end_session(self, session_id: str) -> Response:
         """End one session; a measured client hears BYE."""

@@ -44,7 +44,7 @@ export const api = {
   getClient: (id) => ask("GET", `api/clients/${encodeURIComponent(id)}`),
   /** The first thousand, which is as many as one answer holds. @returns {Promise<any[]>} ClientBody of feed/messages */
   listClients: async () => (await ask("GET", "api/clients?limit=1000")).clients,
-  /** @returns {Promise<{sessions: any[], total: number}>} SessionBody of feed/messages */
+  /** @returns {Promise<{sessions: any[], total: number, left: any[]}>} SessionBody of feed/messages */
   listSessions: () => ask("GET", "api/sessions?limit=1000"),
   /** @param {string} id @param {object} changes */
   changeClient: (id, changes) => ask("PATCH", `api/clients/${encodeURIComponent(id)}`, changes),

@@ -793,6 +793,8 @@ export interface Session {
   reported: Reported | null;
   link: Link | null;
   last_colour: string | null;
+  recent_rgb: string;
+  left_ms: number | null;
 }
 
 /** How many sessions there are, and how many of them are raw clients'. */
@@ -801,10 +803,11 @@ export interface SessionCounts {
   raw: number;
 }
 
-/** Sessions, raw ones first, and how many match. */
+/** Sessions, raw ones first, and how many match. left: raw clients that are served no more, newest first. */
 export interface SessionList {
   sessions: Session[];
   total: number;
+  left: Session[];
 }
 
 /** `text` is TOML. */

@@ -41,7 +41,7 @@ export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT
 /** @typedef {import("./bodies.d.ts").Client} ClientBody */
 /** @typedef {{type: "client", id: string, client: ClientBody | null}} Client */
 /** @typedef {import("./bodies.d.ts").Session} SessionBody */
-/** @typedef {{type: "sessions", find: string, sessions: SessionBody[], total: number}} Sessions */
+/** @typedef {{type: "sessions", find: string, sessions: SessionBody[], total: number, left: SessionBody[]}} Sessions */
 /** @typedef {{type: "session", id: string, session: SessionBody | null}} Session */
 /** @typedef {Hello | Roster | Status | Client | Sessions | Session} Message */
 

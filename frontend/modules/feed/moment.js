@@ -67,7 +67,7 @@ export class Moment {
       const [clients, sessions] = await Promise.all([api.listClients(), api.listSessions()]);
       if (this.atUnixMs !== began) return;
       for (const client of clients) this.#clients.set(client.id, client);
-      Object.assign(this.#world, { sessions: sessions.sessions, sessionsTotal: sessions.total, sessionsFind: "" });
+      Object.assign(this.#world, { sessions: sessions.sessions, sessionsTotal: sessions.total, left: sessions.left, sessionsFind: "" });
       this.#changed();
     } catch (error) {
       // Without an answer the pause has what the page had.
@@ -81,7 +81,7 @@ export class Moment {
     const world = this.#world;
     if (world.client?.id !== clientId) world.client = this.#clients.get(clientId) ?? null;
     world.clientGone = null;
-    if (world.session?.id !== sessionId) world.session = world.sessions.find(({ id }) => id === sessionId) ?? null;
+    if (world.session?.id !== sessionId) world.session = [...world.sessions, ...world.left].find(({ id }) => id === sessionId) ?? null;
     world.sessionGone = null;
   }
 

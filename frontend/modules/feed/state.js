@@ -12,12 +12,12 @@ import { Flag, State, STATES } from "./messages.js";
  * @typedef {{slot: number, id: string, name: string, target: string, mode: string, stream: string | null, rateHz: number | null,
  *   colours: number, localAddress: string | null, kind: "client" | "receiver", words: string}} Entry */
 
-/** `sessions` are those that have the words of `sessionsFind` (null before any came), `sessionsTotal` how many these are, listed or not.
+/** `sessions` are those that have the words of `sessionsFind` (null before any came), `sessionsTotal` how many these are, listed or not; `left` are raw clients that are served no more.
  * @typedef {{hello: import("./messages.js").Hello | null, status: import("./messages.js").Status | null,
  *   frame: Frame | null, stats: import("./messages.js").Stats | null, rows: Map<number, import("./messages.js").Row>,
  *   roster: Map<number, Entry>, byId: Map<string, Entry>, rosterVersion: number, rosterChanges: number,
  *   client: import("./messages.js").ClientBody | null, clientGone: string | null,
- *   sessions: import("./messages.js").SessionBody[], sessionsTotal: number, sessionsFind: string | null,
+ *   sessions: import("./messages.js").SessionBody[], sessionsTotal: number, sessionsFind: string | null, left: import("./messages.js").SessionBody[],
  *   session: import("./messages.js").SessionBody | null, sessionGone: string | null,
  *   frames: number, framesMissed: number}} World */
 
@@ -25,7 +25,7 @@ import { Flag, State, STATES } from "./messages.js";
 export function emptyWorld() {
   return {
     hello: null, status: null, frame: null, stats: null, rows: new Map(), roster: new Map(), byId: new Map(),
-    rosterVersion: 0, rosterChanges: 0, client: null, clientGone: null, sessions: [], sessionsTotal: 0, sessionsFind: null,
+    rosterVersion: 0, rosterChanges: 0, client: null, clientGone: null, sessions: [], sessionsTotal: 0, sessionsFind: null, left: [],
     session: null, sessionGone: null, frames: 0, framesMissed: 0,
   };
 }
@@ -58,6 +58,7 @@ export function applyMessage(world, message) {
       world.sessions = message.sessions;
       world.sessionsTotal = message.total;
       world.sessionsFind = message.find;
+      world.left = message.left ?? [];
       break;
   }
 }

@@ -12,6 +12,7 @@ import { announce, notify, saidBy } from "../dialogs/notices.js";
 import { Overview } from "./overview.js";
 import { Received } from "./received.js";
 import { Recent } from "../feed/recent.js";
+import { Strip } from "../draw/strip.js";
 import { stateOf } from "../feed/state.js";
 
 /** @typedef {import("../base/address.js").Place} Place */
@@ -31,6 +32,7 @@ export class Drawer {
   #body = need("drawer-body", HTMLElement);
   #facts = need("session-facts", HTMLElement);
   #answers = need("session-answers", HTMLElement);
+  #strip = new Strip();
   #tabs = TABS.map((tab) => ({ tab, button: need(`tab-${tab}`, HTMLButtonElement), panel: need(`panel-${tab}`, HTMLElement) }));
   #overview;
   #recent = new Recent();
@@ -59,6 +61,7 @@ export class Drawer {
       actions.tab("datagrams");
     });
     this.#overview = new Overview(world, overTime, this.#recent);
+    this.#facts.prepend(this.#strip.element);
     need("panel-link", HTMLElement).append(this.#link.element);
     need("drawer-close", HTMLButtonElement).addEventListener("click", () => actions.close());
     this.#pause.addEventListener("click", () => void this.#togglePause());
@@ -213,8 +216,10 @@ export class Drawer {
 
   /** @param {string} id */
   #tickSession(id) {
-    const session = this.#world.session?.id === id ? this.#world.session : null;
-    this.#showGone(this.#world.sessionGone === id, "This session has ended.");
+    const session = (this.#world.session?.id === id ? this.#world.session : null) ?? this.#world.left.find((one) => one.id === id) ?? null;
+    this.#showGone(this.#world.sessionGone === id && !session, "This session has ended.");
+    this.#remove.hidden = !session || session.left_ms !== null;
+    this.#strip.show(session?.recent_rgb ?? "");
     this.#pause.hidden = this.#change.hidden = true;
     setText(within(this.#remove, "span", HTMLElement), "End session");
     if (!session) {
@@ -228,7 +233,7 @@ export class Drawer {
     setText(this.#way, `${this.#world.hello?.udp ?? "server"} → ${session.address}, ${session.kind}, ${session.stream}`);
     const { reported } = session;
     const facts = [
-      { name: "Joined", term: "session.age_ms", text: `${span(session.age_ms)} ago` },
+      { name: "Joined", term: "session.age_ms", text: `${span(session.age_ms)} ago${session.left_ms === null ? "" : `, left ${span(session.left_ms)} ago`}` },
       { name: "Rate", term: "session.rate_hz", text: perSecond(session.rate_hz) },
       { name: "Pixels per datagram", term: "colours", text: count(session.colours) },
       { name: "Palette", text: session.palette },
@@ -236,7 +241,7 @@ export class Drawer {
       { name: "Sent", term: "session.sent", text: count(session.sent) },
       { name: "Dropped by the link", term: "session.unsent", text: count(session.unsent.link) },
       { name: "Refused by the kernel", term: "session.unsent", text: count(session.unsent.sender_kernel) },
-      { name: "Ends", term: "session.lease_ends_in_s", text: session.lease_ends_in_s === null ? "when the client closes its port" : `in ${span(session.lease_ends_in_s * 1000)}, unless the client sends something` },
+      { name: "Ends", term: "session.lease_ends_in_s", text: session.left_ms !== null ? "it has left" : session.lease_ends_in_s === null ? "when the client closes its port" : `in ${span(session.lease_ends_in_s * 1000)}, unless the client sends something` },
       { name: "At the other end", term: "session.reported", text: reported
         ? `${count(reported.received)} received, ${count(reported.lost)} lost, ${count(reported.reordered)} reordered (reported by the client ${span(reported.age_ms)} ago)`
         : session.stream === "plain" ? "Send side only: a plain stream has no sequence numbers, so loss and delay cannot be known." : "No report yet." },

@@ -1,6 +1,7 @@
 /** Server: who is served, raw clients first. What a plain stream cannot tell is said, not invented. */
+import { Strip } from "../draw/strip.js";
 import { element, explained, need, setText } from "../base/dom.js";
-import { count, milliseconds, perSecond, span } from "../base/format.js";
+import { count, milliseconds, perSecond, span, UNKNOWN } from "../base/format.js";
 
 /** @typedef {import("../feed/messages.js").SessionBody} Session */
 
@@ -19,23 +20,24 @@ const COLUMNS = [
 
 /** What a row says, left to right; null where the column's name says enough. @param {Session} session @returns {string[]} */
 export function describeSession(session) {
-  const joined = session.age_ms < JUST_NOW_MS ? "joined just now" : `joined ${span(session.age_ms)} ago`;
+  const joined = session.left_ms !== null ? `left ${span(session.left_ms)} ago` : session.age_ms < JUST_NOW_MS ? "joined just now" : `joined ${span(session.age_ms)} ago`;
   const unsent = session.unsent.link + session.unsent.sender_kernel;
   const reported = session.reported;
   const heard = reported ? `${count(reported.received)} received, ${count(reported.lost)} lost`
     : session.stream === "plain" ? "send side only" : "no report yet";
-  return [joined, perSecond(session.rate_hz), count(session.sent), count(unsent), heard];
+  return [joined, session.left_ms === null ? perSecond(session.rate_hz) : UNKNOWN, count(session.sent), count(unsent), heard];
 }
 
 class SessionRow {
   element = element("tr", {});
   #open = element("button", { type: "button", class: "plain" });
   #kind = element("span", { class: "tag" });
+  #strip = new Strip();
   #cells = COLUMNS.slice(0, -1).map(({ label }) => element("td", { "data-label": label }));
   #last = element("td", { class: "session-last", "data-label": "Answers" });
 
   constructor() {
-    const who = element("th", { scope: "row" }, this.#open, this.#kind);
+    const who = element("th", { scope: "row" }, this.#open, this.#kind, this.#strip.element);
     this.element.append(who, ...this.#cells, this.#last);
   }
 
@@ -46,7 +48,9 @@ class SessionRow {
     setText(this.#open, session.name ? `${session.name} · ${session.address}` : session.address);
     setText(this.#kind, `${session.kind}, ${session.stream}`);
     describeSession(session).forEach((text, index) => setText(/** @type {Node} */ (this.#cells[index]), text));
-    this.element.classList.toggle("is-new", session.age_ms < JUST_NOW_MS);
+    this.element.classList.toggle("is-new", session.age_ms < JUST_NOW_MS && session.left_ms === null);
+    this.element.classList.toggle("is-left", session.left_ms !== null);
+    this.#strip.show(session.recent_rgb);
     const answer = session.responses.at(-1);
     setText(this.#last, answer ? `“${answer.text}”${answer.colour ? ` to ${answer.colour}` : ""}` : "–");
   }
@@ -97,6 +101,8 @@ export class ServerView {
 
   tick() {
     const { sessions, sessionsTotal, sessionsFind, status } = this.#world;
+    const words = (sessionsFind ?? "").toLowerCase().split(" ");
+    const left = this.#world.left.filter((one) => words.every((word) => `${one.name ?? ""} ${one.address}`.toLowerCase().includes(word)));
     if (this.hidden || sessionsFind === null) return;
     if (status) this.#tickFacts(status);
     setText(this.#total, count(status?.sessions.total ?? sessionsTotal));
@@ -106,12 +112,13 @@ export class ServerView {
     const kept = new Set();
     for (const group of this.#groups) {
       const all = sessions.filter((session) => session.kind === group.kind);
-      const shown = group.kind === "hosted" ? all.slice(0, HOSTED_SHOWN) : all;
+      const listed = group.kind === "hosted" ? all.slice(0, HOSTED_SHOWN) : all;
+      const shown = group.kind === "raw" ? [...all, ...left] : listed;
       const total = group.kind === "raw" ? Math.max(raw, all.length) : sessionsTotal - raw;
       const found = sessionsFind === "" ? "" : " found";
-      group.section.hidden = sessionsFind !== "" && total === 0;
-      setText(group.title, `${group.kind === "raw" ? "Raw clients" : "Hosted by this program"}: ${count(total)}${found}`);
-      setText(group.nothing, note(group.kind, shown.length, total));
+      group.section.hidden = sessionsFind !== "" && total === 0 && shown.length === 0;
+      setText(group.title, `${group.kind === "raw" ? "Raw clients" : "Hosted by this program"}: ${count(total)}${found}${group.kind === "raw" && left.length ? `, ${count(left.length)} left` : ""}`);
+      setText(group.nothing, note(group.kind, listed.length, total));
       group.nothing.hidden = group.nothing.textContent === "";
       group.table.hidden = shown.length === 0;
       shown.forEach((session, index) => {

@@ -10,6 +10,7 @@ from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, format_address
 from udprism.node.bodies.clients import Stream
 from udprism.node.bodies.links import Link
 from udprism.serving import sessions
+from udprism.serving.recent import Left
 from udprism.serving.sessions import SessionTable
 from udprism.wire.colours import nearest_name
 
@@ -68,23 +69,45 @@ class Session(TypedDict):
     reported: Reported | None
     link: Link | None
     last_colour: str | None
+    recent_rgb: str
+    left_ms: int | None
 
 
 class SessionList(TypedDict):
-    """Sessions, raw ones first, and how many match."""
+    """Sessions, raw ones first, and how many match. left: raw clients that are served no more, newest first."""
 
     sessions: list[Session]
     total: int
+    left: list[Session]
 
 
 def session_body(table: SessionTable, slot: int, now_ns: int) -> Session:
     """A session; what only the bridge knows is left None. Server thread only."""
-    session = table.sessions[slot]
-    deadline_ns = int(table.lease_deadline_ns[slot])
     sent = int(table.next_sequence[slot])
-    rgb = table.last_rgb[slot]
+    unsent = int(table.unsent_link[slot]), int(table.unsent_kernel[slot])
+    recent = table.recent.of(slot, sent)
+    session_id, last_sent_ns = int(table.session_id[slot]), int(table.last_sent_ns[slot])
+    one = Left(table.sessions[slot], session_id, sent, *unsent, recent, last_sent_ns)
+    body = _body(one, now_ns)
+    deadline_ns = int(table.lease_deadline_ns[slot])
+    body["lease_ends_in_s"] = None if deadline_ns == NEVER_NS else max(0.0, (deadline_ns - now_ns) / NS_PER_S)
+    return body
+
+
+def left_bodies(table: SessionTable, now_ns: int) -> list[Session]:
+    """Raw clients that are served no more, newest first. Server thread only."""
+    bodies = []
+    for one in reversed(table.recent.left):
+        body = _body(one, now_ns)
+        body["left_ms"] = (now_ns - one.last_sent_ns) // NS_PER_MS
+        bodies.append(body)
+    return bodies
+
+
+def _body(one: Left, now_ns: int) -> Session:
+    session = one.session
     return {
-        "id": f"s-{int(table.session_id[slot]):08x}",
+        "id": f"s-{one.session_id:08x}",
         "address": format_address(session.address),
         "kind": "raw",
         "client_id": None,
@@ -96,9 +119,9 @@ def session_body(table: SessionTable, slot: int, now_ns: int) -> Session:
         "source": session.terms.source,
         "started_unix_ms": session.started_unix_ns // NS_PER_MS,
         "age_ms": (now_ns - session.started_ns) // NS_PER_MS,
-        "sent": sent,
-        "unsent": {"link": int(table.unsent_link[slot]), "sender_kernel": int(table.unsent_kernel[slot])},
-        "lease_ends_in_s": None if deadline_ns == NEVER_NS else max(0.0, (deadline_ns - now_ns) / NS_PER_S),
+        "sent": one.sent,
+        "unsent": {"link": one.unsent_link, "sender_kernel": one.unsent_kernel},
+        "lease_ends_in_s": None,
         "port_unreachable": session.port_unreachable,
         "responses": [
             {
@@ -111,7 +134,9 @@ def session_body(table: SessionTable, slot: int, now_ns: int) -> Session:
         ],
         "reported": _reported(session, now_ns),
         "link": None,
-        "last_colour": nearest_name((int(rgb[0]), int(rgb[1]), int(rgb[2]))) if sent else None,
+        "last_colour": nearest_name(tuple(one.recent[-1].tolist())) if one.sent else None,
+        "recent_rgb": one.recent.tobytes().hex(),
+        "left_ms": None,
     }
 
 

@@ -87,7 +87,7 @@ class SlowMessages:
         if find:
             now_s = time.monotonic()
             self._may_find_s = now_s + FIND_SHARE * (now_s - began_s)
-        return {("sessions", find): messages.sessions(find, *found)}
+        return {("sessions", find): messages.sessions(find, *found, await self._bridge.sessions.left())}
 
     async def _session(self, session_id: str) -> dict[Topic, str]:
         listed, _ = await self._bridge.sessions.page(LISTED_SESSIONS, session_id)
