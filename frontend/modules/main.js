@@ -82,7 +82,7 @@ const linkDialog = new LinkDialog(world);
 const removeDialog = new RemoveDialog(world);
 const open = (/** @type {string} */ id) => address.go({ open: id, session: "" });
 const openSession = (/** @type {string} */ id) => address.go({ open: "", session: id });
-const close = () => address.go({ open: "", session: "", tab: "overview" });
+const close = () => address.go({ open: "", session: "", tab: "overview", compare: "" });
 
 /** @type {number[]} */ let sighted = [];
 const lanes = new Lanes(world, {
@@ -267,6 +267,8 @@ const lens = need("lens", HTMLSelectElement);
 const spotlight = need("spotlight", HTMLInputElement);
 lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./base/address.js").Lens} */ (lens.value) }));
 spotlight.addEventListener("change", () => address.adjust({ spotlight: spotlight.checked }));
+const compare = need("compare", HTMLInputElement);
+compare.addEventListener("change", () => address.adjust({ compare: compare.value.trim() }));
 followViewLinks((view) => address.go({ view }));
 need("link-open", HTMLButtonElement).addEventListener("click", () => linkDialog.open());
 need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDialog.open(chosen, address.place.find));

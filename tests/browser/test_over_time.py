@@ -147,3 +147,39 @@ def test_three_hours_repaint_within_50_ms(home: Visit) -> None:
 
 def test_marks_on_one_spot_do_not_hide_the_curve(home: Visit) -> None:
     assert home.import_("draw/timechart", "m.apart([0, 1, 3, 4, 7, 8.5], 4)") == [0, 4, 8.5]
+
+
+def test_a_client_is_compared_with_another_one_and_a_link_shows_a_colleague_the_same(drawn: Page, visit: Open) -> None:
+    drawn.locator(".lane-name button").first.click()
+    rate = drawn.locator("#past-charts .readout").first
+    expect(rate).to_have_text(re.compile(r"/s$"))
+    drawn.fill("#compare", "client-004")
+    drawn.keyboard.press("Enter")
+    expect(rate).to_have_text(re.compile(r"^received \d.*/s, client-004 \d.*/s$"))
+    colleague = visit(drawn.url).page
+    expect(colleague.locator("#compare")).to_have_value("client-004")
+    expect(colleague.locator("#past-charts .readout").first).to_contain_text("client-004")
+    drawn.fill("#compare", "nobody")
+    drawn.keyboard.press("Enter")
+    expect(drawn.locator("#compare-why")).to_have_text("No client is called “nobody”.")
+    expect(rate).not_to_contain_text("client-004")
+
+
+def test_what_to_compare_with_is_a_name_or_how_much_earlier(home: Visit) -> None:
+    asked = ["", "10 min before", "2 days", "north", "nobody"]
+    assert home.import_(
+        "feed/comparison", "x.map((words) => m.comparisonOf(words, (name) => name === 'north' ? 'c-1' : null))", asked
+    ) == [
+        None,
+        {"flow": "", "shiftS": 600, "label": "10 min before"},
+        {"flow": "", "shiftS": 172_800, "label": "2 day before"},
+        {"flow": "c-1", "shiftS": 0, "label": "north"},
+        "No client is called “nobody”.",
+    ]
+
+
+def test_the_past_lies_over_the_present_only_where_it_is_known(home: Visit) -> None:
+    """Steps of 10 s beside steps of 1 s: the nearest one, and nothing where the other one has no step near."""
+    times, other = [100.0, 101.0, 104.0, 106.0, 111.0, 131.0], [90.0, 100.0, 110.0]
+    aligned = home.import_("feed/comparison", "m.aligned(...x)", [times, other, [1, 2, None]])
+    assert aligned == [2, 2, 2, None, None, None]

@@ -5,8 +5,9 @@
 /** @typedef {"colour" | "loss" | "jitter" | "delay" | "rate"} Lens */
 /** @typedef {"overview" | "flight" | "datagrams" | "link" | "code"} Tab */
 /** `open` is a hosted client's id, `session` a session's; at most one of them is set. `node` is another node's.
- * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, node: string, tab: Tab, from: string, to: string}} Place
- * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. */
+ * @typedef {{view: View, find: string, order: Order, lens: Lens, spotlight: boolean, open: string, session: string, node: string, tab: Tab, from: string, to: string, compare: string}} Place
+ * `from` and `to` are the stretch of time that is held, Unix seconds; both are empty while it is live. `compare`: what the
+ * open one is laid over: another name, or how much earlier. */
 
 /** @type {readonly View[]} */ export const VIEWS = ["lanes", "wall", "server", "endpoints"];
 /** @type {readonly Order[]} */ export const ORDERS = ["name", "joined", "trouble", "loss", "jitter", "delay", "rate"];
@@ -14,7 +15,7 @@
 /** @type {readonly Tab[]} */ export const TABS = ["overview", "flight", "datagrams", "link", "code"];
 
 /** @type {Readonly<Place>} */
-export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", node: "", tab: "overview", from: "", to: "" });
+export const HOME = Object.freeze({ view: "lanes", find: "", order: "name", lens: "colour", spotlight: false, open: "", session: "", node: "", tab: "overview", from: "", to: "", compare: "" });
 
 /**
  * What is not understood is left out.
@@ -25,7 +26,7 @@ export function parsePlace(search) {
   const given = new URLSearchParams(search);
   /** @template {string} T @param {string} name @param {readonly T[]} known */
   const oneOf = (name, known) => known.find((value) => value === given.get(name));
-  const texts = Object.fromEntries(["find", "open", "session", "node"].map((name) => [name, given.get(name)?.slice(0, 200)]));
+  const texts = Object.fromEntries(["find", "open", "session", "node", "compare"].map((name) => [name, given.get(name)?.slice(0, 200)]));
   const times = Object.fromEntries(["from", "to"].map((name) => [name, given.get(name)?.match(/^\d{1,11}(\.\d{1,3})?$/)?.[0]]));
   const place = {
     ...texts,

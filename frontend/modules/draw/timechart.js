@@ -10,7 +10,8 @@ import { onThemeChange } from "./theme.js";
 /** Times are Unix seconds. */
 /** @typedef {{from: number, to: number}} Range */
 /** @typedef {{at: number, kind: string, text: string, flow: string | null}} Mark */
-/** @typedef {{label: string, colour: string, fill?: boolean, dash?: number[]}} Curve `colour` is a token of the style sheet */
+/** @typedef {{label: string, colour: string, fill?: boolean, dash?: number[], compared?: boolean}} Curve `colour` is a token of the style sheet;
+ *   one that is `compared` belongs to something else, and is not spoken of while it has no values */
 /** @typedef {{name: string, term: string, curves: Curve[], text: (value: number | null | undefined) => string, heightPx: number, shared?: boolean}} Panel `shared`: the time axis is the one of a chart below */
 /** @typedef {(number | null)[]} Values */
 
@@ -52,6 +53,7 @@ export class TimeCharts {
   /** @type {uPlot[]} */ #plots = [];
   /** @type {HTMLElement[]} */ #readouts = [];
   /** @type {Mark[]} */ #marks = [];
+  /** What the curves that are compared belong to. */ comparedWith = "";
   /** @type {Range} */ range = { from: 0, to: 1 };
   /** @type {Values[][]} by panel: times, then a column per curve */ #data = [];
   #markLine;
@@ -134,8 +136,9 @@ export class TimeCharts {
     const pointed = plot.cursor.idx ?? null;
     const at = pointed ?? times.length - 1;
     // Of many curves those that are zero say nothing.
-    const shown = panel.curves.map((curve, place) => ({ curve, value: columns[place]?.[at] })).filter(({ value }, place, all) => value || all.length < 4 || (place === 0 && !columns.some((column) => column[at])));
-    const parts = shown.map(({ curve, value }) => `${panel.curves.length > 1 ? `${curve.label} ` : ""}${panel.text(value)}`);
+    const shown = panel.curves.map((curve, place) => ({ curve, value: columns[place]?.[at] })).filter(({ curve, value }) => !curve.compared || (value !== null && value !== undefined))
+      .filter(({ value }, place, all) => value || all.length < 4 || (place === 0 && !columns.some((column) => column[at])));
+    const parts = shown.map(({ curve, value }) => `${shown.length > 1 ? `${curve.compared ? this.comparedWith : curve.label} ` : ""}${panel.text(value)}`);
     const when = pointed === null || times[at] === undefined || times[at] === null ? "" : ` at ${clockTime(times[at] * 1000)}`;
     setText(readout, times.length ? `${parts.join(", ")}${when}` : "no data for this period");
     setAttribute(/** @type {Element} */ (plot.root.parentElement), "aria-label", `${panel.name}, ${clockTime(this.range.from * 1000)} to ${clockTime(this.range.to * 1000)}: ${readout.textContent}`);

@@ -7,7 +7,9 @@ import { ask, Problem } from "../base/api.js";
 /** @typedef {{from: number, to: number}} Range Unix seconds */
 /** @typedef {import("./bodies.d.ts").HistoryBody} HistoryBody */
 /** `flow` returns null for everything together and undefined while nothing is to be shown.
- * @typedef {{flow: () => string | null | undefined, show: (curves: Curves, range: Range) => void, failed?: (why: string) => void}} Viewer */
+ * @typedef {{flow: () => string | null | undefined, show: (curves: Curves, range: Range, other: Curves | null) => void,
+ *   compare?: () => import("./comparison.js").Comparison | null, failed?: (why: string) => void}} Viewer
+ * `compare`: what is fetched beside it; its times are those of the range, however much earlier it was. */
 
 export const LIVE_SPANS_S = /** @type {const} */ ([600, 10_800, 172_800]);
 const EVERY_MS = 1000;
@@ -91,16 +93,29 @@ export class OverTime {
     const { range } = this;
     one.busy = true;
     try {
-      let curves = curvesOf(await this.#get(range, flow, {}));
-      // The finest steps of one flow are kept only since somebody looked: they go on where the coarser ones end.
-      if (flow !== null && range.to - range.from <= FINE_SPAN_S) curves = joined(curves, curvesOf(await this.#get(range, flow, { step_s: "1" })));
-      if (one.viewer.flow() === flow) one.viewer.show(curves, range);
+      const curves = await this.#curves(range, flow);
+      const compared = one.viewer.compare?.() ?? null;
+      const other = compared && await this.#earlier(range, compared.flow || flow, compared.shiftS);
+      if (one.viewer.flow() === flow) one.viewer.show(curves, range, other);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       one.viewer.failed?.(error.message);
     } finally {
       one.busy = false;
     }
+  }
+
+  /** @param {Range} range @param {string | null} flow */
+  async #curves(range, flow) {
+    const curves = curvesOf(await this.#get(range, flow, {}));
+    // The finest steps of one flow are kept only since somebody looked: they go on where the coarser ones end.
+    return flow === null || range.to - range.from > FINE_SPAN_S ? curves : joined(curves, curvesOf(await this.#get(range, flow, { step_s: "1" })));
+  }
+
+  /** @param {Range} range @param {string | null} flow @param {number} shiftS */
+  async #earlier(range, flow, shiftS) {
+    const curves = await this.#curves({ from: range.from - shiftS, to: range.to - shiftS }, flow);
+    return { ...curves, times: curves.times.map((time) => (time === null ? null : time + shiftS)) };
   }
 
   /** @param {Range} range @param {string | null} flow @param {Record<string, string>} more @returns {Promise<HistoryBody>} */

@@ -188,6 +188,7 @@ export class Drawer {
     const gone = this.#world.clientGone === id || (client === null && this.#world.rosterChanges > 0 && !this.#world.byId.has(id));
     this.#showGone(gone, "This client no longer exists.");
     this.#overview.open(gone ? "" : id, this.slot);
+    this.#overview.compare(this.#place?.compare ?? "");
     this.#overview.tick(client);
     this.#pause.hidden = this.#change.hidden = gone;
     const paused = this.#isPaused;

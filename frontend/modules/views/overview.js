@@ -35,8 +35,13 @@ export class Overview {
   /** @param {World} world @param {import("../feed/overtime.js").OverTime} overTime @param {import("../feed/recent.js").Recent} recent */
   constructor(world, overTime, recent) {
     this.#world = world;
-    this.#past = new Past(overTime);
+    this.#past = new Past(overTime, world);
     this.#delays = new Delays(recent);
+  }
+
+  /** @param {string} words of the address */
+  compare(words) {
+    this.#past.compare(words);
   }
 
   /** @param {string} id @param {number} slot -1 while it is not known */
