@@ -27,7 +27,6 @@ REACHED_BY: tuple[tuple[str, str, str], ...] = (
     ("capture/*.py", "capture/test_datagrams.py", "stages of one reader: bytes in, datagrams out"),
     ("cli/baselines/usual_stack.py", "cli/test_bench.py", "what the bench runs beside the product"),
     ("cli/line.py", "cli/test_client.py", "the client's one line"),
-    ("cli/hub.py", "end_to_end/test_nodes.py", "starts the NATS server of those nodes"),
     ("cli/*.py", "cli/test_bench.py", "parts of the bench"),
     ("columns/turns.py", "link/test_scans.py", "scans along slots, as links use them"),
     ("ledger/heard.py", "udp/test_receiver_endpoint.py", "all tables of received flows together, behind a socket"),

@@ -86,8 +86,15 @@ def test_each_node_shows_the_others_and_reads_and_changes_what_they_allow(nats: 
         there = west.get("/api/clients?node=east&limit=1")
         assert there["node"] == id_of(west, "east") == east.get("/api/clients")["node"]
         assert len(there["clients"]) == 1
+        assert there["clients"][0]["node"] == there["node"]
         assert there["total"] == 2
         assert there["clients"][0]["id"] in {one["id"] for one in east.get("/api/clients")["clients"]}
+
+        east.ask("POST", "/api/receivers", {"format": "ddp", "listen": "127.0.0.1:0"})
+        for kind in ("receivers", "sessions", "flows"):
+            items = west.get(f"/api/{kind}?node=east")[kind]
+            assert items
+            assert {one["node"] for one in items} == {there["node"]}
 
         made = west.ask("POST", "/api/clients", {"node": "east", "name": "from afar"})
         assert made["node"] == there["node"]

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import typer
 
+from udprism.cli.certificate import Certificate, certificate
 from udprism.cli.output import courtesy
 from udprism.cli.serve import end_on_signals
 from udprism.columns.types import format_address, is_loopback
@@ -30,6 +31,7 @@ def hub(
     directory: Annotated[Path, typer.Option(help="Where configuration and keys are kept.")] = Path("udprism-hub"),
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate of the NATS server.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
+    reach: Annotated[str | None, typer.Option(help="Name or address by which nodes reach it; else `listen`'s.")] = None,
     looks: Annotated[list[str] | None, typer.Option(help="A node that may look at others but change nothing.")] = None,
     nats_plain: Annotated[bool, typer.Option(help="Allow it beyond this machine without TLS.")] = False,
     write_only: Annotated[bool, typer.Option(help="Write the files and end.")] = False,
@@ -41,14 +43,20 @@ def hub(
         raise typer.BadParameter(f"--listen: {error}") from None
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key go together")
-    if not is_loopback(host) and tls_cert is None and not nats_plain:
-        raise typer.BadParameter("beyond this machine it takes --tls-cert and --tls-key, or --nats-plain")
+    if reach is None and host in ("0.0.0.0", "::"):
+        raise typer.BadParameter(f"nodes cannot reach {host}: say --reach ADDRESS")
     wrong = [name for name in (*nodes, *(looks or ())) if not _is_name(name)]
     if wrong:
         raise typer.BadParameter(f"a node's name here has letters, digits, - and _ only, not {wrong[0]!r}")
-    config = written(directory, nodes, looks or (), host, port, tls_cert, tls_key)
+    tls = None
+    if tls_cert is not None and tls_key is not None:
+        tls = Certificate(tls_cert, tls_cert, tls_key)
+    elif not is_loopback(host) and not nats_plain:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tls = certificate(directory, reach or host)
+    config = written(directory, nodes, looks or (), host, port, tls)
     for name in dict.fromkeys((*nodes, *(looks or ()))):
-        courtesy(f"  {name:8} udprism serve {_words(directory, name, host, port, tls_cert is not None)}")
+        courtesy(f"  {name:8} udprism serve {_words(directory, name, reach or host, port, tls)}")
     if not write_only:
         _run(config)
 
@@ -59,8 +67,7 @@ def written(
     looks: list[str] | tuple[str, ...],
     host: str,
     port: int,
-    tls_cert: Path | None = None,
-    tls_key: Path | None = None,
+    tls: Certificate | None = None,
 ) -> Path:
     """Write the configuration, and the keys that are missing; returns its path. Raises: UdprismError, OSError."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -70,8 +77,8 @@ def written(
     lines = [f"listen: {json.dumps(format_address((host, port)))}", "authorization { users: ["]
     lines += [f"  {json.dumps(user)}" for user in users]
     lines.append("] }")
-    if tls_cert is not None:
-        cert, key = json.dumps(str(tls_cert.resolve())), json.dumps(str(tls_key and tls_key.resolve()))
+    if tls is not None:
+        cert, key = json.dumps(str(tls.cert.resolve())), json.dumps(str(tls.key.resolve()))
         lines.append(f"tls {{ cert_file: {cert}, key_file: {key}, handshake_first: true }}")
     path = directory / "nats.conf"
     path.write_text("\n".join(lines) + "\n")
@@ -113,11 +120,12 @@ def _key(path: Path, name: str) -> tuple[str, str]:
         raise UdprismError(f"{path} is not a key file of this command") from None
 
 
-def _words(directory: Path, name: str, host: str, port: int, is_encrypted: bool) -> str:
-    scheme = "tls" if is_encrypted else "nats"
-    plain = "" if is_encrypted or is_loopback(host) else " --nats-plain"
-    url = f"{scheme}://{format_address((host, port))}"
-    return f"--nats {url} --nats-creds {directory / f'{name}.key'} --node {name}{plain}"
+def _words(directory: Path, name: str, host: str, port: int, tls: Certificate | None) -> str:
+    trust = "" if tls is None else f" --nats-ca {tls.ca}"
+    if tls is None and not is_loopback(host):
+        trust = " --nats-plain"
+    url = f"{'nats' if tls is None else 'tls'}://{format_address((host, port))}"
+    return f"--nats {url}{trust} --nats-creds {directory / f'{name}.key'} --node {name}"
 
 
 def _run(config: Path) -> None:
