@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,16 @@ from udprism.columns.types import NS_PER_MS, NS_PER_S, U32Column
 from udprism.ledger import timeline
 from udprism.ledger.fates import Cause
 from udprism.ledger.ledger import Ledger
-from udprism.ledger.timeline import CAUSES, FLOW_LEVELS, WHOLE_LEVELS, Steps, Timeline
+from udprism.ledger.timeline import (
+    CAUSES,
+    FLOW_LEVELS,
+    WHOLE_LEVELS,
+    Steps,
+    Timeline,
+    Totals,
+    ledger_totals,
+    whole_totals,
+)
 
 START_NS = 1_000 * NS_PER_S
 OFFSET_NS = 1_700_000_000 * NS_PER_S
@@ -28,8 +39,8 @@ class Play:
         slots = np.arange(3, dtype=np.int32)
         self.ledger.reset(slots)
         self.ledger.begin_session(slots, np.ones(3, np.bool_), np.ones(3, np.bool_))
-        self.timeline = Timeline(3, self.now_ns, max_watched=max_watched)
-        self.timeline.reset(slots, self.now_ns, self.ledger)
+        self.timeline = Timeline(3, self.now_ns, partial(ledger_totals, self.ledger), max_watched=max_watched)
+        self.timeline.reset(slots, self.now_ns)
         self.next = 0
 
     def quarter(self, received: int = 0, lost: int = 0, delay_ns: int = NS_PER_MS) -> None:
@@ -46,13 +57,11 @@ class Play:
         self.ledger.expire(self.now_ns, no_drops, 0)
         while self.ledger.delays.refresh(3):
             pass
-        self.timeline.sample(
-            self.now_ns,
-            self.ledger,
-            3,
-            int(self.ledger.received.sum()),
-            self.ledger.lost_by_cause[1:].sum(axis=1),
-        )
+        self.timeline.sample(self.now_ns, 3, self.totals)
+
+    def totals(self) -> Totals:
+        lost = self.ledger.lost_by_cause[1:].sum(axis=1)
+        return whole_totals(self.ledger, 3, int(self.ledger.received.sum()), lost)
 
     def seconds(self, count: int, received: int = 0, lost: int = 0, delay_ns: int = NS_PER_MS) -> None:
         for quarter in range(4 * count):
@@ -138,7 +147,7 @@ def test_a_watched_flow_keeps_each_second_for_a_while() -> None:
     play = Play()
     play.seconds(20, received=4)
     assert play.flow(back_s=15).step_s == 10.0
-    play.timeline.watch(0, play.now_ns, play.ledger)
+    play.timeline.watch(0, play.now_ns)
     play.seconds(20, received=8)
     told = play.flow(back_s=15)
     assert told.step_s == 1.0
@@ -151,7 +160,7 @@ def test_the_flow_looked_at_longest_ago_gives_way() -> None:
     play = Play(max_watched=2)
     for slot in (0, 1, 0, 2):
         play.now_ns += NS_PER_MS
-        play.timeline.watch(slot, play.now_ns, play.ledger)
+        play.timeline.watch(slot, play.now_ns)
     play.seconds(5, received=4)
     assert [play.flow(slot, back_s=4).step_s for slot in (0, 1, 2)] == [1.0, 10.0, 1.0]
 
@@ -160,9 +169,9 @@ def test_a_new_flow_in_a_slot_has_nothing_of_the_old_one() -> None:
     play = Play()
     play.seconds(25, received=4, lost=2)
     slots = np.array([0], np.int32)
-    play.timeline.watch(0, play.now_ns, play.ledger)
+    play.timeline.watch(0, play.now_ns)
     play.ledger.reset(slots)
-    play.timeline.reset(slots, play.now_ns, play.ledger)
+    play.timeline.reset(slots, play.now_ns)
     assert len(play.flow().steps) == 0
     play.next = 0
     play.ledger.begin_session(slots, np.ones(1, np.bool_), np.ones(1, np.bool_))
@@ -186,6 +195,6 @@ def test_missed_samples_make_one_longer_step_not_several() -> None:
 
 
 def test_without_histories_of_flows_only_the_whole_is_kept() -> None:
-    alone = Timeline(3, START_NS, keep_flows=False)
+    alone = Timeline(3, START_NS, partial(ledger_totals, Play().ledger), keep_flows=False)
     assert alone.bytes_per_flow == 0
     assert alone.flow(0, 0, FOREVER_NS, None, OFFSET_NS).step_s in (0.0, 1.0)

@@ -182,3 +182,32 @@ def test_what_cannot_be_sent_names_the_field(changes: dict[str, Any], field: str
         assert await bridge.senders.every() == []
 
     run(scene)
+
+
+def test_what_a_sender_sends_and_a_receiver_hears_of_it_are_told_over_time() -> None:
+    async def scene(bridge: Bridge) -> None:
+        receiver = await bridge.receivers.add(None, "ddp", "127.0.0.1:0")
+        sender = await bridge.senders.add({"format": "ddp", "target": receiver["listen"], "rate_hz": 200, "colours": 4})
+        await bridge.senders.set_link(sender["id"], {"loss_ratio": 0.3, "seed": 3})
+        (heard,) = await until(lambda: heard_flows(bridge))
+        (sent_id,) = sender["flows"]
+
+        async def told() -> Any:
+            bodies = [await bridge.history(flow, 0, 1 << 62, 1.0) for flow in (sent_id, heard["id"])]
+            return bodies if all(body["columns"]["rate_hz"] for body in bodies) else None
+
+        sent, received = (body["columns"] for body in await until(told))
+        assert 0 < sent["rate_hz"][0] < 200
+        assert sent["lost_by_cause"]["link"][0] > 0
+        assert received["rate_hz"][0] > 0
+        assert set(sent["delay_ms"]["p50"]) == set(received["delay_ms"]["p50"]) == {None}
+        for flow in (f"{sender['id']}-1", f"{sender['id']}-x", "o-nobody-0", "f-nobody"):
+            with pytest.raises(RequestError) as refused:
+                await bridge.history(flow, 0, 1 << 62, None)
+            assert refused.value.kind == "not-found"
+
+    run(scene)
+
+
+async def heard_flows(bridge: Bridge) -> list[dict[str, Any]]:
+    return (await bridge.flows.page("receiver", None, None, 0, 10))[0]

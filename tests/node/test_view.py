@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from udprism.columns.types import NS_PER_S
@@ -9,7 +11,7 @@ from udprism.ledger.history import History
 from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
-from udprism.ledger.timeline import Timeline
+from udprism.ledger.timeline import Timeline, ledger_totals
 from udprism.link.book import LinkBook
 from udprism.link.link import Link
 from udprism.link.model import LinkModel
@@ -24,7 +26,8 @@ def live_clients(*asked_hz: float) -> tuple[ClientColumns, View]:
     capacity = len(asked_hz)
     ledger = Ledger(capacity, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
     table = ClientTable(capacity)
-    columns = ClientColumns(table, ledger, History(capacity), Rates(capacity), Latest(capacity), Timeline(capacity, 0))
+    timeline = Timeline(capacity, 0, partial(ledger_totals, ledger))
+    columns = ClientColumns(table, ledger, History(capacity), Rates(capacity), Latest(capacity), timeline)
     for number, rate_hz in enumerate(asked_hz):
         name = f"client-{number}"
         client = HostedClient(name, name, "127.0.0.1:1", TARGET, True, Mode.AUTO, rate_hz, 1, connected=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from support.ledgers import START_NS, UNIX_NS, no_drops
@@ -13,7 +15,7 @@ from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
 from udprism.ledger.remote_send_log import RemoteSendLog
 from udprism.ledger.send_log import FateReport
-from udprism.ledger.timeline import Timeline
+from udprism.ledger.timeline import Timeline, ledger_totals
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import ClientTable, HostedClient, Mode
 from udprism.serving.other_nodes import OtherNodes
@@ -26,9 +28,8 @@ class Play:
 
     def __init__(self) -> None:
         self.ledger = Ledger(4, window=64, loss_after_ns=NS_PER_S, loss_after_arrivals=16)
-        self.columns = ClientColumns(
-            ClientTable(4), self.ledger, History(4), Rates(4), Latest(4), Timeline(4, START_NS, keep_flows=False)
-        )
+        timeline = Timeline(4, START_NS, partial(ledger_totals, self.ledger), keep_flows=False)
+        self.columns = ClientColumns(ClientTable(4), self.ledger, History(4), Rates(4), Latest(4), timeline)
         client = HostedClient("c-a", "a", "far", ("127.0.0.1", 9), True, Mode.MEASURED, 10.0, 1, True, True)
         self.slot = self.columns.table.add(client, NS_PER_S, START_NS)
         self.column = np.array([self.slot], np.int32)

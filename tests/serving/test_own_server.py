@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 
 import numpy as np
@@ -16,7 +17,7 @@ from udprism.ledger.latest import Latest
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
 from udprism.ledger.send_log import CORRUPT, FateReport, SendLog
-from udprism.ledger.timeline import Timeline
+from udprism.ledger.timeline import Timeline, ledger_totals
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import ClientTable, HostedClient, Mode, State
 from udprism.serving.commands import Connect
@@ -28,21 +29,18 @@ MEASURED = Connect(measured=True)
 LONG_AGO_NS = START_NS + 60 * NS_PER_S
 
 
+def client_columns() -> ClientColumns:
+    ledger = Ledger(CLIENTS, window=64, loss_after_ns=NS_PER_S, loss_after_arrivals=16)
+    timeline = Timeline(CLIENTS, START_NS, partial(ledger_totals, ledger), keep_flows=True)
+    return ClientColumns(ClientTable(CLIENTS), ledger, History(CLIENTS, 64), Rates(CLIENTS), Latest(CLIENTS), timeline)
+
+
 @dataclass
 class Process:
     """The server's sessions and the clients' columns, with the send log between them."""
 
     sessions: SessionTable = field(default_factory=lambda: SessionTable(4, 10, 4, count(11).__next__))
-    columns: ClientColumns = field(
-        default_factory=lambda: ClientColumns(
-            ClientTable(CLIENTS),
-            Ledger(CLIENTS, window=64, loss_after_ns=NS_PER_S, loss_after_arrivals=16),
-            History(CLIENTS, 64),
-            Rates(CLIENTS),
-            Latest(CLIENTS),
-            Timeline(CLIENTS, START_NS, keep_flows=True),
-        )
-    )
+    columns: ClientColumns = field(default_factory=client_columns)
     send_log: SendLog = field(init=False)
     own: OwnServer = field(init=False)
 

@@ -15,12 +15,12 @@ import pytest
 
 from peers import golden
 from udprism.columns.arrivals import Arrivals
-from udprism.columns.types import NEVER_NS, NS_PER_S
+from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S
 from udprism.ledger.heard import FlowState, Heard, HeardFlows
 from udprism.ledger.history import History
 from udprism.ledger.ledger import Ledger
 from udprism.node.bodies.receivers import flow_body
-from udprism.node.heard_view import snapshot
+from udprism.node.heard_view import attention_of, snapshot
 from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.networks import own_networks
@@ -263,6 +263,38 @@ def test_ffmpeg_s_jitter_is_told_in_ticks_of_its_own_clock_and_in_milliseconds(r
     assert body["jitter_ticks"] == pytest.approx(jitter)
     assert body["jitter_ms"] == pytest.approx(jitter / 8)
     assert snapshot(rtp.flows, [0], rtp.now_ns, 0).jitter_ms[0] == pytest.approx(jitter / 8)
+
+
+def test_a_received_flow_has_figures_over_time_and_no_delay_is_invented(rtp: Ear) -> None:
+    play(rtp, "ffmpeg-pcmu")
+    rtp.sweep(20 * NS_PER_S)
+    told = rtp.flows.timeline.flow(0, 0, NEVER_NS, None, START_NS)
+    count = sum(one.port == FORMATS["rtp"].port for one in golden.read("ffmpeg-pcmu"))
+    assert told.steps["received"].sum() == count
+    assert not told.steps["lost"].any()
+    assert np.isnan(told.steps["delay_ms"]).all()
+    assert told.steps["jitter_ms"][-1] == pytest.approx(rtp.flows.media.ms(slice(1))[0], rel=1e-3)
+
+
+def test_a_steady_sender_that_falls_silent_needs_attention_and_a_single_datagram_does_not(e131: Ear) -> None:
+    play(e131, "sacn-changes")
+    e131.hear(golden.read("sacn-changes")[0].data, source=("127.0.0.1", 6000))
+    assert attention_of(e131.flows, 100) == []
+    e131.sweep(e131.now_ns + 60 * NS_PER_S)
+    assert e131.states() == ["silent", "silent"]
+    (told,) = attention_of(e131.flows, 100)
+    assert (told["slot"], told["id"], told["why"]) == (100, "f-0", "silent")
+
+
+def test_a_believed_sender_s_loss_needs_attention_by_its_ratio(e131: Ear) -> None:
+    caught = [one for one in golden.read("sacn-changes") if one.port == FORMATS["e131"].port]
+    for number, one in enumerate(caught):
+        if number < 64 or number % 4:  # a quarter is lost
+            e131.hear(one.data, at_ns=number * 20 * NS_PER_MS)
+        e131.sweep(number * 20 * NS_PER_MS)
+    (told,) = attention_of(e131.flows, 0)
+    assert told["why"] == "loss"
+    assert told["value"] == pytest.approx(0.25, abs=0.1)
 
 
 def test_a_payload_type_without_a_known_clock_has_no_jitter(rtp: Ear) -> None:

@@ -14,6 +14,7 @@ from udprism.columns.arrivals import Arrivals
 from udprism.columns.runs import runs_of
 from udprism.columns.types import NEVER_NS, NS_PER_S, BoolColumn, I32Column, I64Column, U8Column
 from udprism.ledger.counting import Counting
+from udprism.ledger.delays import BUCKETS
 from udprism.ledger.fates import NEW
 from udprism.ledger.frames import Frames, digests
 from udprism.ledger.history import History
@@ -23,6 +24,7 @@ from udprism.ledger.media import MediaJitter
 from udprism.ledger.newest import Newest
 from udprism.ledger.pictures import Pictures
 from udprism.ledger.rates import Rates
+from udprism.ledger.timeline import Timeline, Totals
 from udprism.wire.format import Decoded, Format, Mark
 
 HELD_AFTER_NS: Final = 2 * NS_PER_S
@@ -73,7 +75,18 @@ class HeardFlows:
     datagram had a colour.
     """
 
-    def __init__(self, capacity: int, ledger: Ledger, history: History, *, width: int, silent_after_ns: int) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        ledger: Ledger,
+        history: History,
+        *,
+        width: int,
+        silent_after_ns: int,
+        begun_ns: int = 0,
+        keeps_timeline: bool = True,
+    ) -> None:
+        """begun_ns: now, monotonic. keeps_timeline: whether each flow has figures over time."""
         self.capacity = capacity
         self.flows: dict[int, Heard] = {}
         self.slot_of_id: dict[str, int] = {}
@@ -89,6 +102,7 @@ class HeardFlows:
         self.frames, self.newest = Frames(capacity), Newest(capacity, width)
         self.pictures = Pictures(self.newest)
         self.media = MediaJitter(capacity)
+        self.timeline = Timeline(capacity, begun_ns, self._totals_of, keep_flows=keeps_timeline)
         self.datagrams = 0
         """Of all flows, those that are gone included."""
         self._silent_after_ns = silent_after_ns
@@ -117,6 +131,7 @@ class HeardFlows:
             part.reset(column)
         self.frames.reset(column, now_ns)
         self.counting.begin(slot, flow.form.numbering)
+        self.timeline.reset(column, now_ns)
         self._next_number[slot] = 0
         self.coloured[slot] = False
         self.flows[slot] = flow
@@ -248,6 +263,7 @@ class HeardFlows:
         self.rates.sample(now_ns, self.ledger, high, self._asked_hz)
         self.frames.sample(now_ns, high)
         self.pictures.forget_unwatched(now_ns)
+        self.timeline.sample(now_ns, high)
         if not high:
             return
         state, frames = self.state[:high], self.frames
@@ -264,6 +280,17 @@ class HeardFlows:
         quiet = np.flatnonzero((state == FlowState.SILENT) | (state == FlowState.ENDED)).astype(np.int32)
         self.counting.interrupted(quiet)
         self.media.interrupted(quiet)
+
+    def _totals_of(self, slots: I32Column | I64Column) -> Totals:
+        """Of received datagrams, and of what believed senders lost; how long they took cannot be known."""
+        nothing = np.zeros((len(slots), BUCKETS), np.uint32)
+        return Totals(
+            self.ledger.received_of(slots),
+            self.ledger.lost_by_cause[1:, slots],
+            nothing,
+            np.zeros(len(slots), np.uint32),
+            self.media.ms(slots),
+        )
 
     def datagrams_kept(self, slot: int, limit: int) -> list[dict[str, Any]]:
         """A flow's last datagrams as bodies, newest last."""

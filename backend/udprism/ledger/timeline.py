@@ -6,7 +6,8 @@ keeps its own copy of the histogram, because percentiles of long steps do not fo
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,10 @@ class Totals(NamedTuple):
     counts: npt.NDArray[np.uint32]
     generation: U32Column
     jitter_ms: F64Column
+
+
+TotalsOf: TypeAlias = Callable[[I32Column | I64Column], Totals]
+"""The totals of these slots so far."""
 
 
 class Level:
@@ -137,14 +142,17 @@ class Level:
 
 
 class Timeline:
-    """The history of all flows together and of each flow. Pool thread only.
+    """The history of all flows together and of each flow. One thread only.
 
-    capacity: flows. keep_flows: whether each flow has a history of its own (about 6 KiB). max_watched: flows that keep
-    1 s steps at a time.
+    capacity: flows. totals_of: what is measured, such as `ledger_totals` of a ledger. keep_flows: whether each flow has
+    a history of its own (about 6 KiB). max_watched: flows that keep 1 s steps at a time.
     """
 
-    def __init__(self, capacity: int, now_ns: int, *, keep_flows: bool = True, max_watched: int = 32) -> None:
+    def __init__(
+        self, capacity: int, now_ns: int, totals_of: TotalsOf, *, keep_flows: bool = True, max_watched: int = 32
+    ) -> None:
         self._origin_ns = now_ns
+        self._totals_of = totals_of
         self._whole = [Level(1, step_ns, depth) for step_ns, depth in WHOLE_LEVELS]
         self._flows = [Level(capacity, step_ns, depth) for step_ns, depth in FLOW_LEVELS] if keep_flows else []
         for level in self._whole:
@@ -162,9 +170,9 @@ class Timeline:
         """Bytes that the history of one flow takes, once it is in use."""
         return sum(level.bytes_per_row for level in self._flows)
 
-    def reset(self, slots: I32Column, now_ns: int, ledger: Ledger) -> None:
-        """New flows in these slots of the ledger; their history begins now."""
-        totals = _totals_of(ledger, slots)
+    def reset(self, slots: I32Column, now_ns: int) -> None:
+        """New flows in these slots; their history begins now."""
+        totals = self._totals_of(slots)
         for level in self._flows:
             level.reset(slots)
             level.begin(slots, totals, now_ns - self._origin_ns)
@@ -173,45 +181,34 @@ class Timeline:
 
     # -- writing
 
-    def sample(self, now_ns: int, ledger: Ledger, high: int, received: int, lost: I64Column) -> None:
-        """End all steps that are over. Call it a few times per second, after the ledger was settled.
+    def sample(self, now_ns: int, high: int, whole: Callable[[], Totals] | None = None) -> None:
+        """End all steps that are over. Call it a few times per second, after what is measured was settled.
 
-        high: slots in use lie below it. received: of all flows ever. lost: int64[len(CAUSES)], likewise.
+        high: slots in use lie below it. whole: the totals of all flows ever, one row, if these have a history too.
         """
         at_ns = now_ns - self._origin_ns
         due = [level for level in self._whole if now_ns >= self._due_ns[level]]
-        if due:
-            totals = self._totals_of_all(ledger, high, received, lost)
+        if due and whole is not None:
+            totals = whole()
             for level in due:
                 level.take(np.zeros(1, np.int64), totals, at_ns)
                 self._due_ns[level] = _next(self._due_ns[level], now_ns, level.step_ns)
         if now_ns >= self._due_ns[self._watched]:
-            self._sample_watched(now_ns, ledger)
+            self._sample_watched(now_ns)
             self._due_ns[self._watched] = _next(self._due_ns[self._watched], now_ns, self._watched.step_ns)
         for level, group_due_ns in self._group_due_ns.items():
             for group in np.flatnonzero(now_ns >= group_due_ns[: -(-high // _GROUP)]).tolist():
                 slots = np.arange(group * _GROUP, min(high, (group + 1) * _GROUP), dtype=np.int64)
-                level.take(slots, _totals_of(ledger, slots), at_ns)
+                level.take(slots, self._totals_of(slots), at_ns)
                 group_due_ns[group] = _next(int(group_due_ns[group]), now_ns, level.step_ns)
 
-    def _totals_of_all(self, ledger: Ledger, high: int, received: int, lost: I64Column) -> Totals:
-        jitter_ms = ledger.jitter_ns[:high] / NS_PER_MS
-        timed = ledger.measured[:high] & ~np.isnan(ledger.delays.p50_ns[:high])
-        return Totals(
-            np.array([received]),
-            lost.reshape(-1, 1),
-            ledger.delays.whole_counts.astype(np.uint32).reshape(1, -1),
-            np.zeros(1, np.uint32),
-            np.array([median(jitter_ms[timed]) if timed.any() else np.nan]),
-        )
-
-    def _sample_watched(self, now_ns: int, ledger: Ledger) -> None:
+    def _sample_watched(self, now_ns: int) -> None:
         self._watched_slot[self._watched_until_ns < now_ns] = -1
         rows = np.flatnonzero(self._watched_slot >= 0)
         if len(rows):
-            self._watched.take(rows, _totals_of(ledger, self._watched_slot[rows]), now_ns - self._origin_ns)
+            self._watched.take(rows, self._totals_of(self._watched_slot[rows]), now_ns - self._origin_ns)
 
-    def watch(self, slot: int, now_ns: int, ledger: Ledger) -> None:
+    def watch(self, slot: int, now_ns: int) -> None:
         """Keep this flow's 1 s steps for a while. If no place is free, the flow looked at longest ago gives way."""
         found = np.flatnonzero(self._watched_slot == slot)
         row = (
@@ -222,7 +219,7 @@ class Timeline:
         if not len(found):
             self._watched.reset(np.array([row]))
             self._watched_slot[row] = slot
-            self._watched.begin(np.array([row]), _totals_of(ledger, np.array([slot])), now_ns - self._origin_ns)
+            self._watched.begin(np.array([row]), self._totals_of(np.array([slot])), now_ns - self._origin_ns)
         self._watched_until_ns[row] = now_ns + WATCHED_FOR_NS
 
     # -- reading
@@ -270,7 +267,8 @@ def _next(due_ns: int, now_ns: int, step_ns: int) -> int:
     return due_ns + ((now_ns - due_ns) // step_ns + 1) * step_ns
 
 
-def _totals_of(ledger: Ledger, slots: I32Column | I64Column) -> Totals:
+def ledger_totals(ledger: Ledger, slots: I32Column | I64Column) -> Totals:
+    """Of these slots of a ledger of measured datagrams."""
     delays = ledger.delays
     timed = ledger.measured[slots] & ~np.isnan(delays.p50_ns[slots])
     return Totals(
@@ -279,6 +277,19 @@ def _totals_of(ledger: Ledger, slots: I32Column | I64Column) -> Totals:
         delays.counts_of(slots),
         delays.generation[slots],
         np.where(timed, delays.jitter_ns[slots] / NS_PER_MS, np.nan),
+    )
+
+
+def whole_totals(ledger: Ledger, high: int, received: int, lost: I64Column) -> Totals:
+    """Of all flows of a ledger. high: slots in use lie below it. received, lost: of all ever; int64[len(CAUSES)]."""
+    jitter_ms = ledger.jitter_ns[:high] / NS_PER_MS
+    timed = ledger.measured[:high] & ~np.isnan(ledger.delays.p50_ns[:high])
+    return Totals(
+        np.array([received]),
+        lost.reshape(-1, 1),
+        ledger.delays.whole_counts.astype(np.uint32).reshape(1, -1),
+        np.zeros(1, np.uint32),
+        np.array([median(jitter_ms[timed]) if timed.any() else np.nan]),
     )
 
 

@@ -18,7 +18,7 @@ from udprism.ledger.ledger import Ledger
 from udprism.ledger.rates import Rates
 from udprism.ledger.send_log import SendLog
 from udprism.ledger.taps import Taps
-from udprism.ledger.timeline import Timeline
+from udprism.ledger.timeline import Timeline, ledger_totals
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
 from udprism.node.events import Events
@@ -163,7 +163,12 @@ class Assembly:
             history,
             Rates(settings.max_clients),
             Latest(settings.max_clients),
-            Timeline(settings.max_clients, self.clock.now_ns(), keep_flows=settings.history_over_time),
+            Timeline(
+                settings.max_clients,
+                self.clock.now_ns(),
+                partial(ledger_totals, ledger),
+                keep_flows=settings.history_over_time,
+            ),
         )
         row_bytes = max(_ROW_BYTES, settings.history_payload_bytes)
         view = View(columns, self.server.links)

@@ -173,11 +173,11 @@ class Bridge:
         return as_json(await self._threads.pool(self._whole_ledger))
 
     async def history(self, flow: str | None, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> HistoryBody:
-        """What happened over time, to one client (by id) or all of them. Raises: RequestError (404)."""
+        """What happened over time, to one flow (by id) or all hosted clients. Raises: RequestError (404)."""
         if flow is None:
             steps = await self._threads.pool(lambda: self._steps(from_unix_ns, to_unix_ns, step_s))
         else:
-            steps = await self.clients.steps(flow, from_unix_ns, to_unix_ns, step_s)
+            steps = await self.flows.steps(flow, from_unix_ns, to_unix_ns, step_s)
         return history_body(steps, flow, self._assembly.events.between(from_unix_ns, to_unix_ns, flow))
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
@@ -202,7 +202,8 @@ class Bridge:
         clients, ledger = await self._threads.pool(read)
         links, server = self.links, self._assembly.server
         counts, summary = self.sessions.counts(), await links.summary()
-        return as_json(status_body(clients, ledger, counts, summary, server, links.attention()))
+        heard = await self._lanes.attention()
+        return as_json(status_body(clients, ledger, counts, summary, server, links.attention(), heard))
 
     async def keep_reply(self, command_id: str, reply: str) -> None:
         """Keep what a command of another node was answered, as far as it changed what is kept."""

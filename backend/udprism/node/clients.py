@@ -194,7 +194,7 @@ class Clients:
         def read() -> Steps:
             slot, clock = self.slot(client_id), self._assembly.clock
             now_ns = clock.now_ns()
-            self._pool.timeline.watch(slot, now_ns, self._pool.ledger)
+            self._pool.timeline.watch(slot, now_ns)
             return self._pool.timeline.flow(slot, from_unix_ns, to_unix_ns, step_s, clock.unix_ns() - now_ns)
 
         return await self._threads.pool(read)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
+from udprism.ledger.timeline import Steps
 from udprism.node.assembly import Assembly
 from udprism.node.bodies.flows import flow_of_client, flow_of_session, flows_of_conversation
 from udprism.node.bodies.json import Json, as_json
@@ -134,6 +135,15 @@ class Flows:
             return await self._relays.datagrams(*carried, limit)
         rows = await self._threads.pool(lambda: self._clients.last_datagrams(self._slot(flow_id), limit))
         return [as_json(row) for row in rows]
+
+    async def steps(self, flow_id: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
+        """What happened over time to a flow that arrives here, or that a sender sends. Raises: RequestError (404)."""
+        span = (from_unix_ns, to_unix_ns, step_s)
+        if self._heard.has(flow_id):
+            return await self._heard.steps(flow_id, *span)
+        if flow_id.startswith(SENDER):
+            return await self._senders.steps(flow_id, *span)
+        return await self._clients.steps(flow_id, *span)
 
     async def picture(self, flow_id: str) -> Json:
         """The picture of a flow that a receiver hears. Raises: RequestError (404)."""

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 from udprism.errors import RequestError
 from udprism.ledger.heard import HeardFlows
+from udprism.ledger.timeline import Steps
 from udprism.node.bodies import receivers as bodies
 from udprism.node.receivers import Receivers
 from udprism.udp.clock import SystemClock
@@ -52,6 +53,16 @@ class HeardByReceivers:
     async def datagrams(self, flow_id: str, limit: int) -> list[dict[str, Any]]:
         """The last ones, newest last. Raises: RequestError (404)."""
         return await self._of(flow_id, lambda flows, slot: bodies.datagrams(flows, slot, limit))
+
+    async def steps(self, flow_id: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
+        """What happened to one over time; it is kept in finer steps from now on. Raises: RequestError (404)."""
+
+        def read(flows: HeardFlows, slot: int) -> Steps:
+            now_ns = _CLOCK.now_ns()
+            flows.timeline.watch(slot, now_ns)
+            return flows.timeline.flow(slot, from_unix_ns, to_unix_ns, step_s, _CLOCK.unix_ns() - now_ns)
+
+        return await self._of(flow_id, read)
 
     async def picture(self, flow_id: str) -> dict[str, Any]:
         """All its channels, and its newest datagram to the end. Raises: RequestError (404)."""

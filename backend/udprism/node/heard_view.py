@@ -8,11 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from udprism.columns.types import NS_PER_MS, I32Column
-from udprism.ledger.heard import HeardFlows
+from udprism.ledger.counting import STREAK
+from udprism.ledger.heard import FlowState, HeardFlows
+from udprism.node.bodies.whole import MOST_ATTENTION, Attention, attention
 from udprism.node.view import AGE_NEVER, FLAG_PLAIN, ROW_STATS, Roster, Snapshot
 
 _AGE_MOST: Final = AGE_NEVER - 1
 KIND: Final = "receiver"
+_SILENT_RANK: Final = 2.0
+"""Worse than any loss."""
 
 
 def snapshot(flows: HeardFlows, watch: list[int], now_ns: int, unix_ns: int) -> Snapshot:
@@ -58,6 +62,24 @@ def _row_stats(flows: HeardFlows, rows: I32Column, now_ns: int) -> npt.NDArray[n
     stats["rate_hz"] = flows.rates.rate_hz[rows]
     stats["silence_ms"] = (now_ns - flows.last_ns[rows]) / NS_PER_MS
     return stats
+
+
+def attention_of(flows: HeardFlows, base: int) -> list[Attention]:
+    """The flows whose steady sender fell silent, then those that lose, worst first. base: added to each slot."""
+    high = flows.high
+    losing = np.where(flows.counting.believed[:high], np.nan_to_num(flows.rates.loss_recent[:high]), 0.0)
+    state = flows.state[:high]
+    silent = (state == FlowState.SILENT) & (flows.counting.rows[:high] >= STREAK)
+    badness = np.where(
+        silent, _SILENT_RANK, np.where((state == FlowState.FREE) | (state == FlowState.ENDED), 0, losing)
+    )
+    found = []
+    for slot in np.argsort(-badness, kind="stable")[:MOST_ATTENTION].tolist():
+        flow, bad = flows.flows.get(slot), float(badness[slot])
+        if flow is not None and bad > 0:
+            why, value = ("silent", None) if bad == _SILENT_RANK else ("loss", bad)
+            found.append(attention(why, value, base + slot, flow.id, flow.name))
+    return found
 
 
 def roster(flows: HeardFlows, since: int, base: int) -> Roster:

@@ -15,6 +15,7 @@ import numpy as np
 
 from udprism.node import heard_view
 from udprism.node.assembly import Assembly
+from udprism.node.bodies.whole import Attention
 from udprism.node.receivers import Receivers
 from udprism.node.threads import Threads
 from udprism.node.view import AGE_NEVER, Roster, Snapshot
@@ -67,6 +68,12 @@ class Lanes:
             clients.upsert + heard.upsert,
             clients.remove + heard.remove,
         )
+
+    async def attention(self) -> list[Attention]:
+        """The received flows that a person should look at, worst first."""
+        if self._receivers.listening is None:
+            return []
+        return await self._receivers.ask(lambda listening: heard_view.attention_of(listening.flows, self._base))
 
     async def _rosters(self, clients_since: int, heard_since: int) -> tuple[Roster, Roster]:
         base = self._base

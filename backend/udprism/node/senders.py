@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
+from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node.bodies import senders as bodies
 from udprism.node.kept import KeptEndpoint
@@ -117,6 +118,25 @@ class Senders:
             if flow["id"] == flow_id:
                 return flow
         raise RequestError(f"no flow {flow_id!r}", field="id", kind="not-found")
+
+    async def steps(self, flow_id: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
+        """What departed over time; it is kept in finer steps from now on. Raises: RequestError (404)."""
+        sender_id, _, place = flow_id.rpartition("-")
+        entry = self._entries.get(sender_id)
+
+        def read(sending: Sending) -> Steps | None:
+            endpoint = None if entry is None else entry.endpoint
+            if endpoint is None or not place.isdecimal() or int(place) >= len(endpoint.flows.keys):
+                return None
+            now_ns = self._clock.now_ns()
+            endpoint.timeline.watch(int(place), now_ns)
+            offset_ns = self._clock.unix_ns() - now_ns
+            return endpoint.timeline.flow(int(place), from_unix_ns, to_unix_ns, step_s, offset_ns)
+
+        steps = None if entry is None else await self._ask(read)
+        if steps is None:
+            raise RequestError(f"no flow {flow_id!r}", field="id", kind="not-found")
+        return steps
 
     # -- what is done
 

@@ -29,4 +29,4 @@ class ClientColumns(NamedTuple):
         self.history.reset(slots)
         self.rates.reset(slots)
         self.latest.reset(slots)
-        self.timeline.reset(slots, now_ns, self.ledger)
+        self.timeline.reset(slots, now_ns)

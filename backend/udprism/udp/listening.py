@@ -57,6 +57,8 @@ class Listening:
             History(capacity, settings.history_datagrams, settings.history_payload_bytes),
             width=ROW_BYTES,
             silent_after_ns=round(settings.silent_after_s * NS_PER_S),
+            begun_ns=clock.now_ns(),
+            keeps_timeline=settings.history_over_time,
         )
         self.peers = Peers(capacity, np.random.default_rng())
         self.retries = Retries()

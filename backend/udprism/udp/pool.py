@@ -16,6 +16,7 @@ from udprism.columns.types import NEVER_NS, NS_PER_MS, NS_PER_S, Address, Clock
 from udprism.errors import RequestError
 from udprism.ledger.send_log import SendLog
 from udprism.ledger.taps import Tap, Taps
+from udprism.ledger.timeline import Totals, whole_totals
 from udprism.serving import commands
 from udprism.serving.book import ClientColumns
 from udprism.serving.clients import HostedClient, Mode, State
@@ -232,13 +233,15 @@ class ClientPool:
         self.totals = self.ledger.ever()
         self.sender.repeat_requests(now_ns, self._colours_of)
         self.rates.sample(now_ns, self.ledger, self.table.high, self.table.asked_hz)
-        self.timeline.sample(
-            now_ns, self.ledger, self.table.high, self.totals["received"], self.ledger.lost_by_cause[1:].sum(axis=1)
-        )
+        self.timeline.sample(now_ns, self.table.high, self._whole_totals)
         for _ in range(_REFRESHES):
             if not self.ledger.delays.refresh(self.table.high):
                 break
         self._swept(now_ns)
+
+    def _whole_totals(self) -> Totals:
+        lost = self.ledger.lost_by_cause[1:].sum(axis=1)
+        return whole_totals(self.ledger, self.table.high, self.totals["received"], lost)
 
     def _colours_of(self, slot: int) -> int | None:
         """How many colours the client's newest datagram had, if that is known."""

@@ -178,7 +178,9 @@ class DatagramsQuery(Query):
 class HistoryQuery(Query):
     """`GET /api/history`."""
 
-    flow: Annotated[Id | None, Field(description="a client's id; missing: everything together")] = None
+    flow: Annotated[
+        Id | None, Field(description="id of a client, or of a receiver's or sender's flow; missing: all clients")
+    ] = None
     from_s: Annotated[
         float | None, Field(alias="from", ge=0, le=1e11, allow_inf_nan=False, description="Unix time in seconds")
     ] = None

@@ -118,6 +118,17 @@ def attention(
     return {"slot": slot, "id": client_id, "name": name, "why": why, "value": value}
 
 
+def _worst_first(clients: list[Attention], heard: list[Attention]) -> list[Attention]:
+    """Both, each of them worst first: what concerns all clients before the rest, losses after all else."""
+
+    def rank(one: Attention) -> float:
+        if one["id"] is None:
+            return -2.0
+        return 1.0 - (one["value"] or 0.0) if one["why"] == "loss" else -1.0
+
+    return sorted([*clients, *heard], key=rank)
+
+
 def _closes(ledger: Ledger) -> bool:
     """Whether the sums of the whole ledger close, as they must."""
     sent, received, lost, in_flight = (ledger[key] for key in ("sent", "received", "lost", "in_flight"))
@@ -141,8 +152,9 @@ def status_body(
     links: Links,
     server: ColourServer,
     more_attention: list[Attention],
+    heard: list[Attention],
 ) -> Status:
-    """more_attention: comes before what the clients' summary has. Pool thread or later."""
+    """more_attention: comes before the others. heard: of received flows, worst first. Pool thread or later."""
     counts = cast(ClientCounts, {"total": sum(clients.by_state.values()), **clients.by_state})
     return {
         "clients": counts,
@@ -155,5 +167,5 @@ def status_body(
         "links": links,
         "schedule": {"lag_ms": server.lag_ns / NS_PER_MS, "skipped_ticks": server.skipped_ticks},
         "server": {"state": server.thread.state.value, "restarts": server.thread.restarts},
-        "attention": [*more_attention, *clients.attention][:MOST_ATTENTION],
+        "attention": [*more_attention, *_worst_first(clients.attention, heard)][:MOST_ATTENTION],
     }

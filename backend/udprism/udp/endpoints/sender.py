@@ -10,8 +10,11 @@ import numpy as np
 
 from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
 from udprism.columns.outgoing import Outgoing
-from udprism.columns.types import NS_PER_S, Address, Clock, I32Column, I64Column, Rows, U8Column, U32Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, Address, Clock, I32Column, I64Column, Rows, U8Column, U32Column
+from udprism.ledger.delays import BUCKETS
+from udprism.ledger.fates import Cause
 from udprism.ledger.send_log import SendLog
+from udprism.ledger.timeline import CAUSES, Timeline, Totals
 from udprism.link.delay_line import DelayLine
 from udprism.link.link import Link, client_key
 from udprism.link.model import LinkModel
@@ -25,6 +28,7 @@ _HELD: Final = 4096
 """Datagrams that the link can hold, at least."""
 _SNDBUF_BYTES: Final = 4 << 20
 _REFUSED_FOR_NS: Final = 2 * NS_PER_S
+_SAMPLE_NS: Final = 250 * NS_PER_MS
 
 
 class OutgoingFlows:
@@ -44,6 +48,19 @@ class OutgoingFlows:
         self.unsent_link: I64Column = np.zeros(count, np.int64)
         self.unsent_kernel: I64Column = np.zeros(count, np.int64)
         self.offered: I64Column = np.zeros(count, np.int64)
+
+    def totals_of(self, slots: I32Column | I64Column) -> Totals:
+        """Of these flows: `received` is what left here, or is held by the link."""
+        link, kernel = self.unsent_link[slots], self.unsent_kernel[slots]
+        lost = np.zeros((len(CAUSES), len(slots)), np.int64)
+        lost[CAUSES.index(Cause.LINK)], lost[CAUSES.index(Cause.SENDER_KERNEL)] = link, kernel
+        return Totals(
+            self.offered[slots] - link - kernel,
+            lost,
+            np.zeros((len(slots), BUCKETS), np.uint32),
+            np.zeros(len(slots), np.uint32),
+            np.full(len(slots), np.nan),
+        )
 
 
 class Show(NamedTuple):
@@ -105,7 +122,9 @@ class SenderEndpoint:
         self._model = LinkModel(len(self.flows.keys))
         self._outlet = Outlet([self.sock], self.flows, send_log, self._model, self._line, clock)
         self.set_link(link)
-        self._next_ns = clock.now_ns()
+        self._next_ns = self._sampled_ns = clock.now_ns()
+        self.timeline = Timeline(len(self.flows.keys), self._next_ns, self.flows.totals_of)
+        self.timeline.reset(np.arange(len(self.flows.keys), dtype=np.int32), self._next_ns)
 
     def set_link(self, link: Link) -> None:
         """Through this link from the next datagram on."""
@@ -130,7 +149,7 @@ class SenderEndpoint:
 
     def next_due_ns(self) -> int:
         """See `loop.Endpoint`."""
-        return min(self._next_ns, self._line.next_release_ns)
+        return min(self._next_ns, self._line.next_release_ns, self._sampled_ns + _SAMPLE_NS)
 
     def act(self, now_ns: int) -> None:
         """See `loop.Endpoint`."""
@@ -141,6 +160,9 @@ class SenderEndpoint:
             self._next_ns += (1 + late) * self._show.period_ns
             self._send_frame(self.frames + self.skipped, due_ns + late * self._show.period_ns, now_ns)
             self.frames += 1
+        if now_ns - self._sampled_ns >= _SAMPLE_NS:
+            self._sampled_ns = now_ns
+            self.timeline.sample(now_ns, len(self.flows.keys))
         if self._line.next_release_ns <= now_ns:
             self._outlet.release(now_ns)
         if self._outlet.take_unreachable():
