@@ -116,6 +116,8 @@ export class Drawer {
     }
     if (is !== was) this.#openSubject(place);
     this.#received.open(this.#isReceived ? place.open : "");
+    const home = need(this.#isReceived ? "received-past" : "overview-past", HTMLElement);
+    if (!home.firstChild) home.append(need("past", HTMLElement));
     for (const { tab, button, panel } of this.#tabs) {
       const chosen = tab === place.tab;
       const possible = this.#isReceived ? false : Boolean(place.open) || (tab !== "datagrams" && tab !== "flight");
@@ -179,6 +181,7 @@ export class Drawer {
     need("drawer-not-kept", HTMLElement).hidden = !this.#moment.paused;
     setText(this.#title, entry?.name ?? id);
     setText(this.#way, entry ? `${entry.target} → ${entry.localAddress ?? ""}, ${entry.stream ?? ""}` : "");
+    this.#overview.openReceived(gone ? "" : id);
     if (!gone && !this.#moment.paused) this.#received.tick();
   }
 

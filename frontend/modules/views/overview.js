@@ -52,6 +52,11 @@ export class Overview {
     this.#past.open(id);
   }
 
+  /** The curves over time of a flow that a receiver hears, in its panel; a client's are in this one. @param {string} id "" for none */
+  openReceived(id) {
+    this.#past.open(id);
+  }
+
   live() {
     if (this.#root.offsetParent === null || this.#slot < 0) return;
     this.#lane.resize(LANE_MAX_PX);
