@@ -226,7 +226,7 @@ def test_a_sender_that_never_pushes_is_said(ddp: Ear) -> None:
     datagrams = [one.data for one in golden.read("ledfx-ddp")]
     for data in datagrams:
         ddp.hear(bytes([data[0] & ~1]) + data[1:])
-    (note,) = flow_body(ddp.flows, 0, ddp.now_ns)["notes"]
+    _, note = flow_body(ddp.flows, 0, ddp.now_ns)["notes"]  # the first says that it numbers frames
     assert "PUSH" in note
 
 
@@ -295,6 +295,16 @@ def test_a_believed_sender_s_loss_needs_attention_by_its_ratio(e131: Ear) -> Non
     (told,) = attention_of(e131.flows, 0)
     assert told["why"] == "loss"
     assert told["value"] == pytest.approx(0.25, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "frames"), [("ledfx-ddp", True), ("python-led-ddp", False)])
+def test_a_sender_that_numbers_frames_is_told_from_one_that_numbers_datagrams(
+    ddp: Ear, name: str, frames: bool
+) -> None:
+    play(ddp, name)
+    body = flow_body(ddp.flows, 0, ddp.now_ns)
+    assert body["numbering"] == "believed"
+    assert any("Numbers frames" in note for note in body["notes"]) == frames
 
 
 def test_a_payload_type_without_a_known_clock_has_no_jitter(rtp: Ear) -> None:

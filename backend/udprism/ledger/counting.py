@@ -88,6 +88,10 @@ class Counting:
         is_known |= self.numbers[slot] == 0 and self.rows[slot] >= _TOLD
         return "does not count" if is_known else "not yet known"
 
+    def numbers_frames(self, slot: int) -> bool:
+        """Whether this believed sender gives one number to several datagrams of a frame."""
+        return bool(self.believed[slot] and 4 * self.numbers[slot] <= 3 * self.rows[slot])
+
     def count(self, slot: I32Column, decoded: Decoded, *, once: bool = False) -> Counted:
         """One batch, all valid, in order of arrival. once: no flow comes twice."""
         if once and decoded.numbered.all():

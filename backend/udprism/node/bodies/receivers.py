@@ -236,6 +236,8 @@ def notes(flows: HeardFlows, slot: int) -> list[str]:
     said = []
     if flows.counting.word(slot) == "does not count":
         said.append("Does not count: its numbers do not advance by one, so what was lost cannot be known.")
+    if flows.counting.numbers_frames(slot):
+        said.append("Numbers frames, not datagrams: a frame is told as lost only if all of its datagrams are.")
     said += [words for mark, words in _MARK_NOTES if marks & mark]
     if flow.form.name == "ddp" and not marks & Mark.COMMITS:
         said.append("Never sets PUSH, which completes a frame; its frames are shown all the same.")
