@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from peers.golden import Caught, write
 from peers.hosts import DEADLINE_S, RECEIVER, Hosts, two_hosts
-from peers.scenarios import HOME_ASSISTANT, LEDFX, NPM, PIP, SCENARIOS, Scenario
+from peers.scenarios import HOME_ASSISTANT, LEDFX, LEDFX_WHOLE, NPM, PIP, SCENARIOS, Scenario
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE / "scripts"
@@ -37,12 +37,12 @@ class Interpreters(NamedTuple):
             return ["bash", path]
         if script.endswith(".js"):
             return ["env", f"NODE_PATH={self._npm()}", "node", path]
-        by_program = {"ledfx": LEDFX, "home": HOME_ASSISTANT}
+        by_program = {"ledfx": LEDFX, "ledfxwhole": LEDFX_WHOLE, "home": HOME_ASSISTANT}
         return [str(self.python(by_program.get(script.partition("_")[0], PIP))), path]
 
     def python(self, packages: tuple[str, ...]) -> Path:
         """A virtual environment with these."""
-        folder = self.folder / packages[0].partition("=")[0]
+        folder = self.folder / f"{packages[0].partition('=')[0]}-{len(packages)}"
         python = folder / "bin" / "python"
         if not (folder / "done").exists():
             _run(sys.executable, "-m", "venv", "--clear", str(folder))

@@ -32,6 +32,8 @@ LEDFX: Final = (
     "pyserial==3.5",
     "python-dotenv==1.2.4",
 )
+LEDFX_WHOLE: Final = ("ledfx==2.2.1",)
+"""With all that it needs, and Debian's libportaudio2."""
 HOME_ASSISTANT: Final = ("wled==1.1.1",)
 NPM: Final = ("sacn@4.6.2", "artnet@1.4.0", "dmxnet@0.9.0", "e131@1.1.3")
 
