@@ -307,6 +307,13 @@ def test_a_sender_that_numbers_frames_is_told_from_one_that_numbers_datagrams(
     assert any("Numbers frames" in note for note in body["notes"]) == frames
 
 
+@pytest.mark.parametrize(("name", "partial"), [("npm-artnet", True), ("dmxnet-numbers", False), ("ola-artnet", False)])
+def test_frames_that_shrink_to_what_changed_are_said_to_be_partial(artnet: Ear, name: str, partial: bool) -> None:
+    play(artnet, name)
+    notes = flow_body(artnet.flows, 0, artnet.now_ns)["notes"]
+    assert any("a shorter one changes only the slots" in note for note in notes) == partial
+
+
 def test_a_payload_type_without_a_known_clock_has_no_jitter(rtp: Ear) -> None:
     data = bytes.fromhex("80600001 00000000 00000007")
     rtp.hear(data, at_ns=NS_PER_S)

@@ -25,6 +25,10 @@ _MARK_NOTES: Final = (
 )
 
 
+_WHOLE_FRAMES: Final = ("artnet", "e131")
+"""Formats in which each datagram is a frame."""
+
+
 class Receiver(TypedDict):
     """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld:
     replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null.
@@ -239,6 +243,8 @@ def notes(flows: HeardFlows, slot: int) -> list[str]:
     if flows.counting.numbers_frames(slot):
         said.append("Numbers frames, not datagrams: a frame is told as lost only if all of its datagrams are.")
     said += [words for mark, words in _MARK_NOTES if marks & mark]
+    if flow.form.name in _WHOLE_FRAMES and flows.frames.shortest_bytes[slot] < flows.frames.longest_bytes[slot]:
+        said.append("Its frames have different lengths: a shorter one changes only the slots that it has.")
     if flow.form.name == "ddp" and not marks & Mark.COMMITS:
         said.append("Never sets PUSH, which completes a frame; its frames are shown all the same.")
     return said
