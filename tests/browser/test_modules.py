@@ -13,6 +13,7 @@ from playwright.sync_api import Browser
 
 from browser.conftest import ROOT, Visit
 from support.program import Program
+from udprism.node.bodies.links import link_fields_body
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 WIRE = json.loads((GOLDEN / "wire.json").read_text())
@@ -33,6 +34,7 @@ PLAIN_FRAME = """(() => {
     })),
   };
 })()"""
+SLIDERS = json.dumps([one["slider"] for one in link_fields_body() if one["slider"]])
 INSPECT = """(() => {
   const bytes = m.bytesOf(x);
   const header = m.readHeader(bytes);
@@ -241,7 +243,8 @@ def test_all_tiles_fit_the_area_or_keep_a_finger_s_size(modules: Visit) -> None:
 
 def test_link_values_survive_their_sliders(modules: Visit) -> None:
     back: Any = modules.import_(
-        "dialogs/link", "m.SLIDERS.map((s) => [0, 1, 5, s.most].map((v) => [v, m.shownAt(s, m.placeOf(s, v))]))"
+        "dialogs/link",
+        f"{SLIDERS}.map((s) => [0, 1, 5, s.most].map((v) => [v, m.shownAt(s, m.placeOf(s, v))]))",
     )
     for pairs in back:
         for value, shown in pairs:

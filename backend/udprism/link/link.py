@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from udprism.errors import RequestError
 from udprism.link import fields as read
+from udprism.link.field import Field, Slider, fields_of, flag, ratio
 
 Distribution: TypeAlias = Literal["uniform", "normal", "pareto"]
 DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
@@ -30,17 +30,47 @@ class Burst:
     and 1-k). Off where enter_ratio is 0.
     """
 
-    enter_ratio: float = 0.0
-    leave_ratio: float = 0.0
-    loss_ratio: float = 1.0
+    enter_ratio: Annotated[float, ratio("Bursts begin", Slider(100, step=0.1), rare=True)] = 0.0
+    leave_ratio: Annotated[
+        float, ratio("Bursts end", Slider(100, power=1), rare=True, note="above 0 if enter_ratio is")
+    ] = 0.0
+    loss_ratio: Annotated[float, ratio("Loss in a burst", Slider(100, power=1), rare=True)] = 1.0
 
     def __str__(self) -> str:
         return f"(enter {self.enter_ratio}, leave {self.leave_ratio}, loss {self.loss_ratio})"
 
 
+def _read_burst(value: object, field: str) -> Burst:
+    if value is None:
+        return Burst()
+    given = read.table(value, field, _BURST)
+    return Burst(**{name: _BURST[name].read(part, f"{field}.{name}") for name, part in given.items()})
+
+
+_BURST: Final = fields_of(Burst)
+_PERCENT: Final = Slider(100, power=2, step=0.1)
+_RATE: Final = Field(
+    "number",
+    "Rate limit",
+    MIN_RATE_KBIT_S,
+    MAX_RATE_KBIT_S,
+    "kbit/s",
+    or_none=True,
+    word="rate",
+    slider=Slider(10_000, power=3),
+    rare=True,
+)
+_QUEUE: Final = Field("whole", "Queue", 1, MAX_QUEUE_DATAGRAMS, word="queue", slider=Slider(10_000, power=3), rare=True)
+
+
+def _time(label: str, word: str, most_ms: float) -> Field:
+    return Field("number", label, 0, MAX_DELAY_MS, "ms", word=word, slider=Slider(most_ms))
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link. The default of every field is off.
+    """One link: the table of its fields, from which bodies are read, the API described, and the page's controls made.
+    The default of every field is off.
 
     jitter_ms: half the width of a uniform distribution, the standard deviation of a normal one, the scale of netem's
     Pareto table (link.jitter). reorder_ratio: so many datagrams leave at once, ahead of the delayed ones.
@@ -49,20 +79,24 @@ class Link:
     gives the same fate to the same client and sequence number.
     """
 
-    loss_ratio: float = 0.0
-    burst: Burst = Burst()
-    delay_ms: float = 0.0
-    jitter_ms: float = 0.0
-    distribution: Distribution = "uniform"
-    keep_order: bool = False
-    reorder_ratio: float = 0.0
-    duplicate_ratio: float = 0.0
-    corrupt_ratio: float = 0.0
-    corrupt_header: bool = False
-    rate_kbit_s: float | None = None
-    queue_datagrams: int = 1000
-    blackout: bool = False
-    seed: int = 0
+    loss_ratio: Annotated[float, ratio("Loss", Slider(100, step=0.1), word="loss")] = 0.0
+    burst: Annotated[Burst, Field("group", "Bursts", rare=True, read_group=_read_burst)] = Burst()
+    delay_ms: Annotated[float, _time("Delay", "delay", 2000)] = 0.0
+    jitter_ms: Annotated[float, _time("Jitter", "jitter", 500)] = 0.0
+    distribution: Annotated[Distribution, Field("choice", "Shape of jitter", choices=DISTRIBUTIONS, rare=True)] = (
+        "uniform"
+    )
+    keep_order: Annotated[bool, flag("Keep order", word="order", rare=True, note="not together with reorder_ratio")] = (
+        False
+    )
+    reorder_ratio: Annotated[float, ratio("Reorder", _PERCENT, word="reorder", note="needs a delay_ms above 0")] = 0.0
+    duplicate_ratio: Annotated[float, ratio("Duplicate", _PERCENT, word="duplicate")] = 0.0
+    corrupt_ratio: Annotated[float, ratio("Corrupt", _PERCENT, word="corrupt")] = 0.0
+    corrupt_header: Annotated[bool, flag("Corrupt the header too", rare=True)] = False
+    rate_kbit_s: Annotated[float | None, _RATE] = None
+    queue_datagrams: Annotated[int, _QUEUE] = 1000
+    blackout: Annotated[bool, flag("Blackout: nothing is sent", word="blackout")] = False
+    seed: Annotated[int, Field("whole", "Seed", 0, MAX_SEED, word="seed", rare=True)] = 0
 
     @classmethod
     def from_body(cls, body: object) -> Link:
@@ -70,8 +104,8 @@ class Link:
 
         Raises: RequestError, with the field at fault and what would be right.
         """
-        given = read.table(body, None, _READERS)
-        link = cls(**{name: _READERS[name](value, name) for name, value in given.items()})
+        given = read.table(body, None, LINK_FIELDS)
+        link = cls(**{name: LINK_FIELDS[name].read(value, name) for name, value in given.items()})
         link._refuse_contradictions()
         return link
 
@@ -96,7 +130,7 @@ class Link:
     def __str__(self) -> str:
         """What differs from a link that is off, in few words: `loss_ratio 0.02, delay_ms 40.0`."""
         off = Link()
-        changed = [one.name for one in fields(self) if getattr(self, one.name) != getattr(off, one.name)]
+        changed = [name for name in LINK_FIELDS if getattr(self, name) != getattr(off, name)]
         return ", ".join(f"{name} {getattr(self, name)}" for name in changed) or "off"
 
     def _refuse_contradictions(self) -> None:
@@ -120,49 +154,23 @@ def client_key(name_or_address: str) -> int:
     return int.from_bytes(hashlib.blake2s(name_or_address.encode(), digest_size=8).digest(), "big")
 
 
-def _time_ms(value: object, field: str) -> float:
-    return read.number(value, field, 0.0, MAX_DELAY_MS)
+LINK_FIELDS: Final = fields_of(Link)
 
 
-def _rate(value: object, field: str) -> float | None:
-    return None if value is None else read.number(value, field, MIN_RATE_KBIT_S, MAX_RATE_KBIT_S)
+class Described(NamedTuple):
+    """A field with its path, `burst.enter_ratio` for a part of a burst, and its default."""
+
+    path: str
+    default: Any
+    field: Field
 
 
-def _queue(value: object, field: str) -> int:
-    return read.whole(value, field, 1, MAX_QUEUE_DATAGRAMS)
-
-
-def _seed(value: object, field: str) -> int:
-    return read.whole(value, field, 0, MAX_SEED)
-
-
-def _distribution(value: object, field: str) -> Distribution:
-    for known in DISTRIBUTIONS:
-        if value == known:
-            return known
-    raise RequestError(f"expected one of {', '.join(DISTRIBUTIONS)}", field=field)
-
-
-def _burst(value: object, field: str) -> Burst:
-    if value is None:
-        return Burst()
-    given = read.table(value, field, [part.name for part in fields(Burst)])
-    return Burst(**{name: read.ratio(part, f"{field}.{name}") for name, part in given.items()})
-
-
-_READERS: dict[str, Callable[[object, str], Any]] = {
-    "loss_ratio": read.ratio,
-    "burst": _burst,
-    "delay_ms": _time_ms,
-    "jitter_ms": _time_ms,
-    "distribution": _distribution,
-    "keep_order": read.flag,
-    "reorder_ratio": read.ratio,
-    "duplicate_ratio": read.ratio,
-    "corrupt_ratio": read.ratio,
-    "corrupt_header": read.flag,
-    "rate_kbit_s": _rate,
-    "queue_datagrams": _queue,
-    "blackout": read.flag,
-    "seed": _seed,
-}
+def table() -> list[Described]:
+    """Every field that holds a value, in order: of a group its parts."""
+    rows: list[Described] = []
+    for name, one in LINK_FIELDS.items():
+        if name == "burst":
+            rows += [Described(f"burst.{part}", getattr(Burst(), part), its) for part, its in _BURST.items()]
+        else:
+            rows.append(Described(name, getattr(Link(), name), one))
+    return rows

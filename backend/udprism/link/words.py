@@ -6,18 +6,10 @@ import json
 from dataclasses import replace
 
 from udprism.errors import RequestError
-from udprism.link.link import Link
+from udprism.link.link import LINK_FIELDS, Link
 from udprism.link.profiles import PROFILES
 
-_RATIOS = {"loss": "loss_ratio", "duplicate": "duplicate_ratio", "reorder": "reorder_ratio", "corrupt": "corrupt_ratio"}
-_NUMBERS = {
-    "delay": "delay_ms",
-    "jitter": "jitter_ms",
-    "rate": "rate_kbit_s",
-    "queue": "queue_datagrams",
-    "seed": "seed",
-}
-_FLAGS = {"order": "keep_order", "blackout": "blackout"}
+_WORDS = {field.word: (name, field) for name, field in LINK_FIELDS.items() if field.word}
 EXAMPLE = "loss=2%,delay=40,jitter=5"
 
 
@@ -43,14 +35,15 @@ def _read(text: str) -> tuple[Link, bool]:
     body = {}
     for part in text.split(","):
         word, _, value = part.strip().partition("=")
-        if word in _FLAGS:
-            body[_FLAGS[word]] = value in ("", "yes", "true", "on")
-        elif word in _RATIOS and value:
-            body[_RATIOS[word]] = _number(value.removesuffix("%"), word) / (100 if value.endswith("%") else 1)
-        elif word in _NUMBERS and value:
-            body[_NUMBERS[word]] = _number(value, word)
+        name, field = _WORDS.get(word, ("", None))
+        if field is not None and field.kind == "flag":
+            body[name] = value in ("", "yes", "true", "on")
+        elif field is not None and field.kind == "ratio" and value:
+            body[name] = _number(value.removesuffix("%"), word) / (100 if value.endswith("%") else 1)
+        elif field is not None and value:
+            body[name] = _number(value, word)
         else:
-            known = ", ".join((*_RATIOS, *_NUMBERS, *_FLAGS))
+            known = ", ".join(_WORDS)
             profiles = ", ".join(profile.id for profile in PROFILES)
             raise RequestError(
                 f"expected words such as {EXAMPLE} (known: {known}), JSON, or a profile ({profiles}), not {part!r}"

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.link import link
+from udprism.link.field import Field as LinkField
+from udprism.link.field import fields_of
 from udprism.node.kept import MAX_ID_CHARACTERS, MAX_TARGET_CHARACTERS
 from udprism.serving import commands
 from udprism.serving.clients import ModeName
@@ -98,37 +100,6 @@ class StartScenario(Body):
     text: Annotated[str, Field(min_length=1, max_length=30_000)]
 
 
-Ratio = Annotated[float, Field(ge=0, le=1)]
-TimeMs = Annotated[float, Field(ge=0, le=link.MAX_DELAY_MS)]
-
-
-class _Burst(TypedDict, total=False):
-    __pydantic_config__ = Body.model_config  # type: ignore[misc]
-
-    enter_ratio: Ratio
-    leave_ratio: Annotated[float, Field(ge=0, le=1, description="above 0 where enter_ratio is")]
-    loss_ratio: Ratio
-
-
-class _Link(TypedDict, total=False):
-    __pydantic_config__ = Body.model_config  # type: ignore[misc]
-
-    loss_ratio: Ratio
-    burst: _Burst | None
-    delay_ms: TimeMs
-    jitter_ms: TimeMs
-    distribution: link.Distribution
-    keep_order: Annotated[bool, Field(description="not together with reorder_ratio")]
-    reorder_ratio: Annotated[float, Field(ge=0, le=1, description="needs a delay_ms above 0")]
-    duplicate_ratio: Ratio
-    corrupt_ratio: Ratio
-    corrupt_header: bool
-    rate_kbit_s: Annotated[float, Field(ge=link.MIN_RATE_KBIT_S, le=link.MAX_RATE_KBIT_S)] | None
-    queue_datagrams: Annotated[int, Field(ge=1, le=link.MAX_QUEUE_DATAGRAMS)]
-    blackout: bool
-    seed: Annotated[int, Field(ge=0, le=link.MAX_SEED)]
-
-
 def _needs(field: str, other: str, **more: Any) -> dict[str, Any]:
     """JSON Schema for: where `field` is above 0, so must `other` be."""
     above_0 = {"exclusiveMinimum": 0}
@@ -138,10 +109,30 @@ def _needs(field: str, other: str, **more: Any) -> dict[str, Any]:
     }
 
 
-_LINK_SCHEMA = TypeAdapter(_Link).json_schema() | _needs("reorder_ratio", "delay_ms", keep_order={"const": False})
-_LINK_SCHEMA["properties"]["burst"]["anyOf"][0] = _LINK_SCHEMA.pop("$defs")["_Burst"] | _needs(
-    "enter_ratio", "leave_ratio"
-)
+def _field_schema(field: LinkField) -> dict[str, Any]:
+    """JSON Schema of one of a link's fields, from its description."""
+    match field.kind:
+        case "flag":
+            schema: dict[str, Any] = {"type": "boolean"}
+        case "choice":
+            schema = {"type": "string", "enum": list(field.choices)}
+        case "group":
+            schema = _object_schema(fields_of(link.Burst)) | _needs("enter_ratio", "leave_ratio")
+        case "whole":
+            schema = {"type": "integer", "minimum": int(field.low), "maximum": int(field.high)}
+        case _:
+            schema = {"type": "number", "minimum": field.low, "maximum": field.high}
+    if field.or_none or field.kind == "group":
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return schema | {"title": field.label} | ({"description": field.note} if field.note else {})
+
+
+def _object_schema(fields: dict[str, LinkField]) -> dict[str, Any]:
+    properties = {name: _field_schema(field) for name, field in fields.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+_LINK_SCHEMA = _object_schema(link.LINK_FIELDS) | _needs("reorder_ratio", "delay_ms", keep_order={"const": False})
 LinkBody = Annotated[dict[str, Any], WithJsonSchema(_LINK_SCHEMA | {"title": "Link"})]
 """`PUT /api/links/{id}`. The document says what `link.link` checks: its words are about links, pydantic's are not."""
 

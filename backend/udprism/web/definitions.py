@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, Final
 
+from udprism.node.bodies.links import link_fields_body
 from udprism.web.definition import Definition
 from udprism.web.metric_definitions import METRICS
 from udprism.web.relay_definitions import RELAYS
@@ -308,7 +309,7 @@ ALL: Final = (*DEFINITIONS, *SESSIONS, *RELAYS, *METRICS)
 
 def to_body() -> dict[str, Any]:
     """The body of `GET /api/definitions`."""
-    return {"definitions": [asdict(definition) for definition in ALL]}
+    return {"definitions": [asdict(definition) for definition in ALL], "link": link_fields_body()}
 
 
 def to_markdown() -> str:

@@ -7,30 +7,22 @@ import { copyOf, element, setText, within } from "../base/dom.js";
 import { notify } from "./notices.js";
 
 /** @typedef {Record<string, any>} Link */
-/** A slider is a part of a power curve, because the low end needs the finer hand.
- * @typedef {{field: string, label: string, unit: "%" | "ms" | "kbit/s" | "", most: number, power: number, step: number, more?: boolean, none?: string}} Slider */
+/** @typedef {import("../feed/bodies.js").LinkField} LinkField */
+/** A field with a slider, which is a power curve: the low end needs the finer hand.
+ * @typedef {LinkField & {slider: import("../feed/bodies.js").Slider}} Sliding */
 
-/** @type {readonly Slider[]} */
-export const SLIDERS = [
-  { field: "loss_ratio", label: "Loss", unit: "%", most: 100, power: 2.5, step: 0.1 },
-  { field: "delay_ms", label: "Delay", unit: "ms", most: 2000, power: 2.5, step: 1 },
-  { field: "jitter_ms", label: "Jitter", unit: "ms", most: 500, power: 2.5, step: 1 },
-  { field: "reorder_ratio", label: "Reorder", unit: "%", most: 100, power: 2, step: 0.1 },
-  { field: "duplicate_ratio", label: "Duplicate", unit: "%", most: 100, power: 2, step: 0.1 },
-  { field: "corrupt_ratio", label: "Corrupt", unit: "%", most: 100, power: 2, step: 0.1 },
-  { field: "burst.enter_ratio", label: "Bursts begin", unit: "%", most: 100, power: 2.5, step: 0.1, more: true },
-  { field: "burst.leave_ratio", label: "Bursts end", unit: "%", most: 100, power: 1, step: 1, more: true },
-  { field: "burst.loss_ratio", label: "Loss in a burst", unit: "%", most: 100, power: 1, step: 1, more: true },
-  { field: "rate_kbit_s", label: "Rate limit", unit: "kbit/s", most: 10000, power: 3, step: 1, more: true, none: "none" },
-  { field: "queue_datagrams", label: "Queue", unit: "", most: 10000, power: 3, step: 1, more: true },
-];
+/** What the link may say, from the server's one table. @type {Promise<LinkField[]> | null} */
+let table = null;
 
-/** The server's defaults: everything off. */
-export const OFF = Object.freeze({
-  loss_ratio: 0, burst: Object.freeze({ enter_ratio: 0, leave_ratio: 0, loss_ratio: 1 }), delay_ms: 0, jitter_ms: 0, distribution: "uniform",
-  keep_order: false, reorder_ratio: 0, duplicate_ratio: 0, corrupt_ratio: 0, corrupt_header: false, rate_kbit_s: null, queue_datagrams: 1000,
-  blackout: false, seed: 0,
-});
+/** @returns {Promise<LinkField[]>} @throws {Problem} */
+export function linkFields() {
+  table ??= api.definitions().then((/** @type {import("../feed/bodies.js").Definitions} */ answer) => answer.link);
+  table.catch(() => { table = null; });
+  return table;
+}
+
+/** The link that does nothing. @param {readonly LinkField[]} fields @returns {Link} */
+export const offOf = (fields) => fields.reduce((link, field) => withValue(link, field.field, field.default), /** @type {Link} */ ({}));
 
 /** @param {Link} link @param {string} field may be `burst.enter_ratio` */
 export const fieldOf = (link, field) => field.split(".").reduce((/** @type {any} */ part, name) => part?.[name], link) ?? null;
@@ -41,16 +33,17 @@ export function withValue(link, field, value) {
   return { ...link, [name]: inner ? { ...link[name], [inner]: value } : value };
 }
 
-/** The slider's place, 0 to 1000, of a shown value. @param {Slider} slider @param {number} shown */
+/** The slider's place, 0 to 1000, of a shown value. @param {import("../feed/bodies.js").Slider} slider @param {number} shown */
 export const placeOf = (slider, shown) => Math.round(1000 * Math.min(1, Math.max(0, shown) / slider.most) ** (1 / slider.power));
 
-/** @param {Slider} slider @param {number} place 0 to 1000 */
+/** @param {import("../feed/bodies.js").Slider} slider @param {number} place 0 to 1000 */
 export function shownAt(slider, place) {
   const value = slider.most * (place / 1000) ** slider.power;
   return Number((Math.round(value / slider.step) * slider.step).toFixed(3));
 }
 
 const WAIT_MS = 150;
+const NONE = "none";
 let profileList = /** @type {Promise<{id: string, name: string, models: string, source: string, link: Link}[]> | null} */ (null);
 let serial = 0;
 
@@ -58,7 +51,8 @@ export class LinkEditor {
   element = copyOf("link-editor");
   /** Told after each change that the server took. */ changed = () => {};
   #owner = "";
-  /** @type {Link} */ #link = OFF;
+  /** @type {Link} */ #off = {};
+  /** @type {Link} */ #link = {};
   #isSet = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
   /** @type {Map<string, Link>} what the server has yet to be told, by owner */ #unsent = new Map();
@@ -67,44 +61,90 @@ export class LinkEditor {
   #models = within(this.element, ".profile-models", HTMLElement);
   #clear = within(this.element, ".link-clear", HTMLButtonElement);
   #error = within(this.element, ".link-error", HTMLElement);
-  #sliders = SLIDERS.map((slider) => this.#makeSlider(slider));
+  /** @type {{field: Sliding, range: HTMLInputElement, number: HTMLInputElement, error: HTMLElement}[]} */ #sliders = [];
+  /** Writes the link into the other controls. @type {((link: Link) => void)[]} */ #writers = [];
+  #made = false;
 
   constructor() {
-    for (const input of this.element.querySelectorAll("[data-flag]")) {
-      const flag = /** @type {HTMLInputElement} */ (input);
-      flag.addEventListener("change", () => this.#change(flag.dataset.flag ?? "", flag.checked));
-    }
-    within(this.element, "[name=distribution]", HTMLSelectElement).addEventListener("change", (event) => this.#change("distribution", /** @type {HTMLSelectElement} */ (event.target).value));
-    within(this.element, "[name=seed]", HTMLInputElement).addEventListener("change", (event) => this.#change("seed", Number(/** @type {HTMLInputElement} */ (event.target).value)));
+    this.element.inert = true;
     this.#clear.addEventListener("click", () => void this.#clearLink());
     this.#profile.addEventListener("change", () => void this.#takeProfile());
   }
 
-  /** @param {Slider} slider */
-  #makeSlider(slider) {
+  /** The controls, from the server's table: once it is here. @returns {Promise<boolean>} whether they are there */
+  async #make() {
+    if (this.#made) return true;
+    try {
+      const fields = await linkFields();
+      if (this.#made) return true;
+      this.#made = true;
+      this.#off = offOf(fields);
+      for (const field of fields) this.#makeControl(field);
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      this.#showError("", error.message);
+    }
+    return this.#made;
+  }
+
+  /** @param {LinkField} field */
+  #makeControl(field) {
+    if (field.slider) this.#makeSlider(/** @type {Sliding} */ (field));
+    else if (field.kind === "flag") this.#makeFlag(field);
+    else if (field.kind === "choice") this.#makeChoice(field);
+    else this.#makeNumber(field);
+  }
+
+  /** @param {LinkField} field */
+  #makeFlag(field) {
+    const input = element("input", { type: "checkbox" });
+    const label = element("label", { class: "check" }, input, " ", element("span", {}, field.label));
+    input.addEventListener("change", () => this.#change(field.field, input.checked));
+    this.#writers.push((link) => { input.checked = Boolean(fieldOf(link, field.field)); });
+    within(this.element, field.rare ? ".link-more" : ".link-flags", HTMLElement).append(label);
+  }
+
+  /** @param {LinkField} field */
+  #makeChoice(field) {
+    const select = element("select", { name: field.field }, ...field.choices.map((choice) => element("option", {}, choice)));
+    select.addEventListener("change", () => this.#change(field.field, select.value));
+    this.#writers.push((link) => { select.value = String(fieldOf(link, field.field)); });
+    within(this.element, ".link-more", HTMLElement).append(element("label", {}, `${field.label} `, select));
+  }
+
+  /** @param {LinkField} field */
+  #makeNumber(field) {
+    const input = element("input", { type: "number", name: field.field, min: String(field.low), step: "1", inputmode: "numeric" });
+    input.addEventListener("change", () => this.#change(field.field, Number(input.value)));
+    this.#writers.push((link) => { input.value = String(fieldOf(link, field.field)); });
+    within(this.element, ".link-more", HTMLElement).append(element("label", {}, `${field.label} `, input));
+  }
+
+  /** @param {Sliding} field */
+  #makeSlider(field) {
     const id = `link-${serial++}`;
-    const range = element("input", { type: "range", min: "0", max: "1000", "aria-label": slider.label });
+    const range = element("input", { type: "range", min: "0", max: "1000", "aria-label": field.label });
     const number = element("input", { type: "number", id, min: "0", step: "any", inputmode: "decimal" });
-    if (slider.none) number.placeholder = slider.none;
-    const error = element("small", { class: "error", "data-error": slider.field });
-    const row = element("div", { class: "slider" }, element("label", { for: id }, slider.label), range, number, element("span", { class: "hint" }, slider.unit), error);
+    if (field.none) number.placeholder = NONE;
+    const error = element("small", { class: "error", "data-error": field.field });
+    const row = element("div", { class: "slider" }, element("label", { for: id }, field.label), range, number, element("span", { class: "hint" }, field.unit), error);
     range.addEventListener("input", () => {
-      const shown = shownAt(slider, range.valueAsNumber);
-      number.value = slider.none && shown === 0 ? "" : String(shown);
-      this.#takeShown(slider, shown);
+      const shown = shownAt(field.slider, range.valueAsNumber);
+      number.value = field.none && shown === 0 ? "" : String(shown);
+      this.#takeShown(field, shown);
     });
     number.addEventListener("input", () => {
       const shown = number.value === "" ? 0 : Number(number.value);
-      range.value = String(placeOf(slider, shown));
-      this.#takeShown(slider, shown);
+      range.value = String(placeOf(field.slider, shown));
+      this.#takeShown(field, shown);
     });
-    within(this.element, slider.more ? ".sliders-more" : ".sliders", HTMLElement).append(row);
-    return { slider, range, number, error };
+    within(this.element, field.rare ? ".sliders-more" : ".sliders", HTMLElement).append(row);
+    this.#sliders.push({ field, range, number, error });
   }
 
-  /** @param {Slider} slider @param {number} shown */
-  #takeShown(slider, shown) {
-    this.#change(slider.field, slider.none && shown === 0 ? null : slider.unit === "%" ? shown / 100 : shown);
+  /** @param {Sliding} field @param {number} shown */
+  #takeShown(field, shown) {
+    this.#change(field.field, field.none && shown === 0 ? null : field.kind === "ratio" ? shown / 100 : shown);
   }
 
   /** Nobody's link, and nothing to change: until it is known what is set for whom comes next. */
@@ -123,7 +163,6 @@ export class LinkEditor {
     if (owner === this.#owner && (this.#sending || this.#unsent.size > 0 || this.element.contains(document.activeElement))) return;
     if (owner !== this.#owner) {
       this.close();
-      this.element.inert = false;
       this.#showError("", "");
       this.#profile.value = "";
       setText(this.#models, "");
@@ -131,24 +170,31 @@ export class LinkEditor {
     }
     this.#owner = owner;
     this.#isSet = link !== null;
-    this.#link = { ...OFF, ...link, burst: { ...OFF.burst, ...link?.burst } };
+    void this.#fill(owner, link);
+  }
+
+  /** @param {string} owner @param {Link | null} link */
+  async #fill(owner, link) {
+    if (!await this.#make() || owner !== this.#owner) return;
+    this.#link = this.#completed(link);
     this.#write();
+    this.element.inert = owner === "";
+  }
+
+  /** @param {Link | null} link */
+  #completed(link) {
+    return { ...this.#off, ...link, burst: { ...this.#off.burst, ...link?.burst } };
   }
 
   #write() {
-    for (const { slider, range, number } of this.#sliders) {
-      const value = fieldOf(this.#link, slider.field);
-      const shown = value === null ? 0 : Number((slider.unit === "%" ? value * 100 : value).toFixed(3));
+    for (const { field, range, number } of this.#sliders) {
+      const value = fieldOf(this.#link, field.field);
+      const shown = value === null ? 0 : Number((field.kind === "ratio" ? value * 100 : value).toFixed(3));
       if (document.activeElement !== number) number.value = value === null ? "" : String(shown);
-      range.value = String(placeOf(slider, shown));
-      range.setAttribute("aria-valuetext", value === null ? slider.none ?? "none" : `${shown} ${slider.unit}`);
+      range.value = String(placeOf(field.slider, shown));
+      range.setAttribute("aria-valuetext", value === null ? NONE : `${shown} ${field.unit}`);
     }
-    for (const input of this.element.querySelectorAll("[data-flag]")) {
-      const flag = /** @type {HTMLInputElement} */ (input);
-      flag.checked = Boolean(this.#link[flag.dataset.flag ?? ""]);
-    }
-    within(this.element, "[name=distribution]", HTMLSelectElement).value = this.#link.distribution;
-    within(this.element, "[name=seed]", HTMLInputElement).value = String(this.#link.seed);
+    for (const write of this.#writers) write(this.#link);
     this.#clear.disabled = !this.#isSet;
   }
 
@@ -205,7 +251,7 @@ export class LinkEditor {
     try {
       await api.clearLink(this.#owner);
       this.#isSet = false;
-      this.#link = OFF;
+      this.#link = this.#off;
       this.#profile.value = "";
       setText(this.#models, "");
       this.#showError("", "");
@@ -234,7 +280,7 @@ export class LinkEditor {
     const chosen = (await profileList)?.find(({ id }) => id === this.#profile.value);
     setText(this.#models, chosen ? `${chosen.models} ${chosen.source}` : "");
     if (!chosen) return;
-    this.#link = { ...OFF, ...chosen.link, burst: { ...OFF.burst, ...chosen.link.burst } };
+    this.#link = this.#completed(chosen.link);
     this.#write();
     this.#unsent.set(this.#owner, this.#link);
     await this.#send();
@@ -242,14 +288,14 @@ export class LinkEditor {
 
   /** @param {string} field @param {string} text */
   #showError(field, text) {
-    const beside = this.#sliders.find(({ slider }) => slider.field === field);
-    for (const { error, number, slider } of this.#sliders) {
-      const wrong = text !== "" && slider.field === field;
+    const beside = this.#sliders.find((slider) => slider.field.field === field);
+    for (const { error, number, field: its } of this.#sliders) {
+      const wrong = text !== "" && its.field === field;
       setText(error, wrong ? text : "");
       if (wrong) number.setAttribute("aria-invalid", "true");
       else number.removeAttribute("aria-invalid");
     }
-    if (beside?.slider.more && text) within(this.element, "details", HTMLDetailsElement).open = true;
+    if (beside?.field.rare && text) within(this.element, "details", HTMLDetailsElement).open = true;
     setText(this.#error, beside || !text ? "" : `${field ? `${field}: ` : ""}${text}`);
   }
 }

@@ -237,9 +237,10 @@ export interface Definition {
   caveat: string | null;
 }
 
-/** All of them. */
+/** All of them, and the table of a link's fields. */
 export interface Definitions {
   definitions: Definition[];
+  link: LinkField[];
 }
 
 /** One-way delays in ms. */
@@ -404,6 +405,22 @@ export interface Link {
   queue_datagrams: number;
   blackout: boolean;
   seed: number;
+}
+
+/** One field of a link, `burst.enter_ratio` for a part of a burst. low, high: bounds of a number. choices: all values of a choice. none: whether null stands for no limit. rare: shown only when asked for. */
+export interface LinkField {
+  field: string;
+  kind: "ratio" | "number" | "whole" | "flag" | "choice";
+  label: string;
+  unit: string;
+  default: number | boolean | string | null;
+  low: number;
+  high: number;
+  choices: string[];
+  none: boolean;
+  rare: boolean;
+  slider: Slider | null;
+  note: string;
 }
 
 /** How many delayed datagrams there is room for, how many the links need, hold, and had to turn away. */
@@ -815,6 +832,13 @@ export interface ShippedScenario {
   name: string;
   title: string;
   text: string;
+}
+
+/** A power curve from 0 to `most`; most and step in the unit that is shown, per cent for a ratio. */
+export interface Slider {
+  most: number;
+  power: number;
+  step: number;
 }
 
 /** What the header line shows. closes: whether the ledger's sums do. */

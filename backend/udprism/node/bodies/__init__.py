@@ -20,7 +20,7 @@ from udprism.node.bodies.colours import Colour
 from udprism.node.bodies.flows import Departed, Flow, FlowDatagrams
 from udprism.node.bodies.history import Columns, EventBody, HistoryBody
 from udprism.node.bodies.ledgers import Anomalies, Arrived, Causes, Delays, Ledger, Totals, WholeLedger
-from udprism.node.bodies.links import Burst, Link, LinkRoom, Links, Profile, Profiles
+from udprism.node.bodies.links import Burst, Link, LinkField, LinkRoom, Links, Profile, Profiles, Slider
 from udprism.node.bodies.receivers import (
     DatagramField,
     Extremes,
@@ -109,6 +109,7 @@ __all__ = [
     "Late",
     "Ledger",
     "Link",
+    "LinkField",
     "LinkRoom",
     "Links",
     "LostAsIperf3",
@@ -149,6 +150,7 @@ __all__ = [
     "SessionCounts",
     "SessionList",
     "ShippedScenario",
+    "Slider",
     "Status",
     "Totals",
     "Unsent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Literal, cast
 
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
@@ -35,6 +36,32 @@ class Link(TypedDict):
     queue_datagrams: int
     blackout: bool
     seed: int
+
+
+class Slider(TypedDict):
+    """A power curve from 0 to `most`; most and step in the unit that is shown, per cent for a ratio."""
+
+    most: float
+    power: float
+    step: float
+
+
+class LinkField(TypedDict):
+    """One field of a link, `burst.enter_ratio` for a part of a burst. low, high: bounds of a number. choices: all
+    values of a choice. none: whether null stands for no limit. rare: shown only when asked for."""
+
+    field: str
+    kind: Literal["ratio", "number", "whole", "flag", "choice"]
+    label: str
+    unit: str
+    default: float | bool | str | None
+    low: float
+    high: float
+    choices: list[str]
+    none: bool
+    rare: bool
+    slider: Slider | None
+    note: str
 
 
 class LinkRoom(TypedDict):
@@ -80,6 +107,27 @@ def link_body(link: links.Link) -> Link:
 def own_link_body(link: links.Link | None) -> Link | None:
     """A link that its owner may not have."""
     return None if link is None else link_body(link)
+
+
+def link_fields_body() -> list[LinkField]:
+    """The table of a link's fields: what the page makes its controls from."""
+    return [
+        {
+            "field": path,
+            "kind": cast(Literal["ratio", "number", "whole", "flag", "choice"], field.kind),
+            "label": field.label,
+            "unit": field.unit,
+            "default": default,
+            "low": field.low,
+            "high": field.high,
+            "choices": list(field.choices),
+            "none": field.or_none,
+            "rare": field.rare,
+            "slider": None if field.slider is None else cast(Slider, asdict(field.slider)),
+            "note": field.note,
+        }
+        for path, default, field in links.table()
+    ]
 
 
 def profiles_body() -> Profiles:

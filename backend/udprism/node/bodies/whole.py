@@ -8,7 +8,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from udprism.columns.types import NS_PER_MS
 from udprism.node.bodies.ledgers import Ledger, WholeLedger
-from udprism.node.bodies.links import Links
+from udprism.node.bodies.links import LinkField, Links
 from udprism.udp.server import ColourServer
 
 MOST_ATTENTION = 20
@@ -85,9 +85,10 @@ class Definition(TypedDict):
 
 
 class Definitions(TypedDict):
-    """All of them."""
+    """All of them, and the table of a link's fields."""
 
     definitions: list[Definition]
+    link: list[LinkField]
 
 
 class Check(TypedDict):
