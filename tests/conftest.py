@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from support.branches import pytest_collection_finish, pytest_runtest_protocol, pytest_unconfigure
 from support.clock import FakeClock
 from support.guards import LoopWatch, threads_left, watched_loops
+
+__all__ = ["pytest_collection_finish", "pytest_runtest_protocol", "pytest_unconfigure"]
 
 # One and the same examples wherever CI runs; no deadline and nothing too slow, because a busy machine is no defect.
 SLOW = [hypothesis.HealthCheck.too_slow]

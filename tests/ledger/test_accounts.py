@@ -141,3 +141,28 @@ def test_delays_without_a_shared_clock_are_relative() -> None:
 def test_a_client_takes_no_more_memory_than_was_promised() -> None:
     ledger = Ledger(1, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
     assert ledger.nbytes_a_client <= 2.2 * 1024
+
+
+def test_the_next_number_is_the_next_arrival_s_where_there_are_no_numbers() -> None:
+    ledger = ledger_of(in_process=True)
+    take(ledger, 0, 4)
+    assert ledger.next_sequence(0) == 5
+    ledger.set_sent(SLOT, np.array([9]))
+    assert ledger.next_sequence(0) == 9
+    plain = Ledger(1, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
+    plain.reset(SLOT)
+    plain.update_plain(np.zeros(3, np.int32), np.zeros(3, np.int64))
+    assert plain.next_sequence(0) == 3
+    assert plain.anomalies(0) is None
+    assert ledger.anomalies(0) == {"jumps": 0, "beyond_window": 0, "negative_delays": 0}
+
+
+def test_sums_over_servers_elsewhere_say_what_is_unknown_and_delays_are_in_milliseconds() -> None:
+    ledger = ledger_of(in_process=False)
+    take(ledger, 0, 2, transit_ns=5 * NS_PER_MS)
+    totals = ledger.totals()
+    assert totals["corrupt"] is None
+    assert totals["lost_by_cause"]["link"] is None
+    ledger.delays.settle()
+    (body,) = ledger.delay_bodies(SLOT)
+    assert body["min"] == pytest.approx(5)

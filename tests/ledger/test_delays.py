@@ -162,3 +162,16 @@ def test_refresh_comes_round_to_every_client() -> None:
     delays.append(np.array([4_321]), np.array([3 * NS_PER_MS]), ONCE[:1])
     delays.refresh(count)
     assert delays.p50_ns[4_321] == pytest.approx(3 * NS_PER_MS, rel=1 / 8)
+
+
+def test_the_histogram_of_all_has_an_edge_per_octave_and_ends_at_infinity() -> None:
+    delays = delays_of([NS_PER_MS] * 3)
+    append(delays, [100 * NS_PER_MS], slot=1)
+    delays.settle()
+    found = delays.histogram()
+    assert found.edges_s[-1] == float("inf")
+    assert found.edges_s == sorted(found.edges_s)
+    assert (found.below[0], found.below[-1]) == (0, 4)
+    between = [below for edge, below in zip(found.edges_s, found.below, strict=True) if 0.003 < edge < 0.09]
+    assert set(between) == {3}
+    assert found.sum_s == pytest.approx(0.103)

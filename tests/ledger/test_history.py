@@ -305,3 +305,18 @@ def test_cells_say_what_was_reordered() -> None:
     record(history, [1])
     record(history, [0], [NEW | REORDERED])
     assert history.cells(slots_of(0))[0, -2:, 3].tolist() == [Fate.RECEIVED | CELL_REORDERED, Fate.RECEIVED]
+
+
+@pytest.mark.parametrize("depth", [3, 100])
+def test_a_depth_that_is_no_power_of_two_is_refused(depth: int) -> None:
+    with pytest.raises(ValueError, match=f"not {depth}"):
+        History(1, depth)
+
+
+def test_the_newest_datagram_s_size_is_unknown_before_one_came_and_after_one_was_lost() -> None:
+    history = History(2, 16)
+    assert history.newest_size_bytes(0) is None
+    record(history, [0, 1])
+    assert (history.newest_size_bytes(0), history.newest_size_bytes(1)) == (wire.HEADER_BYTES + 3, None)
+    mark_lost(history, [2])
+    assert history.newest_size_bytes(0) is None

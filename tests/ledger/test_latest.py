@@ -73,3 +73,13 @@ def test_reset_forgets_one_client_and_no_other() -> None:
     assert latest.relayed.tolist() == [0, 1]
     latest.take_frame(2)
     assert latest.relayed.tolist() == [0, 1]
+
+
+def test_of_a_removed_client_what_its_viewers_got_stays_in_the_sums() -> None:
+    latest = Latest(2)
+    update(latest, [0, 0, 1], [10, 20, 30])
+    latest.take_frame(2)
+    latest.depart(slots_of(0))
+    assert (latest.departed_relayed, latest.departed_conflated) == (1, 1)
+    assert (latest.relayed.tolist(), latest.conflated.tolist()) == ([0, 1], [0, 0])
+    assert latest.rgba[0].tolist() == [0, 0, 0, 0]

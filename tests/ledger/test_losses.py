@@ -381,3 +381,28 @@ def test_expire_asks_for_nothing_where_nothing_is_open() -> None:
     expire(ledger, LATER_NS, kernel)
     assert kernel.asked == []
     assert ledger.expire(LATER_NS, no_drops, 0).slot.tolist() == []
+
+
+def test_damage_to_another_client_s_datagrams_stays_with_that_client_when_a_session_ends() -> None:
+    ledger = ledger_of(2, in_process=True)
+    ledger.report_corrupt(np.ones(1, np.int32), np.array([0]))
+    ledger.begin_session(SLOT, np.ones(1, np.bool_), np.ones(1, np.bool_))
+    take(ledger, 0, slot=1)
+    damaged(ledger)
+    assert ledger.corrupt[:2].tolist() == [0, 1]
+
+
+def test_a_report_from_before_the_first_number_that_came_says_nothing_new() -> None:
+    ledger = ledger_of(in_process=False)
+    take(ledger, 100)
+    assert report(ledger, 99) == []
+    assert (ledger.lost[0], ledger.sent[0]) == (0, 1)
+
+
+def test_a_cause_that_comes_when_all_that_left_the_window_is_explained_changes_nothing() -> None:
+    ledger = ledger_of(in_process=True)
+    take(ledger, *range(WINDOW + 5))
+    before = ledger.body(0)
+    report(ledger, 0)  # it has come, and left the window
+    assert ledger.body(0) == before
+    assert closes(ledger)

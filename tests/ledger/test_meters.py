@@ -48,3 +48,10 @@ def test_a_receiver_report_takes_copies_for_arrivals() -> None:
     assert as_rfc3550(1000, 942, 34) == (24, 0.024)
     assert as_rfc3550(1000, 1000, 50).lost == -50
     assert as_rfc3550(0, 0, 0).loss_ratio is None
+
+
+def test_iperf3_s_losses_never_fall_below_zero_and_grow_by_each_gap() -> None:
+    highest, lost, out_of_order = (np.zeros(2, np.int64) for _ in range(3))
+    meter = Iperf3(highest, lost, out_of_order)
+    meter.arrive(np.array([0, 1, 0, 0, 0]), np.array([0, 3, 0, 4, 2]))  # a copy counts as out of order
+    assert (highest.tolist(), lost.tolist(), out_of_order.tolist()) == ([5, 4], [2, 3], [2, 0])

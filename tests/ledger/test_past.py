@@ -339,3 +339,59 @@ def hear(ledger: Ledger, sender: Sender, now_ns: int, hold_ns: int) -> None:
         else:
             assert ledger.past.report_unsent(session_id, number, Cause.LINK) == (session_id in sender.heard_of)
     ledger.expire(now_ns, no_drops, hold_ns)
+
+
+def test_a_removed_client_is_forgotten_with_what_it_left_open() -> None:
+    ledger = left_behind()
+    ledger.reset(SLOT)
+    assert not ledger.past.report_unsent(FIRST, 1, Cause.LINK)
+    assert (len(ledger.past), ledger.lost[0]) == (0, 0)
+
+
+def test_numbers_that_are_issued_late_and_find_no_room_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = left_behind()
+    monkeypatch.setattr(past, "MAX_NUMBERS", 4)
+    ledger.past.set_issued(FIRST, 60, over=True)
+    assert ledger.past.forgotten == 54
+    assert (ledger.sent[0], closes(ledger)) == (60, True)
+
+
+def test_a_cause_of_a_number_that_had_left_the_window_still_explains_a_loss() -> None:
+    ledger = ledger_of()
+    begin(ledger, FIRST)
+    ledger.set_sent(SLOT, np.array([WINDOW + 10]))
+    take(ledger, 0, WINDOW + 9)
+    begin(ledger, SECOND)
+    assert ledger.past.report_unsent(FIRST, 3, Cause.LINK)
+    assert causes(ledger) == {"link": 1}
+    assert closes(ledger)
+
+
+def test_damage_is_told_of_numbers_in_every_state() -> None:
+    ledger = ledger_of()
+    begin(ledger, FIRST)
+    ledger.set_sent(SLOT, np.array([6]))
+    take(ledger, 0, 3)
+    declared(ledger, LATER_NS, hold_ns=10 * NS_PER_S)  # 1 and 2 may be held back
+    begin(ledger, SECOND)
+    for number in (0, 1, 4, 4):  # has come; held back; open; told already
+        assert ledger.past.report_corrupt(FIRST, number)
+    assert ledger.corrupt[0] == 1
+    assert ledger.past.take(0, FIRST, 1) == NEW | LATE
+    assert ledger.past.take(0, FIRST, 4) == NEW
+    assert ledger.corrupt[0] == 3
+    settle(ledger)
+    assert closes(ledger)
+
+
+def test_damage_that_explains_a_loss_is_the_link_s() -> None:
+    ledger = ledger_of()
+    begin(ledger, FIRST)
+    ledger.set_sent(SLOT, np.array([4]))
+    take(ledger, 0, 3)
+    for now_ns in (LATER_NS, LATER_NS + NS_PER_S, LATER_NS + 2 * NS_PER_S):
+        declared(ledger, now_ns)
+    assert causes(ledger) == {"unexplained": 2}
+    begin(ledger, SECOND)
+    assert ledger.past.report_corrupt(FIRST, 1)
+    assert causes(ledger) == {"unexplained": 1, "link": 1}

@@ -10,6 +10,7 @@ import pytest
 from support.ledgers import no_drops
 from udprism.columns.types import NS_PER_MS, NS_PER_S, U32Column
 from udprism.ledger import timeline
+from udprism.ledger.delays import BUCKETS
 from udprism.ledger.fates import Cause
 from udprism.ledger.ledger import Ledger
 from udprism.ledger.timeline import (
@@ -198,3 +199,27 @@ def test_without_histories_of_flows_only_the_whole_is_kept() -> None:
     alone = Timeline(3, START_NS, partial(ledger_totals, Play().ledger), keep_flows=False)
     assert alone.bytes_per_flow == 0
     assert alone.flow(0, 0, FOREVER_NS, None, OFFSET_NS).step_s in (0.0, 1.0)
+
+
+def test_of_rows_that_are_measured_together_a_fresh_one_begins_and_the_others_end_a_step() -> None:
+    level = timeline.Level(2, NS_PER_S, 4)
+    both = np.arange(2, dtype=np.int32)
+
+    def totals(*received: int) -> timeline.Totals:
+        count = len(received)
+        return timeline.Totals(
+            np.array(received),
+            np.zeros((len(CAUSES), count), np.int64),
+            np.zeros((count, BUCKETS), np.uint32),
+            np.zeros(count, np.uint32),
+            np.zeros(count),
+        )
+
+    level.begin(both[:1], totals(5), 0)
+    level.take(both, totals(8, 100), NS_PER_S)
+    assert (level.taken.tolist(), level.read(0)["received"].tolist()) == ([1, 0], [3])
+    level.take(both, totals(9, 103), 2 * NS_PER_S)
+    assert (level.read(0)["received"].tolist(), level.read(1)["received"].tolist()) == ([3, 1], [3])
+    fresh = timeline.Level(1, NS_PER_S, 4)
+    fresh.take(both[:1], totals(7), 0)
+    assert fresh.taken.tolist() == [0]

@@ -116,3 +116,67 @@ def test_a_link_for_ten_thousand_flows_takes_milliseconds() -> None:
     began_s = time.thread_time()
     book.put_owners(changes)
     assert time.thread_time() - began_s < 0.1
+
+
+def book_of(*owners: str | None) -> LinkBook:
+    book = LinkBook(LinkModel(CAPACITY), CAPACITY)
+    for slot, owner in enumerate(owners):
+        book.begin(slot, owner, 100 + slot, 20, 28)
+    return book
+
+
+def delays_ms(book: LinkBook) -> list[int]:
+    return [ns // 1_000_000 for ns in book.model.delay_ns(np.arange(3, dtype=np.int32)).tolist()]
+
+
+def test_a_flow_s_own_link_goes_before_its_owner_s_and_that_before_the_default() -> None:
+    book = book_of("a", "a", None)
+    book.put_default(Link(delay_ms=1))
+    book.put_owners({"a": Link(delay_ms=2), "b": Link(delay_ms=9)})
+    book.put_slot(0, Link(delay_ms=3))
+    assert (delays_ms(book), book.owned) == ([3, 2, 1], 2)
+    book.put_owners({"a": None})
+    assert (delays_ms(book), dict(book.of_owner)) == ([3, 1, 1], {"b": Link(delay_ms=9)})
+    book.put_slot(0, None)
+    assert delays_ms(book) == [1, 1, 1]
+    assert book.version == 5
+
+
+def test_a_slot_that_ends_gives_up_its_link_and_its_owner() -> None:
+    book = book_of("a", "a", None)
+    book.put_owners({"a": Link(delay_ms=2)})
+    book.put_slot(0, Link(delay_ms=3))
+    book.end(0)
+    assert (delays_ms(book), dict(book.of_slot), book.owned) == ([0, 2, 0], {}, 1)
+    book.begin(0, None, 7, 20, 28)
+    assert delays_ms(book) == [0, 2, 0]
+    book.end(1)
+    book.end(2)
+    assert (delays_ms(book), book.owned) == ([0, 0, 0], 0)
+
+
+def test_an_address_that_another_client_got_has_that_one_s_link() -> None:
+    book = book_of("a", None)
+    book.put_owners({"a": Link(delay_ms=2), "b": Link(delay_ms=4)})
+    book.owner_is(0, "a")
+    book.owner_is(1, "b")
+    assert delays_ms(book) == [2, 4, 0]
+    book.owner_is(0, None)
+    assert delays_ms(book) == [0, 4, 0]
+
+
+def test_clearing_leaves_no_link_to_anybody() -> None:
+    book = book_of("a", "b", None)
+    book.put_default(Link(delay_ms=1))
+    book.put_owners({"a": Link(delay_ms=2)})
+    book.put_slot(1, Link(delay_ms=3))
+    book.clear()
+    assert delays_ms(book) == [0, 0, 0]
+    assert (book.default, dict(book.of_owner), dict(book.of_slot), book.own_of(0)) == (None, {}, {}, None)
+
+
+def test_a_book_without_links_leaves_the_model_asleep() -> None:
+    book = book_of("a")
+    book.put_default(Link(seed=5))
+    book.end(0)
+    assert not book.model.active

@@ -85,3 +85,14 @@ def test_looking_back_gives_up_after_its_limit() -> None:
     bad = bursts.advance(only, np.array([1_000_000]), np.array([WORD_RANGE // 2], np.uint64), draw)
     assert not bad[0]
     assert sum(looks) == 256
+
+
+def test_a_chain_goes_on_from_where_a_state_was_taken() -> None:
+    bursts = chain(0.3, 0.3)
+    for number in range(20):
+        advance(bursts, number)
+    state = bursts.state(0)
+    once = [advance(bursts, number).tolist() for number in range(20, 60)]
+    bursts.restore(0, state)
+    assert bursts.state(0) == state
+    assert [advance(bursts, number).tolist() for number in range(20, 60)] == once

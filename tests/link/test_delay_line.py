@@ -78,6 +78,7 @@ def test_what_is_put_back_leaves_as_if_it_had_never_been_out() -> None:
     line = DelayLine(10, 8)
     push(line, [20, 30, 30])
     due = line.take_due(100, 2)
+    assert len(due) == 2
     assert due.sequence.tolist() == [0, 1]
     assert line.next_release_ns == 30
     line.put_back(due)
@@ -200,3 +201,12 @@ def test_the_line_does_what_a_heap_does(capacity: int, moves: list[tuple[str, ob
             line.give_back(gone)
         assert len(line) == len(plain.held)
         assert line.next_release_ns == (plain.held[0][0] if plain.held else NEVER_NS)
+
+
+def test_what_is_due_can_be_given_back_and_put_back_apart() -> None:
+    line = DelayLine(10, 8)
+    push(line, [20, 30, 40])
+    due = line.take_due(100)
+    line.give_back(due.part(slice(0, 1)))
+    line.put_back(due.part(np.array([1, 2])))
+    assert leave(line, 100) == [1, 2]

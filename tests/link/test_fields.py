@@ -57,3 +57,7 @@ def test_a_refusal_shows_at_most_a_little_of_what_was_given() -> None:
     with pytest.raises(RequestError) as refusal:
         fields.ratio("x" * 10_000, "loss_ratio")
     assert len(refusal.value.detail) < 100
+
+
+def test_a_text_within_its_limit_is_itself() -> None:
+    assert fields.text("x" * 64, "name", 64) == "x" * 64

@@ -123,3 +123,9 @@ def test_a_link_cannot_be_changed() -> None:
 def test_a_clients_key_is_the_same_today_and_next_year() -> None:
     assert client_key("client-1") == 15048734264059359982
     assert client_key("client-1") != client_key("client-2")
+
+
+def test_in_words_a_link_is_what_differs_from_one_that_is_off() -> None:
+    assert str(Link(seed=0)) == "off"
+    words = str(Link(loss_ratio=0.02, burst=Burst(0.1, 0.5), rate_kbit_s=80.0))
+    assert words == "loss_ratio 0.02, burst (enter 0.1, leave 0.5, loss 1.0), rate_kbit_s 80.0"

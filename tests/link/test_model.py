@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from udprism.link.link import Link, client_key
-from udprism.link.model import LinkModel, Verdict
+from udprism.link.model import ASK, LOST, PASSES, LinkModel, Verdict
 
 MS = 1_000_000
 CLIENTS = 50
@@ -329,3 +329,38 @@ def test_todays_fates_are_next_years() -> None:
     assert corrupt.tolist() == [8, 9, 22, 24, 31, 35]
     assert verdict.corrupt_bit[corrupt].tolist() == [180, 168, 171, 170, 179, 181]
     assert verdict.release_ns[:4].tolist() == [0, 27346192, 21403809, 35183105]
+
+
+def test_how_long_a_link_delays_and_whether_it_holds_anything_back_is_known_of_each_slot() -> None:
+    model = LinkModel(4)
+    for slot, body in enumerate(({"delay_ms": 40}, {"jitter_ms": 3}, {"rate_kbit_s": 9}, {"loss_ratio": 0.5})):
+        model.assign(np.array([slot], np.int32), Link.from_body(body), np.zeros(1, np.uint64))
+    slots = np.arange(4, dtype=np.int32)
+    assert model.delay_ns(slots).tolist() == [40 * MS, 0, 0, 0]
+    assert model.holds(slots).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"loss_ratio": 0.3},
+        {"burst": {"enter_ratio": 0.2, "leave_ratio": 0.3}},
+        {"loss_ratio": 0.1, "duplicate_ratio": 0.2, "corrupt_ratio": 0.2},
+        {"blackout": True},
+    ],
+)
+def test_what_is_foreseen_happens_and_foreseeing_changes_nothing(body: dict[str, Any]) -> None:
+    model, count = model_of(body), 200
+    for number in range(7):
+        judge(model, [3], [number])
+    foreseen = model.foresee(3, 7, count)
+    assert model.foresee(3, 7, count) == foreseen
+    verdict = judge(model, [3] * count, list(range(7, 7 + count)))
+    for number, fate in enumerate(foreseen):
+        whole = not (verdict.duplicate[number] or verdict.corrupt_bit[number] >= 0)
+        assert fate == (LOST if verdict.dropped[number] else PASSES if whole else ASK)
+
+
+@pytest.mark.parametrize("body", [{"delay_ms": 1}, {"jitter_ms": 1}, {"rate_kbit_s": 9}])
+def test_what_depends_on_time_cannot_be_foreseen(body: dict[str, Any]) -> None:
+    assert model_of(body).foresee(0, 0, 3) == bytes([ASK] * 3)

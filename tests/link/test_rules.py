@@ -108,3 +108,9 @@ def test_what_makes_no_sense_is_refused_with_its_field(body: dict[str, Any], fie
 def test_a_body_gives_the_same_rule_again() -> None:
     rule = Rule("hold", "down", every=7, offset=3, mask="f0", value="c0", ratio=0.5, seed=9, hold_ms=12.5)
     assert Rule.from_body(rule.to_body()) == rule
+
+
+def test_what_a_rule_does_not_name_comes_back_as_not_named() -> None:
+    rule = Rule("drop", nth=3)
+    assert (rule.to_body()["every"], rule.to_body()["mask"]) == (None, None)
+    assert Rule.from_body(rule.to_body()) == rule

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from support.ledgers import slots_of
 from udprism.columns.types import NEVER_NS, NS_PER_S
-from udprism.serving.clients import ClientTable, HostedClient, Mode, State
+from udprism.serving.clients import (
+    MAX_PROBERS,
+    UNANSWERED_BEFORE_FALLBACK,
+    ClientTable,
+    HostedClient,
+    Mode,
+    State,
+)
 
 
 def client(number: int) -> HostedClient:
@@ -52,3 +62,57 @@ def test_the_roster_version_grows_with_every_change() -> None:
     versions.append(table.roster_version)
     assert versions == sorted(set(versions))
     assert list(table.removals) == [(versions[-1], slot)]
+
+
+def table_of(count: int, *, silent: int = 0) -> ClientTable:
+    """Clients of one target, all with a socket; the last `silent` ones have tried and had no answer."""
+    table = ClientTable(count)
+    for number in range(count):
+        table.add(client(number), 2 * NS_PER_S, 0)
+    table.has_socket[:] = True
+    table.state[count - silent :] = State.SILENT
+    return table
+
+
+def test_a_new_name_finds_the_client_and_the_old_one_does_not() -> None:
+    table = table_of(1)
+    table.rename(0, "lamp")
+    assert (table.slot_of_name, table.clients[0].name, len(table)) == ({"lamp": 0}, "lamp", 1)
+
+
+def test_those_who_wait_for_one_target_are_found_by_any_of_them() -> None:
+    table = table_of(5)
+    table.target[4] += 1
+    table.state[1] = State.LIVE
+    table.timer_ns[2] = NEVER_NS
+    assert table.waiting(slots_of(0)).tolist() == [0, 3]
+    assert table.waiting(slots_of(4)).tolist() == [4]
+
+
+def test_of_thousands_that_wait_for_one_target_only_some_ask() -> None:
+    table = table_of(MAX_PROBERS + 8, silent=MAX_PROBERS + 8)
+    every = np.arange(len(table), dtype=np.int32)
+    assert np.flatnonzero(table.held_back(every, 0)).tolist() == list(range(MAX_PROBERS, MAX_PROBERS + 8))
+    table.state[0], table.last_arrival_ns[0] = State.LIVE, 10 * NS_PER_S
+    assert not table.held_back(every, 10 * NS_PER_S).any(), "their target is heard"
+    assert not table.held_back(slots_of(0), 0).any(), "one with a stream asks nothing"
+    few = table_of(3, silent=3)
+    assert not few.held_back(np.arange(3, dtype=np.int32), 0).any()
+
+
+def test_the_first_two_tries_are_a_client_s_own() -> None:
+    table = table_of(MAX_PROBERS + 8)
+    every = np.arange(len(table), dtype=np.int32)
+    assert not table.held_back(every, 0).any()
+    table.attempts[:] = UNANSWERED_BEFORE_FALLBACK
+    assert table.held_back(every, 0).sum() == 8
+
+
+def test_a_target_speaks_measured_if_another_client_has_such_a_stream_of_it() -> None:
+    table = table_of(4)
+    table.target[3] += 1
+    every = np.arange(4, dtype=np.int32)
+    assert table.speak_measured(every).tolist() == [False] * 4
+    table.state[0], table.stream[0] = State.LIVE, Mode.MEASURED
+    assert table.speak_measured(every).tolist() == [True, True, True, False]
+    assert table.speak_measured(slots_of(0)).tolist() == [False], "it has its own"

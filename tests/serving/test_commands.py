@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from udprism.errors import WireError
 from udprism.serving import commands
-from udprism.serving.commands import Command, Connect, Disconnect, Response, encode_connect, parse_command
+from udprism.serving.commands import (
+    Command,
+    Connect,
+    Disconnect,
+    Response,
+    encode_connect,
+    encode_disconnect,
+    parse_command,
+)
 from udprism.wire import colours as palette
 from udprism.wire import measured as wire
 
@@ -163,3 +171,10 @@ def test_basic_names_in_indonesian_are_responses() -> None:
 def test_rates_at_the_bounds_survive_the_wire() -> None:
     for rate_hz in (commands.MIN_RATE_HZ, math.nextafter(commands.MIN_RATE_HZ, 1), 1 / 3, commands.MAX_RATE_HZ):
         assert parse_command(encode_connect(Connect(rate_hz=rate_hz))) == Connect(rate_hz=rate_hz)
+
+
+def test_a_command_that_no_server_would_read_is_not_made() -> None:
+    name = "é" * 40  # 240 bytes when percent-encoded
+    with pytest.raises(ValueError, match="at most 256"):
+        encode_connect(Connect(measured=True, rate_hz=12.5, colours=480, name=name, token="AbCd_-01234"))
+    assert parse_command(encode_disconnect()) == Disconnect()

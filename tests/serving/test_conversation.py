@@ -475,3 +475,75 @@ def test_its_report_is_right_over_a_link_that_loses_doubles_and_swaps(fates: lis
     assert (report.highest, report.received) == (highest, len(received))
     assert (report.duplicates, report.reordered) == (duplicates, reordered)
     assert report.lost == highest + 1 - len(received)
+
+
+def test_a_stream_that_stops_is_silent_until_colours_come_and_tries_are_counted(clock: FakeClock) -> None:
+    talk = live(clock)
+    assert (talk.is_silent, talk.tries) == (False, 0)
+    while not talk.is_silent:
+        at_timer(talk, clock)
+    assert talk.tries == 1
+    at_timer(talk, clock)
+    assert talk.tries == 2
+    hear(talk, colour(1, clock), clock)
+    assert (talk.is_silent, talk.tries) == (False, 0)
+
+
+def test_a_client_does_not_take_what_clients_send(clock: FakeClock) -> None:
+    talk = live(clock)
+    report = wire.encode_report(wire.Report(SESSION, 0, clock.unix_ns(), 0, 0, 0, 0, 0, 0, 0))
+    with pytest.raises(WireError) as caught:
+        hear(talk, report, clock)
+    assert caught.value.reason == "client-binary"
+
+
+def test_after_a_change_of_the_network_the_next_try_leaves_from_a_new_socket(clock: FakeClock) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    talk.moved()
+    assert at_timer(talk, clock) == MEASURED
+    assert talk.wants_new_socket
+    assert at_timer(talk, clock) == MEASURED
+    assert not talk.wants_new_socket
+
+
+def test_another_address_of_the_server_is_asked_for_a_measured_stream_without_the_other_s_token(
+    clock: FakeClock,
+) -> None:
+    talk = conversation()
+    talk.start(clock.now_ns())
+    hear(talk, encode_retry(TOKEN), clock)
+    assert TOKEN.encode() in (at_timer(talk, clock) or b"")
+    talk.readdressed(loopback=False)
+    talk.hurry(clock.now_ns() + 5)
+    assert talk.timer_ns == clock.now_ns() + 5
+    assert TOKEN.encode() not in (at_timer(talk, clock) or b"")
+    assert talk.session_id == 0
+
+
+def test_a_session_that_a_bare_connect_gave_up_goes_on_with_its_numbers_if_it_comes_back(clock: FakeClock) -> None:
+    talk = live(clock)
+    while at_timer(talk, clock) != b"connect":
+        pass
+    assert talk.session_id == 0
+    clock.advance_ns(NS_PER_S)
+    hear(talk, colour(3, clock), clock)
+    assert talk.session_id == SESSION
+    figures = talk.figures(clock.now_ns())
+    assert (figures["received"], figures["unheard_s"]) == (2, 0)
+
+
+def test_a_plain_stream_that_was_asked_often_enough_is_left_in_peace(clock: FakeClock) -> None:
+    talk = live(clock, Mode.PLAIN)
+    for _ in range(200):
+        clock.advance_ns(NS_PER_S)
+        hear(talk, b"red", clock)
+        if talk.timer_ns <= clock.now_ns():
+            assert talk.on_timer(clock.now_ns(), clock.unix_ns()) is None
+    assert talk.is_live
+
+
+def test_a_plain_client_s_timer_that_comes_before_the_stream_is_silent_says_nothing(clock: FakeClock) -> None:
+    talk = live(clock, Mode.PLAIN)
+    assert talk.on_timer(clock.now_ns(), clock.unix_ns()) is None
+    assert talk.is_live

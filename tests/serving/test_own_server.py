@@ -252,3 +252,16 @@ def test_a_link_s_time_is_the_witness_s() -> None:
     process, _ = served()
     process.send_log.hold_ns, process.send_log.next_release_ns = 7, UNIX_NS
     assert (process.own.hold_ns, process.own.left_until_ns) == (7, UNIX_NS)
+
+
+def test_a_session_that_another_is_about_to_replace_is_asked_for_later() -> None:
+    process, first = served()
+    process.send(first, 2)
+    process.ledger.begin_session(slots_of(0), np.array([False]), np.array([True]), np.array([99], np.uint32))
+    process.send(first, 3)
+    process.sessions.session_id[0] = 77  # the server's thread is between its columns and its index
+    process.hear()
+    assert process.ledger.sent_of(slots_of(0))[0] == 2
+    process.sessions.session_id[0] = first
+    process.hear()
+    assert process.ledger.sent_of(slots_of(0))[0] == 5

@@ -55,3 +55,12 @@ def test_what_has_no_address_is_looked_up_at_every_try_and_a_name_that_has_now_a
 
 def test_an_address_that_was_given_is_never_looked_up_again() -> None:
     assert not Route([FOUR]).wants_look_up(9, 1000 * NS_PER_S)
+
+
+def test_the_first_address_stays_the_first_when_it_answers_again() -> None:
+    route = Route([SIX, FOUR])
+    route.refuse(SIX)
+    route.answer(SIX)
+    assert route.in_turn == (SIX, FOUR)
+    route.answer(("127.0.0.2", 5000))  # not one of its addresses any more
+    assert route.in_turn == (SIX, FOUR)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from udprism.columns.types import NS_PER_S
-from udprism.serving.clients import Mode
-from udprism.serving.rules import attempt
+from udprism.serving.clients import ClientTable, HostedClient, Mode, State
+from udprism.serving.rules import Rules, attempt
 
 draws = st.floats(0, 1, exclude_max=True)
 
@@ -53,3 +54,60 @@ def test_a_client_told_what_to_ask_for_asks_for_nothing_else(mode: Mode, measure
 def test_the_measured_connect_is_said_while_the_bare_one_has_to_wait() -> None:
     assert attempt(Mode.AUTO, 5, near=True, unheard=False, draw=0.5, bare_wait_ns=1).measured
     assert not attempt(Mode.PLAIN, 5, near=True, unheard=False, draw=0.5, bare_wait_ns=1).measured
+
+
+def rules_of(state: State, *, loopback: bool = True) -> tuple[ClientTable, Rules]:
+    table = ClientTable(1)
+    rules = Rules(table, lambda: 0.5)
+    one = HostedClient("c-1", "n", "", ("127.0.0.1", 5000), loopback, Mode.AUTO, 10, 1, connected=True)
+    table.add(one, 3 * NS_PER_S, 0)
+    rules.begin(0)
+    table.state[0] = state
+    return table, rules
+
+
+def test_a_paused_client_adopts_no_session_and_does_not_come_back_after_a_bye() -> None:
+    table, rules = rules_of(State.PAUSED)
+    assert not rules.may_adopt(0, 10 * NS_PER_S)
+    before = table.timer_ns[0]
+    rules.ended(0, NS_PER_S)
+    assert (table.state[0], table.timer_ns[0]) == (State.PAUSED, before)
+
+
+def test_after_a_bye_a_client_asks_again_within_a_second() -> None:
+    table, rules = rules_of(State.LIVE)
+    version = table.roster_version
+    rules.ended(0, NS_PER_S)
+    assert table.state[0] == State.CONNECTING
+    assert 1.2 * NS_PER_S <= table.timer_ns[0] < 2 * NS_PER_S
+    assert table.changed_in[0] == table.roster_version > version
+
+
+def test_a_change_of_the_network_begins_the_tries_anew_from_a_new_socket() -> None:
+    table, rules = rules_of(State.SILENT)
+    table.attempts[0] = 7
+    rules.moved(0)
+    assert table.attempts[0] == 0
+    assert rules.ask(0, NS_PER_S).new_socket
+
+
+def test_another_address_is_asked_as_if_it_had_never_answered() -> None:
+    table, rules = rules_of(State.CONNECTING)
+    table.session_id[0] = 7
+    slots, came = np.zeros(1, np.int32), NS_PER_S
+    rules.begin_sessions(slots, came)
+    table.state[0], table.attempts[0] = State.SILENT, 4
+    assert rules.ask(0, came).measured, "it spoke measured"
+    rules.readdressed(0)
+    table.attempts[0] = 4
+    assert not rules.ask(0, came).measured
+
+
+def test_a_plain_stream_s_silence_is_its_own_even_when_the_rate_that_was_asked_for_changes() -> None:
+    table, rules = rules_of(State.CONNECTING)
+    slots = np.zeros(1, np.int32)
+    rules.hear_plain(slots, NS_PER_S)
+    table.stream[0] = Mode.PLAIN
+    rules.set_silence(0, 4 * NS_PER_S)
+    assert table.silent_after_ns[0] >= 4 * NS_PER_S
+    assert table.silent_after_ns[0] != 4 * NS_PER_S

@@ -237,3 +237,38 @@ class Sessions(RuleBasedStateMachine):
 
 TestSessions = Sessions.TestCase
 TestSessions.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_a_host_s_sessions_are_counted_until_they_end() -> None:
+    table = make()
+    slots = [connect(table, ("127.0.0.1", port)) for port in (5000, 5001)]
+    connect(table, ("127.0.0.2", 5000))
+    assert (table.sessions_of("127.0.0.1"), table.sessions_of("127.0.0.9")) == (2, 0)
+    table.end(slots[0])
+    assert table.sessions_of("127.0.0.1") == 1
+
+
+def test_a_session_id_that_is_zero_or_taken_is_drawn_again() -> None:
+    ids = iter([7, 0, 7, 9])
+    table = SessionTable(4, 10, 4, lambda: next(ids))
+    slots = [connect(table, ("127.0.0.1", port)) for port in (5000, 5001)]
+    assert table.session_id[slots].tolist() == [7, 9]
+
+
+def test_ticks_beyond_the_next_one_are_overdue() -> None:
+    table = make(rate_hz=10)
+    slot = connect(table, ("127.0.0.1", 5000))
+    due_ns = int(table.due_ns[slot])
+    assert table.overdue(due_ns - 1) == 0
+    assert table.overdue(due_ns) == 0
+    assert table.overdue(due_ns + 3 * NS_PER_S // 10) == 3
+
+
+def test_grace_lengthens_leases_that_end_within_it_and_shortens_none() -> None:
+    table = make()
+    short = connect(table, ("192.0.2.1", 5000), terms=REMOTE)
+    long = connect(table, ("127.0.0.1", 5000))
+    table.give_grace(90 * NS_PER_S)
+    assert table.expired(89 * NS_PER_S).tolist() == []
+    assert table.expired(90 * NS_PER_S).tolist() == [short]
+    assert table.lease_deadline_ns[long] == NEVER_NS

@@ -113,7 +113,9 @@ def test_a_goodbye_ends_the_flow_and_nothing_else_does(name: str) -> None:
     assert decoded.key.tolist() == [part.key for part in encoder.parts]
 
 
-@pytest.mark.parametrize(("name", "pixels", "universe"), [("artnet", 171, 32_767), ("e131", 1, 0), ("wled", 70_000, 1)])
+@pytest.mark.parametrize(
+    ("name", "pixels", "universe"), [("artnet", 171, 32_767), ("e131", 1, 0), ("wled", 70_000, 1), ("rtp", 32_768, 1)]
+)
 def test_what_a_format_cannot_address_is_refused(name: str, pixels: int, universe: int) -> None:
     with pytest.raises(ValueError, match=str(pixels)):
         encoder_of(name, pixels, universe)

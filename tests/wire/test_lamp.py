@@ -11,7 +11,22 @@ from udprism.wire.lamp import MAX_CHANGE_BYTES, Lamp, answer, change
 LAMP = Lamp("desk", "127.0.0.1", bytes.fromhex("0242ac110002"), 300, uptime_s=7)
 
 
-@pytest.mark.parametrize("path", ["/json", "/json/", "/json/info", "/json/state", "/json/cfg", "/json/nodes"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/json",
+        "/json/",
+        "/json/info",
+        "/json/state",
+        "/json/cfg",
+        "/json/nodes",
+        "/json/si",
+        "/json/effects",
+        "/json/palettes",
+        "/json/fxdata",
+        "/presets.json",
+    ],
+)
 def test_every_program_s_first_question_has_an_answer_that_is_json(path: str) -> None:
     assert json.loads(json.dumps(answer(LAMP, path)))
 

@@ -219,3 +219,17 @@ def test_text_that_begins_with_the_magic_is_no_binary_datagram_alone_or_in_a_bat
     rows[0, : len(data)] = np.frombuffer(data[:64], np.uint8)
     decoded = wire.decode_colours(rows, np.array([len(data)], np.int32))
     assert decoded.reason[0] == wire.DropReason.NOT_BINARY
+
+
+def test_a_colour_is_no_report() -> None:
+    with pytest.raises(WireError) as caught:
+        wire.decode_report(bytes.fromhex(GOLDEN["colours"][0]["hex"]))
+    assert caught.value.reason == "server-binary"
+
+
+def test_a_stamp_changes_the_time_of_sending_and_nothing_else() -> None:
+    data = bytes.fromhex(GOLDEN["colours"][0]["hex"])
+    rows = np.frombuffer(data * 2, np.uint8).reshape(2, -1).copy()
+    wire.stamp(rows, np.array([1, -2]))
+    assert [row[12:20].tobytes() for row in rows] == [(1).to_bytes(8), (-2).to_bytes(8, signed=True)]
+    assert {row[:12].tobytes() + row[20:].tobytes() for row in rows} == {data[:12] + data[20:]}
