@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import ipaddress
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -127,6 +127,18 @@ class FakeClients:
         mode: str | None = None,
         count: int = 1,
     ) -> list[dict[str, Any]]:
+        added = self.add_in_pieces(name, target, rate_hz, colours, mode, count)
+        return [body async for piece in added for body in piece]
+
+    async def add_in_pieces(
+        self,
+        name: str | None = None,
+        target: str | None = None,
+        rate_hz: float | None = None,
+        colours: int | None = None,
+        mode: str | None = None,
+        count: int = 1,
+    ) -> AsyncGenerator[list[dict[str, Any]], None]:
         if len(self.of_id) + count > self.settings.max_clients:
             room = self.settings.max_clients - len(self.of_id)
             raise RequestError(f"there is room for {room} more clients", field="count", kind="too-many-clients")
@@ -136,8 +148,8 @@ class FakeClients:
         taken = {client.name for client in self.of_id.values()} & set(names)
         if taken:
             raise RequestError(f"{min(taken)} is taken", field="name", kind="name-taken")
-        made = [self._add(one, target, rate_hz, colours, mode) for one in names]
-        return [self._body(client) for client in made]
+        for one in names:
+            yield [self._body(self._add(one, target, rate_hz, colours, mode))]
 
     def _check_target(self, target: str) -> None:
         try:

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from udprism.link.profiles import PROFILES
-from udprism.web.answers import DATAGRAM_FIELDS
+from udprism.web import messages
+from udprism.web.answers import DATAGRAM_FIELDS, list_answer
 from web.fake_bridge import FakeBridge
 from web.running import Clock, Running, ephemeral, running, wait_for
 
@@ -56,6 +57,20 @@ def problem(answer: httpx.Response, status: int, kind: str, field: str | None) -
 
 
 # clients
+
+
+@pytest.mark.parametrize("lists", [[], [[1]], [[1, 2], ["é"], [{"a": None}]]])
+def test_a_long_list_leaves_in_pieces_that_are_let_go_and_add_up_to_its_length(lists: list[list[Any]]) -> None:
+    items = [messages.items(some) for some in lists]
+    response = list_answer("some", items, 201)
+
+    async def body() -> list[bytes]:
+        return [piece async for piece in response.body_iterator if isinstance(piece, bytes)]
+
+    pieces = asyncio.run(body())
+    assert json.loads(b"".join(pieces)) == {"some": [one for some in lists for one in some]}
+    assert int(response.headers["content-length"]) == sum(map(len, pieces))
+    assert not items
 
 
 def test_client_is_made_with_nothing_said(api: httpx.Client) -> None:

@@ -11,6 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from udprism.errors import BindError
+from udprism.web import app
 from udprism.web.app import listen, static_directory
 from web.running import Running, ephemeral, next_frame, running, wait_for
 
@@ -116,6 +117,12 @@ def test_all_of_ipv6_is_all_of_ipv4_too_on_one_port() -> None:
     finally:
         for sock in sockets:
             sock.close()
+
+
+def test_the_server_ends_when_it_is_told_to_and_not_when_it_looks_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_TICK_S", 3600.0)
+    with running() as here, here.viewer() as viewer:
+        viewer.recv()
 
 
 def test_shutdown_ends_viewers_with_a_reason_and_at_once() -> None:

@@ -189,6 +189,8 @@ class Delays:
         """
         self.settle()
         stale = np.flatnonzero(self._stale[:high])
+        if not len(stale):
+            return False
         if len(stale) > _REFRESHED_AT_ONCE:
             first = int(np.searchsorted(stale, self._next_refreshed))
             stale = np.roll(stale, -first)[:_REFRESHED_AT_ONCE]
@@ -210,7 +212,7 @@ class Delays:
         answer = np.full((len(counts), len(ratios)), np.nan)
         for column, ratio in enumerate(ratios):
             wanted = np.maximum(1, np.ceil(ratio * total)).astype(np.uint32)
-            bucket = np.minimum(np.count_nonzero(sums < wanted[:, None], axis=1), BUCKETS - 1)
+            bucket = np.minimum((sums < wanted[:, None]).sum(axis=1), BUCKETS - 1)
             inside = np.maximum(counts[every, bucket], 1)
             part = (wanted - (sums[every, bucket] - inside).astype(np.float64)) / inside
             top_ns = np.where(bucket == BUCKETS - 1, np.maximum(high_ns, EDGES[-1]), EDGES[bucket + 1])
@@ -253,7 +255,7 @@ def percentiles_of(counts: npt.NDArray[np.uint32], ratios: Sequence[float]) -> n
     values = np.full((len(counts), len(ratios)), np.nan)
     for column, ratio in enumerate(ratios):
         wanted = np.maximum(1, np.ceil(ratio * total))
-        bucket = np.minimum(np.count_nonzero(sums < wanted[:, None], axis=1), BUCKETS - 1)
+        bucket = np.minimum((sums < wanted[:, None]).sum(axis=1), BUCKETS - 1)
         inside = np.maximum(counts[every, bucket], 1)
         part = (wanted - (sums[every, bucket] - inside)) / inside
         value_ns = EDGES[bucket] + part * (EDGES[bucket + 1] - EDGES[bucket])

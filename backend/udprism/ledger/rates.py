@@ -90,7 +90,7 @@ class Rates:
     def sample(self, now_ns: int, ledger: Ledger, high: int, asked_hz: F64Column) -> None:
         """Take a sample of slots 0 … high - 1. asked_hz: float64[at least high], the rate that each asked for."""
         used = slice(0, high)
-        received = ledger.received[used].astype(np.uint32)
+        received = ledger.received_of(used).astype(np.uint32)
         lost = ledger.lost[used].astype(np.uint32)
         self._sample_rate(now_ns, received, asked_hz[used])
         self._sample_loss(now_ns, ledger, received, lost)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
@@ -54,6 +55,22 @@ class Clients:
 
         Raises: RequestError (403, 409, 422, 507), with the field at fault.
         """
+        added = self.add_in_pieces(name, target, rate_hz, colours, mode, count)
+        return [body async for piece in added for body in piece]
+
+    async def add_in_pieces(
+        self,
+        name: str | None = None,
+        target: str | None = None,
+        rate_hz: float | None = None,
+        colours: int | None = None,
+        mode: ModeName | None = None,
+        count: int = 1,
+    ) -> AsyncGenerator[list[Json], None]:
+        """As `add`, but with some hundred bodies at a time: those of thousands of clients take tens of megabytes.
+
+        Read it to its end: what is not read is not added.
+        """
         where, settings = target or OWN_SERVER, self._assembly.settings
         addresses = await self._look_up(where)  # before the lock: it may take a name server's time
         async with self._directory.changing:
@@ -77,11 +94,10 @@ class Clients:
                 raise
             for definition in definitions:
                 self._directory.put(definition)
-            bodies: list[Client] = []
             route = Route(addresses, is_name=has_name(where))
             for some, theirs in zip(pieces(clients), pieces(sockets), strict=True):
-                bodies += await self._threads.pool(partial(self._add, some, theirs, route))
-            return [self._complete(body) for body in bodies]
+                bodies = await self._threads.pool(partial(self._add, some, theirs, route))
+                yield [self._complete(body) for body in bodies]
 
     async def _look_up(self, target: str) -> tuple[Address, ...]:
         """A target's addresses. Raises: RequestError (403, 422)."""

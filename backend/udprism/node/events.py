@@ -58,6 +58,8 @@ class Events:
         before, self._state = self._state, state.copy()
         known = min(len(before), len(state))
         changed = np.flatnonzero((before[:known] != state[:known]) & (before[:known] != State.FREE))
+        if not len(changed):
+            return
         for after, word in _TOLD.items():
             slots = changed[state[changed] == after]
             if after == State.LIVE:  # coming back is an event, connecting for the first time is none

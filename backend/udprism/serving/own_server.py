@@ -113,8 +113,9 @@ class OwnServer:
         """Take into ledger and history what became of those that did not leave as they were made."""
         if reports:
             self._hear_fates(FateReport(*(np.concatenate(column) for column in zip(*reports, strict=True))))
-        self._history.mark_corrupt(*self._ledger.report_corrupt(*self._damaged))
-        self._damaged = NONE_DAMAGED
+        if len(self._damaged.slot):
+            self._history.mark_corrupt(*self._ledger.report_corrupt(*self._damaged))
+            self._damaged = NONE_DAMAGED
 
     def _issued_to(self, slots: I64Column) -> I64Column:
         """int64[n]: how many numbers the server has used for the ledger's sessions of these clients by now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import mimetypes
 import os
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 BACKLOG: Final = 2048
 STOP_TIMEOUT_S: Final = 5
+_TICK_S: Final = 1.0
+"""The date in answers is no older."""
 NOT_SENT_BYTES: Final = 16 << 10
 """Of a viewer's frames, at most so many wait in the kernel behind the network: by default 2.75 MB of stale picture."""
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -167,12 +171,38 @@ def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Ends at once if that was asked for before its own signal handlers were in place."""
+    """Ends at once if that was asked for before its own signal handlers were in place.
+
+    It looks once per second whether it should end, and when it is told to. uvicorn's own looks ten times per second.
+    """
 
     def __init__(self, config: uvicorn.Config, ended: threading.Event, mesh: Mesh | None) -> None:
+        self._should_exit = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._told = asyncio.Event()
         super().__init__(config)
         self._ended = ended
         self._mesh = mesh
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether it was told to end. May be set from any thread, and by a signal's handler."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended already
+                self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        """Wait for the end."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):  # 0: the date of answers is brought up to date
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), _TICK_S)
+            self._told.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""

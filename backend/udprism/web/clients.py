@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
@@ -9,8 +10,8 @@ from starlette.responses import Response
 
 from udprism.node import bodies as answers
 from udprism.node.clients import Clients
-from udprism.web import bodies
-from udprism.web.answers import DATAGRAM_FIELDS, answer, datagrams_answer
+from udprism.web import bodies, messages
+from udprism.web.answers import DATAGRAM_FIELDS, answer, datagrams_answer, list_answer
 from udprism.web.routes import add_routes
 
 
@@ -41,8 +42,11 @@ class ClientRoutes:
     async def add_clients(self, body: Annotated[bodies.AddClients | None, Body()] = None) -> Response:
         """Add hosted clients: all of them, or none if one of them is impossible."""
         asked = body or bodies.AddClients()
-        made = await self._clients.add(asked.name, asked.target, asked.rate_hz, asked.colours, asked.mode, asked.count)
-        return answer({"clients": made}, 201)
+        added = self._clients.add_in_pieces(
+            asked.name, asked.target, asked.rate_hz, asked.colours, asked.mode, asked.count
+        )
+        async with aclosing(added):
+            return list_answer("clients", [messages.items(piece) async for piece in added], 201)
 
     async def remove_clients(self, query: Annotated[bodies.RemoveQuery, Query()]) -> Response:
         """Remove the clients named by `id` (which may be given many times), or all of them where none is named."""
