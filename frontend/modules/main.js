@@ -25,6 +25,7 @@ import { followMotion, followReducedMotion } from "./dialogs/motion.js";
 import { learnNames } from "./draw/names.js";
 import { announce, notify } from "./dialogs/notices.js";
 import { keepPreferences, readPreferences } from "./base/preferences.js";
+import { Recordings } from "./dialogs/recordings.js";
 import { RemoveDialog, removeWithUndo } from "./dialogs/remove.js";
 import { isMoving, select } from "./feed/selection.js";
 import { RunPanel } from "./views/run.js";
@@ -109,8 +110,8 @@ const attention = new AttentionList(world, {
   showAll: () => address.go({ view: address.place.view === "wall" ? "wall" : "lanes", find: "", order: "trouble" }),
 });
 const overTime = new OverTime({ changed: rangeChanged, paused: () => moment.paused, nowUnixMs: () => (moment.paused ? moment.atUnixMs : Date.now()) });
-const run = new RunPanel((words) => address.go({ view: "lanes", find: words }));
-const timeline = new Timeline(overTime, (events) => run.eventsCame(events));
+const followers = [new RunPanel((words) => address.go({ view: "lanes", find: words })), new Recordings()];
+const timeline = new Timeline(overTime, (events) => followers.forEach((one) => one.eventsCame(events)));
 const drawer = new Drawer(world, overTime, moment, { close, remove: (id) => void removeWithUndo(id), tab: (tab) => address.adjust({ tab }) });
 const banner = new Banner({ retry: () => feed.retryNow(), resume: () => pause(false) });
 
@@ -255,8 +256,7 @@ setInterval(() => {
 
 // --- controls -------------------------------------------------------------------------------------------------------------------------
 
-const find = need("find", HTMLInputElement);
-const order = need("order", HTMLSelectElement);
+const [find, order] = [need("find", HTMLInputElement), need("order", HTMLSelectElement)];
 find.addEventListener("input", () => address.adjust({ find: find.value }));
 order.addEventListener("change", () => address.adjust({ order: /** @type {import("./base/address.js").Order} */ (order.value) }));
 need("pause", HTMLButtonElement).addEventListener("click", () => pause(!moment.paused));

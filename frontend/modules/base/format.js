@@ -49,3 +49,10 @@ export const clockTime = (unixMs) => timeOfDay.format(unixMs);
 
 /** @param {number} number @param {string} one @param {string} [many] */
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+/** Of a file, in powers of ten. @param {number} size */
+export function bytes(size) {
+  const unit = size >= 1e9 ? "GB" : size >= 1e6 ? "MB" : "kB";
+  const value = size / { GB: 1e9, MB: 1e6, kB: 1e3 }[unit];
+  return `${value >= 100 ? Math.round(value) : value.toFixed(1)} ${unit}`;
+}
