@@ -111,6 +111,12 @@ def test_a_small_bound_is_enough_for_fewer_files(api: httpx.Client) -> None:
     assert begin(api, max_bytes=1 << 20)["state"] == "running"
 
 
+def test_without_a_body_everything_is_recorded(api: httpx.Client) -> None:
+    made = api.post("/api/recordings")
+    assert made.status_code == 201, made.text
+    assert (made.json()["flows"], made.json()["format"]) == ("all", "pcapng")
+
+
 def test_no_more_than_four_are_written_at_once(api: httpx.Client) -> None:
     for _ in range(4):
         begin(api)

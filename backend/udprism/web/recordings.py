@@ -40,6 +40,9 @@ class AddRecording(bodies.Body):
     max_files: Annotated[int, Field(ge=1, le=MAX_FILES)] | None = None
 
 
+_USUAL: Final = AddRecording()
+
+
 class FileQuery(bodies.Body):
     """Which file of a recording."""
 
@@ -77,7 +80,7 @@ class RecordingRoutes:
         recordings = await self._recordings.every()
         return answer({"recordings": recordings, "total": len(recordings)})
 
-    async def add_recording(self, body: AddRecording) -> Response:
+    async def add_recording(self, body: AddRecording = _USUAL) -> Response:
         """Record datagrams where they leave the colour server and where hosted clients receive them.
 
         When the files together would exceed `max_bytes`, the oldest of `max_files` is deleted.
