@@ -8,7 +8,7 @@ import { followCopies, showJoin } from "./dialogs/code.js";
 import { atNode } from "./base/node.js";
 import { NodeChips } from "./views/nodes.js";
 import { need, setAttribute, setText, within } from "./base/dom.js";
-import { Drawer, RECEIVED } from "./views/drawer.js";
+import { Drawer, isClient } from "./views/drawer.js";
 import { EndpointsView } from "./views/endpoints.js";
 import { followTerms } from "./dialogs/explain.js";
 import { followHelp } from "./dialogs/help.js";
@@ -99,7 +99,7 @@ const lanes = new Lanes(world, {
 });
 const wall = new Wall(world, { open, motion });
 const server = new ServerView(world, { openSession, openClient: open });
-const endpoints = new EndpointsView({ add: (kind) => addDialog.open(kind), show: (words) => address.go({ view: "lanes", find: words }) });
+const endpoints = new EndpointsView({ open, add: (kind) => addDialog.open(kind), show: (words) => address.go({ view: "lanes", find: words }) });
 const summary = new Summary(world, {
   showLosing: () => address.adjust({ order: "loss" }),
   showSilent: () => address.adjust({ order: "trouble" }),
@@ -192,7 +192,7 @@ function painted() {
   keepRows(world, new Set(wanted));
   const { view, find: words, open: client, session } = address.place;
   const sessions = view === "server";
-  feed.watch({ rows: wanted, client: client && !client.startsWith(RECEIVED) ? client : null, sessions, find: sessions ? words.trim() : "", session: session || null });
+  feed.watch({ rows: wanted, client: isClient(client) ? client : null, sessions, find: sessions ? words.trim() : "", session: session || null });
   feed.more(rows);
 }
 
@@ -230,7 +230,7 @@ function pause(paused) {
 function askForAll() {
   const wanted = [...new Set([...(drawer.slot >= 0 ? [drawer.slot] : []), ...sighted, ...chosen])].slice(0, ROWS_MOST);
   const { open: client } = address.place;
-  feed.watch({ rows: wanted, client: client && !client.startsWith(RECEIVED) ? client : null, sessions: false, find: "", session: address.place.session || null });
+  feed.watch({ rows: wanted, client: isClient(client) ? client : null, sessions: false, find: "", session: address.place.session || null });
   feed.more(true, true);
   if (chosen.length > wanted.length) notify(`The ribbons of ${count(wanted.length)} clients are kept; of the others colours, numbers and states`);
 }

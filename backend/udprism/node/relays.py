@@ -18,6 +18,7 @@ from udprism.link.link import Link
 from udprism.link.rules import Rule
 from udprism.node.bodies import relays as relay_bodies
 from udprism.node.bodies.json import as_json
+from udprism.node.bodies.relay_cells import cells_of_flows
 from udprism.node.kept import KeptEndpoint
 from udprism.node.relay_watch import Entry, RelayWatch
 from udprism.node.store import Store
@@ -75,14 +76,22 @@ class Relays:
         return await asyncio.to_thread(self._body, self._entry(relay_id))
 
     async def flows(
-        self, relay_id: str, query: str | None, offset: int, limit: int
+        self, relay_id: str, query: str | None, offset: int, limit: int, cells: int = 0
     ) -> tuple[list[dict[str, Any]], int]:
-        """A relay's flows in the order in which they began, and how many there are. Raises: RequestError (404, 503)."""
+        """A relay's flows in the order in which they began, and how many there are, with their last `cells` datagrams.
+
+        Raises: RequestError (404, 503).
+        """
         relay = self._running(relay_id)
         bodies = await asyncio.to_thread(relay_bodies.flow_bodies, relay_id, relay)
         words = (query or "").lower().split()
         found = [body for body in bodies if all(word in relay_bodies.words_of(body) for word in words)]
-        return [as_json(body) for body in found[offset : offset + limit]], len(found)
+        shown = found[offset : offset + limit]
+        if cells:
+            ordinals = [body["ordinal"] for body in shown]
+            told = await asyncio.to_thread(cells_of_flows, relay, ordinals, cells)
+            shown = [{**body, "cells": told.get(body["ordinal"])} for body in shown]
+        return [as_json(body) for body in shown], len(found)
 
     async def flow(self, relay_id: str, flow_id: str) -> dict[str, Any]:
         """One flow. Raises: RequestError (404, 503)."""

@@ -80,6 +80,7 @@ class FlowsQuery(bodies.Query):
     query: bodies.Find | None = None
     offset: Annotated[int, Field(ge=0)] = 0
     limit: Annotated[int, Field(ge=1, le=bodies.MAX_LISTED)] = 100
+    cells: Annotated[int, Field(ge=0, le=HISTORY)] = 0
 
 
 class DatagramsQuery(bodies.Query):
@@ -174,8 +175,8 @@ class RelayRoutes:
         return Response(status_code=NO_CONTENT)
 
     async def list_flows(self, relay_id: str, query: Annotated[FlowsQuery, Query()]) -> Response:
-        """A relay's flows, in the order in which they began."""
-        flows, total = await self._relays.flows(relay_id, query.query, query.offset, query.limit)
+        """A relay's flows, in the order in which they began; with `cells`, the last so many datagrams of each."""
+        flows, total = await self._relays.flows(relay_id, query.query, query.offset, query.limit, query.cells)
         return answer({"flows": flows, "total": total})
 
     async def get_flow(self, relay_id: str, flow_id: str) -> Response:

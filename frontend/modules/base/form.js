@@ -1,9 +1,9 @@
 /** What a dialog's form says, and what the server refused, beside the field at fault. */
 
-/** @typedef {Record<string, string | number | null>} Values */
+/** @typedef {Record<string, string | number | boolean | null>} Values */
 
 /**
- * The fields by name: texts without spaces around them; numbers, or null where there is none.
+ * The fields by name: texts without spaces around them; numbers, or null where there is none; whether a box is checked.
  * @param {HTMLFormElement} form
  * @returns {Values}
  */
@@ -13,7 +13,8 @@ export function valuesOf(form) {
   for (const field of form.elements) {
     if (!(field instanceof HTMLInputElement || field instanceof HTMLSelectElement)) continue;
     const text = field.value.trim();
-    values[field.name] = field.type !== "number" ? text : text === "" ? null : Number(text);
+    if (field.type === "checkbox") values[field.name] = /** @type {HTMLInputElement} */ (field).checked;
+    else values[field.name] = field.type !== "number" ? text : text === "" ? null : Number(text);
   }
   return values;
 }

@@ -50,6 +50,7 @@ let serial = 0;
 export class LinkEditor {
   element = copyOf("link-editor");
   /** Told after each change that the server took. */ changed = () => {};
+  #door;
   #owner = "";
   /** @type {Link} */ #off = {};
   /** @type {Link} */ #link = {};
@@ -65,7 +66,9 @@ export class LinkEditor {
   /** Writes the link into the other controls. @type {((link: Link) => void)[]} */ #writers = [];
   #made = false;
 
-  constructor() {
+  /** @param {{putLink: (owner: string, link: Link) => Promise<any>, clearLink: (owner: string) => Promise<any>}} door where links are set */
+  constructor(door = api) {
+    this.#door = door;
     this.element.inert = true;
     this.#clear.addEventListener("click", () => void this.#clearLink());
     this.#profile.addEventListener("change", () => void this.#takeProfile());
@@ -230,7 +233,7 @@ export class LinkEditor {
   /** @param {string} owner @param {Link} link */
   async #put(owner, link) {
     try {
-      await api.putLink(owner, link);
+      await this.#door.putLink(owner, link);
       if (owner !== this.#owner) return;
       if (this.#profile.value) notify(`${this.#profile.selectedOptions[0]?.textContent}: set`);
       this.#isSet = true;
@@ -249,7 +252,7 @@ export class LinkEditor {
     this.#timer = undefined;
     this.#unsent.delete(this.#owner);
     try {
-      await api.clearLink(this.#owner);
+      await this.#door.clearLink(this.#owner);
       this.#isSet = false;
       this.#link = this.#off;
       this.#profile.value = "";

@@ -35,7 +35,7 @@ const TILE_SAMPLES = [
 ];
 
 /** @param {number} width @param {number} height @param {(pixels: Uint32Array) => void} draw */
-function picture(width, height, draw) {
+export function picture(width, height, draw) {
   const canvas = element("canvas", { "aria-hidden": "true" });
   canvas.width = width;
   canvas.height = height;

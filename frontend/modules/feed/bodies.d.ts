@@ -294,6 +294,12 @@ export interface Flow {
   last_colour: Colour | null;
 }
 
+/** A conversation's last datagrams. */
+export interface FlowCells {
+  up: RelayCells;
+  down: RelayCells;
+}
+
 /** A flow's last datagrams, newest last; those that a relay carries are not read. */
 export interface FlowDatagrams {
   datagrams: Datagram[] | RelayDatagram[];
@@ -573,6 +579,12 @@ export interface RelayCauses {
   kernel: number;
 }
 
+/** The last datagrams of one way, oldest first: their sizes, and a letter of `FATES` for each. */
+export interface RelayCells {
+  size_bytes: number[];
+  fates: string;
+}
+
 /** One datagram of a relayed flow, on one way. */
 export interface RelayDatagram {
   number: number;
@@ -592,7 +604,7 @@ export interface RelayDatagrams {
   datagrams: RelayDatagram[];
 }
 
-/** One client of a relay. */
+/** One client of a relay. cells: null unless they were asked for. */
 export interface RelayFlow {
   id: string;
   relay_id: string;
@@ -608,6 +620,7 @@ export interface RelayFlow {
   down: RelaySums;
   links: FlowLinks;
   client_buffer: Buffer | null;
+  cells: FlowCells | null;
 }
 
 /** One page of a relay's flows, and how many match. */

@@ -11,7 +11,7 @@ import { count, perSecond, plural } from "../base/format.js";
 /** `name` is the REST resource and the list's name in its answer. `about` says what it is good for. `keep`: further parts of a body that
  * it needs to be begun again as it was. `find`: the words by which its lanes are found, "" if it has none.
  * @typedef {{name: string, one: string, title: string, about: string, fields: readonly Field[], keep?: readonly string[], columns: readonly Column[],
- *   find?: (body: any) => string}} Kind */
+ *   find?: (body: any) => string, tidy?: (definition: any) => any}} Kind `tidy`: leaves out of a definition what only a body has */
 
 const IN_FORMATS = /** @type {const} */ ([
   ["ddp", "DDP"], ["wled", "WLED realtime"], ["artnet", "Art-Net"], ["e131", "sACN (E1.31)"], ["rtp", "RTP"],
@@ -63,6 +63,31 @@ export const KINDS = [
       { label: "Datagrams sent", text: (body) => count(body.ledger.passed_on) },
       { label: "Not sent", text: (body) => count(total(body.ledger.lost_by_cause)) },
       { label: "Skipped", text: (body) => count(body.skipped) },
+    ],
+  },
+  {
+    name: "relays", one: "relay", title: "Relays",
+    about: "A relay carries any program’s datagrams to a target and back, each way through a link: send to the relay instead of the target. Each client address is a conversation.",
+    fields: [
+      { name: "target", label: "Target", placeholder: "127.0.0.1:5000", hint: "HOST:PORT of the program that is sent to", required: true },
+      { name: "listen", label: "Listen on", placeholder: "any free port on this machine", hint: "IP address and port; port 0: any free one" },
+      { name: "name", label: "Name", placeholder: "relay", hint: "with a link’s seed, it decides which datagrams are lost" },
+      { name: "idle_s", label: "A conversation ends after", type: "number", placeholder: "120", hint: "seconds without a datagram" },
+      { name: "max_flows", label: "Most conversations", type: "number", placeholder: "1000" },
+      { name: "any_port", label: "Answers from any port of the target (TFTP)", type: "checkbox" },
+    ],
+    keep: ["up", "down", "rules", "keep_ttl", "dont_fragment", "keep_payload", "allow_from"],
+    tidy: ({ rules = [], ...definition }) => ({ ...definition, rules: rules.map((/** @type {any} */ { hits, ...rule }) => rule) }),
+    columns: [
+      { label: "Listens on", text: (body) => body.listen },
+      { label: "To", text: (body) => body.target },
+      { label: "Conversations", text: (body) => count(body.flows) },
+      { label: "→ in", term: "relay_in", text: (body) => count(body.ledger?.up.in) },
+      { label: "→ lost", term: "relay_lost", text: (body) => count(body.ledger?.up.lost) },
+      { label: "← in", term: "relay_in", text: (body) => count(body.ledger?.down.in) },
+      { label: "← lost", term: "relay_lost", text: (body) => count(body.ledger?.down.lost) },
+      { label: "Dropped before us", text: (body) => count(body.own_buffer_drops) },
+      { label: "Dropped at the target", text: (body) => count(body.target_buffer?.drops) },
     ],
   },
 ];

@@ -11,6 +11,7 @@ import { LinkEditor } from "../dialogs/link.js";
 import { announce, notify, saidBy } from "../dialogs/notices.js";
 import { Overview } from "./overview.js";
 import { Received } from "./received.js";
+import { Relayed } from "./relayed.js";
 import { Recent } from "../feed/recent.js";
 import { Strip } from "../draw/strip.js";
 import { stateOf } from "../feed/state.js";
@@ -20,6 +21,10 @@ import { stateOf } from "../feed/state.js";
 
 /** Ids of received flows begin so; no others do. */
 export const RECEIVED = "f-";
+/** And so begin ids of relayed conversations. */
+export const RELAYED = "r-";
+/** Whether the feed knows it: only the feed's clients are asked of it. @param {string} id */
+export const isClient = (id) => id !== "" && !id.startsWith(RECEIVED) && !id.startsWith(RELAYED);
 
 export class Drawer {
   #root = need("drawer", HTMLElement);
@@ -41,6 +46,7 @@ export class Drawer {
   #link = new LinkEditor();
   #code = new CodePanel();
   #received = new Received();
+  #relayed = new Relayed();
   #changeDialog = new ChangeDialog();
   /** @type {Element | null} what had the focus before */ #before = null;
   /** @type {Place | null} */ #place = null;
@@ -85,6 +91,15 @@ export class Drawer {
     return Boolean(this.#place?.open.startsWith(RECEIVED));
   }
 
+  get #isRelayed() {
+    return Boolean(this.#place?.open.startsWith(RELAYED));
+  }
+
+  /** Whether what is open has one panel of its own instead of tabs. */
+  get #hasOnePanel() {
+    return this.#isReceived || this.#isRelayed;
+  }
+
   /** The body of the client that is open; null until the first one has come, some moments after its drawer. */
   get #client() {
     const { client } = this.#world;
@@ -118,13 +133,14 @@ export class Drawer {
     this.#received.open(this.#isReceived ? place.open : "");
     const home = need(this.#isReceived ? "received-past" : "overview-past", HTMLElement);
     if (!home.firstChild) home.append(need("past", HTMLElement));
+    this.#relayed.open(this.#isRelayed ? place.open : "");
     for (const { tab, button, panel } of this.#tabs) {
       const chosen = tab === place.tab;
-      const possible = this.#isReceived ? false : Boolean(place.open) || (tab !== "datagrams" && tab !== "flight");
+      const possible = this.#hasOnePanel ? false : Boolean(place.open) || (tab !== "datagrams" && tab !== "flight");
       button.hidden = !possible;
       button.tabIndex = chosen ? 0 : -1;
       setAttribute(button, "aria-selected", String(chosen));
-      panel.hidden = !chosen || this.#isReceived || (tab === "overview" && !place.open);
+      panel.hidden = !chosen || this.#hasOnePanel || (tab === "overview" && !place.open);
     }
     this.#facts.hidden = !place.session || place.tab !== "overview";
     this.tick();
@@ -135,7 +151,7 @@ export class Drawer {
     setText(this.#title, this.#world.byId.get(place.open)?.name ?? place.session);
     if (!this.#moment.paused) this.#world.client = this.#world.session = null;
     this.#link.close();
-    if (place.open && !this.#isReceived) {
+    if (place.open && !this.#hasOnePanel) {
       this.#recent.open(place.open);
       this.#inspector.open(place.open);
       setAttribute(need("datagrams-csv", HTMLAnchorElement), "href", `api/clients/${encodeURIComponent(place.open)}/datagrams?format=csv`);
@@ -160,7 +176,7 @@ export class Drawer {
   }
 
   live() {
-    if (!this.isOpen || !this.#place?.open || this.#isReceived) return;
+    if (!this.isOpen || !this.#place?.open || this.#hasOnePanel) return;
     this.#overview.open(this.#place.open, this.slot);
     this.#overview.live();
   }
@@ -168,6 +184,7 @@ export class Drawer {
   tick() {
     if (!this.isOpen || !this.#place) return;
     if (this.#isReceived) this.#tickReceived(this.#place.open);
+    else if (this.#isRelayed) this.#tickRelayed(this.#place.open);
     else if (this.#place.open) this.#tickClient(this.#place.open);
     else this.#tickSession(this.#place.session);
   }
@@ -183,6 +200,17 @@ export class Drawer {
     setText(this.#way, entry ? `${entry.target} → ${entry.localAddress ?? ""}, ${entry.stream ?? ""}` : "");
     this.#overview.openReceived(gone ? "" : id);
     if (!gone && !this.#moment.paused) this.#received.tick();
+  }
+
+  /** @param {string} id */
+  #tickRelayed(id) {
+    const { flow, gone } = this.#relayed;
+    this.#showGone(gone, "This conversation is over, or its relay has ended.");
+    this.#pause.hidden = this.#change.hidden = this.#remove.hidden = true;
+    need("drawer-not-kept", HTMLElement).hidden = true;
+    setText(this.#title, flow?.client_address ?? id);
+    setText(this.#way, flow ? `${flow.client_address} ⇄ ${flow.target_address}, relayed` : "");
+    this.#relayed.tick();
   }
 
   /** @param {string} id */

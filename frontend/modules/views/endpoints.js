@@ -3,16 +3,19 @@ import { api, Problem } from "../base/api.js";
 import { element, explained, icon, need, setAttribute, setText } from "../base/dom.js";
 import { KINDS } from "../feed/kinds.js";
 import { attempt, notify, saidBy } from "../dialogs/notices.js";
+import { Conversations } from "./conversations.js";
 
 /** @typedef {import("../feed/kinds.js").Kind} Kind */
 
 const EVERY_MS = 1000;
 
 /** What begins an endpoint again as it was. @param {Kind} kind @param {any} body */
-export function definitionOf({ fields, keep = [] }, body) {
+export function definitionOf({ fields, keep = [], tidy = (definition) => definition }, body) {
   const names = [...fields.map(({ name }) => name), ...keep];
-  return Object.fromEntries(names.filter((name) => body[name] !== null && body[name] !== undefined).map((name) => [name, body[name]]));
+  return tidy(Object.fromEntries(names.filter((name) => body[name] !== null && body[name] !== undefined).map((name) => [name, body[name]])));
 }
+
+/** What a kind shows below its table. @typedef {{element: HTMLElement, tick: (bodies: any[], find: string) => void}} Part */
 
 class EndpointRow {
   element = element("tr", {});
@@ -56,18 +59,21 @@ class Group {
   #failed = element("p", { class: "error", role: "alert" });
   #askedAtMs = -Infinity;
   #busy = false;
+  /** @type {any[]} */ #bodies = [];
   element;
+  #part;
   #actions;
 
-  /** @param {Kind} kind @param {{add: (kind: string) => void, show: (words: string) => void}} actions */
-  constructor(kind, actions) {
+  /** @param {Kind} kind @param {Part | undefined} part @param {{add: (kind: string) => void, show: (words: string) => void}} actions */
+  constructor(kind, part, actions) {
     this.kind = kind;
+    this.#part = part;
     this.#actions = actions;
     const add = element("button", { type: "button" }, icon("add"), ` Add a ${kind.one}`);
     add.addEventListener("click", () => actions.add(kind.name));
     const heads = ["Name", ...kind.columns.map(({ label, term }) => (term ? explained(label, term) : label)), "State"].map((head) => element("th", { scope: "col" }, head));
     this.#table = element("table", { class: "sessions endpoints" }, element("thead", {}, element("tr", {}, ...heads, element("th", { scope: "col" }, element("span", { class: "unseen" }, "End")))), this.#body);
-    this.element = element("section", { class: "session-group", "data-kind": kind.name }, element("div", { class: "endpoints-head" }, this.#title, add), element("p", { class: "hint" }, kind.about), this.#failed, this.#table);
+    this.element = element("section", { class: "session-group", "data-kind": kind.name }, element("div", { class: "endpoints-head" }, this.#title, add), element("p", { class: "hint" }, kind.about), this.#failed, this.#table, ...(part ? [part.element] : []));
     this.#tell([]);
   }
 
@@ -80,6 +86,7 @@ class Group {
   tick(find) {
     const words = find.trim().toLowerCase();
     for (const { element: row } of this.#rows.values()) row.hidden = !(row.textContent ?? "").toLowerCase().includes(words);
+    this.#part?.tick(this.#bodies, find);
     const nowMs = performance.now();
     if (this.#busy || nowMs - this.#askedAtMs < EVERY_MS) return;
     this.#askedAtMs = nowMs;
@@ -101,6 +108,7 @@ class Group {
 
   /** @param {any[]} bodies */
   #tell(bodies) {
+    this.#bodies = bodies;
     setText(this.#title, `${this.kind.title}: ${bodies.length}`);
     this.#table.hidden = bodies.length === 0;
     const kept = new Set(bodies.map(({ id }) => id));
@@ -125,6 +133,7 @@ class Group {
     const { name: resource, one } = this.kind;
     const name = body.name ?? body.id;
     const definition = definitionOf(this.kind, body);
+    this.#bodies = this.#bodies.filter(({ id }) => id !== body.id); // nothing more is asked of it
     try {
       await api.end(resource, body.id);
       this.refresh();
@@ -142,9 +151,11 @@ export class EndpointsView {
   #body = need("endpoints-body", HTMLElement);
   #groups;
 
-  /** @param {{add: (kind: string) => void, show: (words: string) => void}} actions add: opens the dialog. show: the lanes that have these words */
+  /** @param {{open: (id: string) => void, add: (kind: string) => void, show: (words: string) => void}} actions open: a conversation's
+   * drawer. add: opens the dialog. show: the lanes that have these words */
   constructor(actions) {
-    this.#groups = KINDS.map((kind) => new Group(kind, actions));
+    /** @type {Record<string, Part>} */ const parts = { relays: new Conversations(actions.open) };
+    this.#groups = KINDS.map((kind) => new Group(kind, parts[kind.name], actions));
     this.#body.append(...this.#groups.map((group) => group.element));
   }
 

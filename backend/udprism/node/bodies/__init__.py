@@ -32,6 +32,7 @@ from udprism.node.bodies.receivers import (
     WholeDatagram,
 )
 from udprism.node.bodies.recordings import Points, Recording, RecordingList
+from udprism.node.bodies.relay_cells import FlowCells, RelayCells
 from udprism.node.bodies.relays import (
     BothWays,
     Buffer,
@@ -99,6 +100,7 @@ __all__ = [
     "EventBody",
     "Extremes",
     "Flow",
+    "FlowCells",
     "FlowDatagrams",
     "FlowLinks",
     "FrameFacts",
@@ -126,6 +128,7 @@ __all__ = [
     "RecordingList",
     "RelayBody",
     "RelayCauses",
+    "RelayCells",
     "RelayDatagram",
     "RelayDatagrams",
     "RelayFlow",

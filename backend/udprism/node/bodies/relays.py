@@ -15,6 +15,7 @@ from udprism.columns.types import NS_PER_MS, format_address
 from udprism.errors import RelayError
 from udprism.link.rules import Rule
 from udprism.node.bodies.links import Link, link_body, own_link_body
+from udprism.node.bodies.relay_cells import FlowCells
 from udprism.relay.fronts import network_of
 from udprism.relay.memory import CAUSE_SHIFT, DOWN, UP, Count, Fate, Flag, Snapshot, State, Sum
 from udprism.relay.plan import Plan
@@ -143,7 +144,7 @@ class FlowLinks(TypedDict):
 
 
 class RelayFlow(TypedDict):
-    """One client of a relay."""
+    """One client of a relay. cells: null unless they were asked for."""
 
     id: str
     relay_id: str
@@ -159,6 +160,7 @@ class RelayFlow(TypedDict):
     down: RelaySums
     links: FlowLinks
     client_buffer: Buffer | None
+    cells: FlowCells | None
 
 
 class RelayFlows(TypedDict):
@@ -297,6 +299,7 @@ def _flow(
             "down": own_link_body(relay.own_link(DOWN, ordinal)),
         },
         "client_buffer": _buffer(far_ends.at(client)) if network_of(flow["client"]).is_loopback else None,
+        "cells": None,
     }
 
 
