@@ -11,8 +11,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 _STARTED_WITHIN_S = 30.0
@@ -27,6 +28,7 @@ class Product:
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self._process = process
         self.url = url
+        self.pid = process.pid
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One REST call's answer."""
@@ -68,10 +70,13 @@ def _spent_s(task: Path) -> float:
 
 
 @contextlib.contextmanager
-def running(engine: str, max_clients: int, rate_hz: float) -> Iterator[Product]:
+def running(
+    engine: str, max_clients: int, rate_hz: float, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Product]:
     """The product without a client, on free ports of loopback; ended on the way out.
 
-    rate_hz: of streams whose clients cannot ask for a rate. It ends with this program, however that ends.
+    rate_hz: of streams whose clients cannot ask for a rate. settings: by environment variable. It ends with this
+    program, however that ends.
     """
     command = [sys.executable, "-c", "from udprism.cli.leash import run; run()", "serve", "--ephemeral"]
     command += ["--engine", engine, "--clients", "0", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0"]
@@ -80,7 +85,7 @@ def running(engine: str, max_clients: int, rate_hz: float) -> Iterator[Product]:
     # What this shell has set for the product must not change what is measured.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("UDPRISM_")}
     with subprocess.Popen(
-        command, env=inherited | room, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, env=inherited | room | dict(settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             yield Product(process, _page(process))
