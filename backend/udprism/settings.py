@@ -196,7 +196,9 @@ class Settings(BaseSettings):
     rate_hz: float = Field(
         10.0, ge=MIN_RATE_HZ, le=MAX_RATE_HZ, description="Datagrams per second for sessions that request no rate."
     )
-    engine: Literal["batch", "threads"] = Field("batch", description="How the colour server sends.")
+    engine: Literal["batch", "threads"] = Field(
+        "batch", description="How the server sends: batch, or threads (one per client)."
+    )
     data: Annotated[Path, BeforeValidator(_home)] | None = Field(
         None, description="Directory for stored data; default: the user's data directory."
     )
@@ -286,7 +288,7 @@ class Settings(BaseSettings):
         None, min_length=1, max_length=64, description="This node's name; default: the host's."
     )
     remote: Literal["off", "read", "on"] = Field(
-        "read", description="What other nodes may do here: nothing, look, or change things too."
+        "read", description="What other nodes may do here: off, read, or on (read and change)."
     )
 
     @field_validator("nats")

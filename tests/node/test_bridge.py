@@ -498,7 +498,7 @@ def test_what_is_kept_beyond_the_most_clients_stays_on_the_disk_and_keeps_its_na
 
     kept_in(tmp_path, *(KeptClient(f"c-{i}", f"n-{i}", "", "auto", 20, 1, False) for i in range(1, 5))).close()
     assert asyncio.run(with_room_for(3)) == ["c-1", "c-2", "c-3"]
-    assert "1 of 4 kept clients were left on the disk: max_clients (UDPRISM_MAX_CLIENTS) is 3" in caplog.text
+    assert "1 of 4 stored clients were not loaded: max_clients (UDPRISM_MAX_CLIENTS) is 3" in caplog.text
     assert asyncio.run(with_room_for(5)) == ["c-1", "c-2", "c-3", "c-4"]
 
 
@@ -520,7 +520,10 @@ def test_damaged_rows_are_left_out_and_said_and_all_others_come_alive(
             await bridge.clients.change("c-4", {"rate_hz": 33})
 
     asyncio.run(main())
-    assert "left out: 3. client 'c-1': its rate_hz is 1e+300; link of 'c-3': loss_ratio" in caplog.text
+    assert (
+        "skipped damaged rows of the database: 3. client 'c-1': its rate_hz is 1e+300; link of 'c-3': loss_ratio"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize(("kept_bytes", "colours"), [(24, 480), (100, 480), (1472, 480), (1472, 1)])

@@ -25,7 +25,7 @@ def record(
     http: Annotated[str | None, typer.Option("--http", help="Where the running program's page is.")] = None,
     form: Annotated[str, typer.Option("--format", help="pcapng, or pcap without causes of losses.")] = "pcapng",
     max_bytes: Annotated[int, typer.Option("--max-bytes", help="Room for all files together.")] = 100_000_000,
-    max_files: Annotated[int, typer.Option("--max-files", help="The oldest of so many is deleted.")] = 4,
+    max_files: Annotated[int, typer.Option("--max-files", help="Files to keep; a new one replaces the oldest.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print the recording as one JSON object.")] = False,
 ) -> None:
     """Record the running program's datagrams, with the cause of each loss, until Ctrl-C."""

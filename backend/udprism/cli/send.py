@@ -25,7 +25,7 @@ def send(
     rate_hz: Annotated[float, typer.Option(help="Frames per second; a still picture is only refreshed.")] = 40.0,
     colours: Annotated[int, typer.Option(help="Pixels.")] = 170,
     universe: Annotated[int, typer.Option(help="The first universe.")] = 1,
-    seconds: Annotated[float | None, typer.Option(min=0, help="End after so long; default: until interrupted.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Seconds to run; default: until interrupted.")] = None,
     link: Annotated[str | None, typer.Option(help=_LINK_HELP)] = None,
     seed: Annotated[int | None, typer.Option(help="The link's seed, if it does not name one.")] = None,
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,

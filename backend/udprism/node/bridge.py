@@ -137,7 +137,7 @@ class Bridge:
     def _restore_links(self, kept: Kept) -> None:
         if kept.left_out:
             reasons = "; ".join(kept.left_out[:MOST_REASONS])
-            log.warning("damaged rows of the database that were left out: %d. %s", len(kept.left_out), reasons)
+            log.warning("skipped damaged rows of the database: %d. %s", len(kept.left_out), reasons)
         self._rows_left_out = len(kept.left_out)
         self.links.restore(
             {owner: Link.from_body(body) for owner, body in kept.links.items()},

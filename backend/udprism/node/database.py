@@ -133,14 +133,14 @@ def connect(path: Path, read: Callable[[sqlite3.Connection], object]) -> sqlite3
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     """The whole file, indices against their tables. Raises: CorruptError, sqlite3.Error.
 
-    Indices can be made anew from their tables; without them a change may say that it was made and find no row.
+    Indices can be rebuilt from their tables; with damaged ones a change may report success although it found no row.
     """
     found = _integrity(connection)
     if found != "ok":
         connection.execute("REINDEX")
         if _integrity(connection) != "ok":
             raise CorruptError
-        log.warning("%s was damaged and its indices were made anew: %s", path, " ".join(found.split()))
+        log.warning("%s was damaged and its indices were rebuilt: %s", path, " ".join(found.split()))
 
 
 def _try_to_write(connection: sqlite3.Connection) -> None:

@@ -104,7 +104,7 @@ def _log_who_cannot_start(assembly: Assembly, directory: Directory) -> None:
         log.warning("%d of %d clients cannot start yet; each tries again. %s", errors.total(), len(directory), reasons)
     if directory.held_back:
         log.warning(
-            "%d of %d kept clients were left on the disk: max_clients (UDPRISM_MAX_CLIENTS) is %d",
+            "%d of %d stored clients were not loaded: max_clients (UDPRISM_MAX_CLIENTS) is %d",
             len(directory.held_back),
             len(directory.held_back) + len(directory),
             assembly.settings.max_clients,

@@ -61,7 +61,7 @@ class Receivers:
             try:
                 entry = Entry(one.id, ReceiverPlan.from_json(one.body))
             except RequestError as fault:
-                log.warning("the receiver %r is left out: %s (%s)", one.id, fault.detail, fault.field)
+                log.warning("skipped the stored receiver %r: %s (%s)", one.id, fault.detail, fault.field)
                 continue
             self._entries[entry.id] = entry
             listening = self._begun()
@@ -226,7 +226,7 @@ class Receivers:
                 self._open_lamp(entry)
         except RequestError as error:
             if error.detail != entry.error:
-                log.warning("the receiver %s does not listen: %s", entry.plan.name, error.detail)
+                log.warning("the receiver %s cannot listen: %s", entry.plan.name, error.detail)
             entry.error = error.detail
             return False
         entry.error = None

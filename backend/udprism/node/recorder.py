@@ -150,7 +150,7 @@ class Recording:
             self.fault = error.strerror or str(error)
         except Exception as error:
             self.fault, bug = "a bug; the log says more", error
-            log.exception("the recording met a bug")
+            log.exception("a bug in a recording")
         finally:
             self.ended_unix_ns = self._unix_ns()
             self._files.close()

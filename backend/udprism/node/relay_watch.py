@@ -97,4 +97,4 @@ class RelayWatch:
 
     def _give_up(self, entry: Entry, error: BindError | RelayError) -> None:
         entry.relay, entry.error, entry.next_try_s = None, str(error), time.monotonic() + TRY_AGAIN_S
-        log.warning("the relay %s does not run: %s", entry.plan.name, error)
+        log.warning("the relay %s is not running: %s", entry.plan.name, error)

@@ -57,7 +57,7 @@ class Relays:
             try:
                 entry = Entry(kept.id, Plan.from_json(kept.body))
             except RequestError as fault:  # a disk may give back anything; the row stays as it is
-                log.warning("the relay %r is left out: %s (%s)", kept.id, fault.detail, fault.field)
+                log.warning("skipped the stored relay %r: %s (%s)", kept.id, fault.detail, fault.field)
                 continue
             self._entries.put(entry)
 
@@ -272,7 +272,7 @@ class Relays:
     def _running(self, relay_id: str) -> Relay:
         entry = self._entry(relay_id)
         if entry.relay is None:
-            raise RequestError(entry.error or "it does not run", kind="relay-down")
+            raise RequestError(entry.error or "it is not running", kind="relay-down")
         return entry.relay
 
     def _row(self, relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:

@@ -68,7 +68,7 @@ class Senders:
             try:
                 entry = Entry(one.id, SenderPlan.from_json(one.body, self._targets))
             except RequestError as fault:
-                log.warning("the sender %r is left out: %s (%s)", one.id, fault.detail, fault.field)
+                log.warning("skipped the stored sender %r: %s (%s)", one.id, fault.detail, fault.field)
                 continue
             self._entries[entry.id] = entry
             sending = self._begun()

@@ -163,7 +163,7 @@ class Relay:
         with self._lock:
             if self._process is None or self._process.poll() is None:
                 return
-            log.warning("the relay %s ended with %s; it is started again", self.plan.name, self._process.returncode)
+            log.warning("the relay %s ended with %s; restarting it", self.plan.name, self._process.returncode)
             now_s = time.monotonic()
             self._restarted_s = [then for then in self._restarted_s if then > now_s - _RESTARTS_WITHIN_S] + [now_s]
             self.restarts += 1
@@ -194,7 +194,7 @@ class Relay:
             self.description = str(self._receive()["ready"])
         except OSError as error:
             self._disconnect()
-            raise RelayError(f"the relay's process does not start: {error}") from error
+            raise RelayError(f"the relay's process cannot be started: {error}") from error
         here.settimeout(_ANSWERS_WITHIN_S)
 
     def _ask(self, command: dict[str, Any]) -> Any:

@@ -189,7 +189,7 @@ class Releaser:
         self._look()
         if alive and now_ns < self.next_release_ns + _HANGS_AFTER_NS:
             return back
-        log.warning("the link's process %s; the next one is started when a link is on", "hangs" if alive else "ended")
+        log.warning("the link's process %s; a new one starts when a link is on", "hangs" if alive else "ended")
         return back + self._end()
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ class Releaser:
             self.starts += 1
             socket.send_fds(here, [b"\0"], [self._file.fileno(), *(sock.fileno() for sock in self._sockets)])
         except OSError as error:
-            log.warning("the link's process does not start: %s", error)
+            log.warning("the link's process cannot be started: %s", error)
             self._end()
             here.close()
 

@@ -147,7 +147,7 @@ class SupervisedThread:
     def _end(self, cause: str) -> None:
         self.last_cause = cause
         if not self._has_given_up:
-            log.error("%s %s; it is here:\n%s", self.name, cause, "".join(self._stack()))
+            log.error("%s %s; its stack:\n%s", self.name, cause, "".join(self._stack()))
         self._give_up(None)
 
     def _stack(self) -> list[str]:
@@ -181,7 +181,7 @@ class SupervisedThread:
         if self._thread is not None:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
-                log.warning("%s did not end within %g s: it is left behind", self.name, timeout_s)
+                log.warning("%s did not end within %g s and was abandoned", self.name, timeout_s)
                 return False
         return True
 

@@ -110,7 +110,7 @@ class Service:
         if isinstance(task.exception(), subjects.BadMeshMessage):
             self.counts["bad"] += 1
             return
-        log.error("a question of another node met a bug", exc_info=task.exception())
+        log.error("a bug in answering another node", exc_info=task.exception())
         self.counts["bug"] += 1
 
     # -- the work
@@ -190,7 +190,7 @@ class Service:
         try:
             reply = await self.answer_request(request)
         except Exception as error:  # as the web server does: one request's bug is logged and answered with 500
-            log.error("a command met a bug", exc_info=error)
+            log.error("a bug in a command from another node", exc_info=error)
             reply = Reply(500, "application/json", b"{}")
         store.command.set(None)
         self._received.finish(command_id, reply)

@@ -99,7 +99,7 @@ class Connection:
                 await self._queue.join()
                 await self._client.flush()
         except _TROUBLE as error:
-            log.debug("the last words were not delivered: %s", error)
+            log.debug("the farewell was not delivered: %s", error)
 
     async def _once(self) -> None:
         client = Client()
@@ -172,7 +172,7 @@ def _callback(handler: Handler) -> Handler:
         try:
             await handler(message)
         except Exception:  # one message's bug is logged; the connection serves the others
-            log.exception("a message on %s met a bug", message.subject)
+            log.exception("a bug in handling a message on %s", message.subject)
 
     return callback
 
@@ -203,7 +203,7 @@ def options(plan: MeshPlan, kind: str) -> dict[str, Any]:
 
 async def _complain(kind: str, error: Exception) -> None:
     if "permissions violation" in str(error).lower():
-        log.warning("NATS (%s) does not allow it: %s", kind, error)
+        log.warning("NATS (%s) refused: %s", kind, error)
 
 
 async def thrown_away(client: Client) -> None:
