@@ -184,6 +184,12 @@ async def _keeps_nothing(write: Callable[[Store], None]) -> None:
     """What an ephemeral program does."""
 
 
+class FakeSendReports:
+    """What `node.send_reports.SendReports` tells the web: the server here serves no other node's clients."""
+
+    nodes: tuple[str, ...] = ()
+
+
 @dataclass
 class FakeBridge:
     """What `bridge.Bridge` offers to the web; time comes from `unix_ns`, which a test may turn by hand."""
@@ -210,6 +216,7 @@ class FakeBridge:
         self.links = FakeLinks(self.clients, raw, self.started_unix_ns)
         self.sessions = FakeSessions(self.clients, self.links, raw, self.started_unix_ns)
         self.flows = FakeFlows(self.clients)
+        self.send_reports = FakeSendReports()
         # Real ones: whoever begins some ends them.
         self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)

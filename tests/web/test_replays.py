@@ -106,6 +106,12 @@ def test_pieces_that_come_again_or_out_of_turn_do_no_harm(api: httpx.Client) -> 
     assert api.get(f"{path}/inspection").json()["packets"] == 11
 
 
+def test_a_piece_of_an_upload_without_bytes_is_refused(api: httpx.Client) -> None:
+    made = api.post("/api/captures", json={"name": "a", "bytes": 2}).json()
+    put = api.put(f"/api/captures/{made['id']}/bytes?at=0")
+    assert (put.status_code, put.json()["detail"]) == (422, "the body holds no bytes of the file")
+
+
 def test_what_is_no_capture_is_said_and_the_oldest_upload_makes_room(api: httpx.Client) -> None:
     first = uploaded(api, b"no capture")
     refused = api.get(f"/api/captures/{first}/inspection")

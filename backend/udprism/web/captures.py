@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from udprism.errors import RequestError
 from udprism.node.bodies import captures as answers
 from udprism.node.captures import MAX_CAPTURE_BYTES, Captures
 from udprism.web import bodies
@@ -68,7 +69,10 @@ class CaptureRoutes:
 
     async def put_bytes(self, capture_id: str, query: Annotated[At, Query()], request: Request) -> Response:
         """The bytes of the file from `at` on, up to 64 KiB. `received` says where the next ones belong."""
-        return answer(await self._captures.write(capture_id, query.at, await request.body()))
+        data = await request.body()
+        if not data:
+            raise RequestError("the body holds no bytes of the file", kind="invalid")
+        return answer(await self._captures.write(capture_id, query.at, data))
 
     async def get_capture(self, capture_id: str) -> Response:
         """One capture, and how much of it has come."""
