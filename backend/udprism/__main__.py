@@ -67,7 +67,7 @@ def _run() -> int | str | None:
     except MemoryError:
         print("udprism: not enough memory", file=sys.stderr)
         return EXIT_SYSTEM
-    except Exception as error:  # noqa: BLE001  # the one place where a bug may end: told whole, with an exit code of its own
+    except Exception as error:  # noqa: BLE001  # the one place where a bug may end: reported in full, with its own exit code
         if isinstance(error, OSError) and error.errno in _NOT_OUR_FAULT:
             print(f"udprism: {error}", file=sys.stderr)
             return EXIT_SYSTEM

@@ -28,7 +28,7 @@ DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Origin(NamedTuple):
-    """Where a browser says that a page is from (RFC 6454), the port always there."""
+    """A page's origin as a browser sends it (RFC 6454), always with its port."""
 
     scheme: str
     host: str

@@ -20,7 +20,7 @@ _UDP_BYTES: Final = 8
 _WORD: Final = 8
 """Payloads are summed up in words of so many bytes."""
 MACS: Final = bytes.fromhex("020000000002 020000000001")
-"""Target and source: locally administered, so that nobody has them."""
+"""Target and source: locally administered, so that no real device has them."""
 _V4_TEMPLATE: Final = MACS + bytes.fromhex("0800 4500 0000 0000 4000 4011 0000")
 """No fragments, time to live 64, UDP; lengths, checksum and addresses follow."""
 _V6_TEMPLATE: Final = MACS + bytes.fromhex("86dd 6000 0000 0000 11 40")

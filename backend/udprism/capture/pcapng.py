@@ -173,7 +173,7 @@ class _Section:
     def _whole(self, at: I64Column, kind: U32Column, length: I64Column, trailer: U32Column) -> int:
         """How many of the blocks belong to this section, and are whole and sound.
 
-        trailer: the last word of each, but for the last block.
+        trailer: the last word of each block except the last.
         """
         wrong = (length < _SMALLEST_BYTES) | (length > MAX_BLOCK_BYTES) | (length & 3 != 0)
         section = kind == Block.SECTION

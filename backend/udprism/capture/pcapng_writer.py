@@ -46,7 +46,7 @@ class Described(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What is said of n packets beside their bytes.
+    """What the file says about n packets, besides their bytes.
 
     interface: int32[n]. direction: uint32[n], INBOUND or OUTBOUND. packet_id: uint64[n], the same at both points of a
     datagram. drops: uint64[n], how many were not recorded since the interface's last packet. comment: int32[n], an

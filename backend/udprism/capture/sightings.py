@@ -92,9 +92,9 @@ class Window:
     """Sightings that wait until it is known what became of their datagrams."""
 
     def __init__(self, unknown: int, shared: int) -> None:
-        """unknown: the note of a numbered datagram that was seen at its sender alone, and of which nobody said why.
+        """unknown: the note of a numbered datagram that was seen at its sender only, and whose fate was never reported.
 
-        shared: the bits that are told at the receiver as well; all others that were noted are told at the sender.
+        shared: the bits that are shown at the receiver as well; all other bits are shown at the sender only.
         """
         self.left_out = 0
         """Arrivals of datagrams that were on their way when their sender was seen for the first time."""

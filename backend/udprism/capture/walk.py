@@ -1,4 +1,4 @@
-"""Where the records of a file begin: each says how long it is, so only the one before tells where one is.
+"""Where the records of a file begin. A record gives its length only, so finding one needs the one before it.
 
 That chain is serial, and a step of it costs a Python loop more than all that is done with a record afterwards. So the
 span is cut into lanes, each begins where a record probably begins, and one NumPy step moves all of them one record
@@ -24,7 +24,7 @@ _LEAST_LANES: Final = 8
 _STEPS_AT_ONCE: Final = 16
 """Steps between two looks at whether all lanes have arrived."""
 SEARCH_BYTES: Final = 128
-"""A first look for a lane's beginning; where there is none, 32 times as far."""
+"""How far to search for a lane's beginning at first; if there is none, 32 times as far."""
 
 Likely: TypeAlias = Callable[[I64Column, int], I64Column]
 """(offsets, window) → where a record probably begins, for those that have one within `window` bytes, ascending."""

@@ -217,7 +217,7 @@ def _lost(before: Figures, settled: Figures) -> Figures:
 
 @contextlib.contextmanager
 def _crowd(page_url: str, count: int) -> Iterator[None]:
-    """So many more viewers, in a process of their own."""
+    """This many more viewers, in a separate process."""
     if not count:
         yield
         return

@@ -110,7 +110,7 @@ class Terminal:
         self._receiver.close()
 
     def run(self) -> None:
-        """Until the server says BYE, the quiz has no more answers, or Ctrl-C; then says what was seen."""
+        """Runs until the server sends BYE, the quiz's input ends, or Ctrl-C; then prints a summary."""
         with contextlib.suppress(KeyboardInterrupt):
             if self._talk_until_bye():
                 return
@@ -212,7 +212,7 @@ class Terminal:
             self._note_failure(error)
 
     def _note_failure(self, error: OSError) -> None:
-        """What was said did not arrive, or could not leave; a person is told of each trouble once."""
+        """A datagram did not arrive, or could not leave. Each problem is printed once."""
         now_ns, server = time.monotonic_ns(), format_address(self._line.address)
         has_another = self._line.refuse()
         if isinstance(error, ConnectionRefusedError):
@@ -236,7 +236,7 @@ class Terminal:
 class Quiz:
     """Asks for the Indonesian name of a colour; lines of standard input are the answers.
 
-    The lines are read on a thread of their own, so that reports go on while somebody thinks.
+    The lines are read on a separate thread, so that reports continue while the player thinks.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -258,7 +258,7 @@ class Quiz:
         self._wake()  # the answer may have been typed already
 
     def take_answers(self) -> list[bytes]:
-        """The response to send, where the open question has been answered: scored and told."""
+        """The response to send if the open question was answered; scores it and prints the result."""
         if self._asked is None:
             return []
         try:
@@ -308,7 +308,7 @@ def _as_json(heard: ReceivedColour) -> str:
 
 
 def _summary(figures: dict[str, Any]) -> str:
-    """What was seen, for people; what cannot be known is said to be unknown, or not mentioned."""
+    """A summary for people. What cannot be known is called unknown or left out."""
     received, plain, lost = figures["received"], figures["plain"], figures["lost"]
     words = [f"{received} received"]
     if lost is None:

@@ -86,7 +86,7 @@ def written(
 
 
 def _user(public_key: str, node_id: str, may_command: bool) -> dict[str, object]:
-    """What the NATS server lets a node say and hear. Its id is in every subject, so it speaks for itself alone."""
+    """What the NATS server lets a node publish and receive. Its id is in every subject, so it speaks for itself."""
     says = [f"udprism.1.here.{node_id}", f"udprism.1.ask.*.{node_id}.>"]
     if may_command:
         says.append(f"udprism.1.do.*.{node_id}")

@@ -16,7 +16,7 @@ _SLOT = 0
 
 
 class Line:
-    """What `receiver` hears. address: the one that is asked now."""
+    """The socket behind `receiver`. address: the one that is asked now."""
 
     def __init__(self, addresses: Sequence[Address], receiver: PollReceiver) -> None:
         self.address = addresses[0]
@@ -37,7 +37,7 @@ class Line:
         return len(self._route.in_turn)
 
     def turn(self, number: int) -> bool:
-        """Choose the address for try `number`. True if it is another than before: then open anew."""
+        """Choose the address for try `number`. Returns True if it has changed: then open a new socket."""
         if not self._refused:
             self._route.pardon(self.address)
         self._refused = False
@@ -45,7 +45,7 @@ class Line:
         return self.address != before
 
     def refuse(self) -> bool:
-        """Nobody listens at this address, or no way leads there. True if that is not so of another one."""
+        """No one listens at this address, or there is no route to it. Returns True if another address remains."""
         self._refused = True
         return self._route.refuse(self.address)
 
@@ -64,7 +64,7 @@ class Line:
     def open(self, *, any_port: bool) -> None:
         """Go on through a new socket. Raises: OSError, without one then.
 
-        A connected socket hears its server alone, and of its absence; one for any port checks the address only.
+        A connected socket receives from its server only, and its errors; one for any port checks only the address.
         """
         self.close()
         self._any_port = any_port

@@ -60,7 +60,7 @@ def prepare() -> None:
     sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the program runs
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
-    if sys.stderr is sys.__stderr__:  # else somebody has put something of theirs in its place
+    if sys.stderr is sys.__stderr__:  # otherwise other code has replaced the stream
         sys.stderr = _output(sys.stderr, 2)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _output(sys.stdout, 1)
@@ -82,7 +82,7 @@ def lost() -> OSError | None:
 
 
 def courtesy(text: str) -> None:
-    """Print a line that may be lost: if nobody can read it, the command does not fail for it."""
+    """Print a line that may be lost: the command does not fail if it cannot be written."""
     before = lost()
     print(text, flush=True)
     if before is None and isinstance(sys.stdout, Output):

@@ -47,7 +47,7 @@ NEVER_NS = 1 << 62
 def is_loopback(host: str) -> bool:
     """Whether what is bound to this host, or sent to it, stays on this machine: 127.0.0.0/8, ::1, `localhost`.
 
-    No other name is: nobody looks it up here, and it may be another address the next time (RFC 6761 section 6.3).
+    No other name is: it is not looked up here, and it may have another address next time (RFC 6761 section 6.3).
     """
     if host == "localhost":
         return True

@@ -16,13 +16,13 @@ from udprism.columns.types import BoolColumn, I32Column, I64Column, U32Column
 from udprism.wire.format import Decoded, Numbering
 
 STREAK: Final = 32
-"""So many steps of one in a row make a sender believed."""
+"""After this many steps of one in a row, a sender is believed."""
 _ASTRAY: Final = 64
-"""After so many numbers in a row that are not the next one, a sender is not believed any more."""
+"""After this many numbers in a row that are not the next one, a sender is no longer believed."""
 _TOLD: Final = 15
-"""So many numbers that do not follow each other tell that a sender does not count; so do as many without a number."""
+"""After this many numbers that do not follow each other, or without a number, a sender is taken not to count."""
 _ANEW: Final = 8
-"""So many numbers behind the highest, each the one after the last: the sender began to count anew."""
+"""After this many consecutive numbers behind the highest, the sender has restarted its count."""
 
 
 class Counted(NamedTuple):
@@ -184,7 +184,7 @@ class Counting:
         sequence: I64Column,
         counts: BoolColumn,
     ) -> bool:
-        """One flow, row by row: the definition of what a number means. Returns whether its sequences begin anew."""
+        """One flow, row by row: the definition of what a number means. Returns whether its sequences restart."""
         modulus, begun = int(self.modulus[slot]), False
         for place, row in enumerate(rows.tolist()):
             one, its_part = int(number[row]), 0 if part is None else int(part[row])

@@ -5,7 +5,7 @@ rows instead of one for each batch.
 
 Jitter: RFC 3550 section 6.4.1 over arrivals, duplicates too. Histogram: HdrHistogram's idea, eight buckets to an
 octave and linear within one, so a percentile is off by at most an eighth and 1 µs. Delay is reception minus sending
-where both ends share a clock; otherwise it is relative to the smallest one of the session.
+if both ends share a clock; otherwise it is relative to the smallest one of the session.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NO_LEAST = np.iinfo(np.int64).max
 _ONE = np.uint32(1)  # of the histogram's own type: adding another one is fifteen times slower
 _BUFFER_ROWS = 8192
 _REFRESHED_AT_ONCE = 128
-"""So many clients' histograms fit into the processor's cache."""
+"""This many clients' histograms fit into the processor's cache."""
 _SHOWN = {"min": 0.0, "p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
@@ -89,7 +89,7 @@ class Delays:
         self.whole_sum_ns = 0.0
         """Of the same delays. One stamped with a time after its arrival counts as 0."""
         self.generation = np.zeros(capacity, np.uint32)
-        """How often each client's histogram began anew."""
+        """How often each client's histogram was restarted."""
         self._counts = np.zeros(capacity * BUCKETS, np.uint32)
         self._stale = np.zeros(capacity, np.bool_)
         self._next_refreshed = 0
@@ -106,7 +106,7 @@ class Delays:
         return BUCKETS * self._counts.itemsize + 6 * 8 + 1
 
     def restart(self, slots: I32Column) -> None:
-        """Another sender, and maybe another clock: jitter and delays begin anew."""
+        """Another sender, and maybe another clock: jitter and delays restart."""
         self.settle()
         self.jitter_ns[slots] = 0
         self.p50_ns[slots] = np.nan

@@ -22,7 +22,7 @@ from udprism.columns.types import (
 )
 
 PLACES: Final = 16
-"""Of a frame in several datagrams so many parts are told apart."""
+"""How many parts of one frame are told apart."""
 WINDOW_NS: Final = 10 * NS_PER_S
 """The shortest and longest pause are those of the last one to two such windows."""
 _SAMPLES: Final = 8

@@ -1,4 +1,4 @@
-"""The flows that receivers hear, a slot each: who they are, and all that is known of their datagrams."""
+"""The flows that receivers hear, one slot each: who sends them, and everything known about their datagrams."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from udprism.ledger.timeline import Timeline, Totals
 from udprism.wire.format import Decoded, Format, Mark
 
 HELD_AFTER_NS: Final = 2 * NS_PER_S
-"""Without a change for so long, a picture that is still sent is held."""
+"""A picture that is still sent but has not changed for this long is held."""
 _SILENT_PERIODS: Final = 3
 _LONGEST_PERIOD_NS: Final = 15 * NS_PER_S
 _REMOVALS_KEPT: Final = 4096

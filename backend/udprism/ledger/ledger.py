@@ -248,7 +248,7 @@ class Ledger(Accounts):
         return sent
 
     def _join(self, slot: int, sequence: int) -> None:
-        """The first that we hear of a session is far from its beginning: count from there."""
+        """The first datagram that arrives in a session is far from its beginning: count from there."""
         self.base_at[slot] = sequence
         self.offset_at[slot] -= sequence
         self.highest_at[slot] = sequence - 1
@@ -280,7 +280,7 @@ class Ledger(Accounts):
         """A number more than a window away is believed when one shortly after it is the next to come.
 
         RFC 3550 appendix A.1 does so: one forged number must not move the highest by a million. Ahead of it, the gap
-        is lost; behind it, the sender has begun to number anew.
+        is lost; behind it, the sender has restarted its numbers.
         """
         highest = self.highest_at[slot]
         suspect = self._suspect_at[slot] - 1

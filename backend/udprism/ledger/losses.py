@@ -1,4 +1,4 @@
-"""What was lost and why: what a witness reports, and what is overdue.
+"""What was lost and why: what the send log reports, and what is overdue.
 
 Nothing is declared while datagrams arrive, only in `expire`: by then everything has been heard that the sender had
 to say before it sent the datagrams that made the hole show.
@@ -109,7 +109,7 @@ class Losses:
         for slot in slots.tolist():
             self.past.depart(slot)
 
-    # -- what the witness reports
+    # -- what the send log reports
 
     def report_unsent(self, slot: I32Column, sequence: I64Column, cause: U8Column) -> Declared:
         """Datagrams that never left.

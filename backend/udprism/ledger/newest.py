@@ -1,4 +1,4 @@
-"""The newest datagrams of each flow, whole, so that a picture can be shown as soon as somebody looks."""
+"""The newest datagrams of each flow, whole, so that a picture can be shown as soon as a viewer opens it."""
 
 from __future__ import annotations
 

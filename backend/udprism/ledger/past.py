@@ -80,7 +80,7 @@ class Past:
         accounts.open_past[slot] += sum(state < LOST for state in states.values())
 
     def forget(self, slot: int) -> None:
-        """A new client in this slot, whose accounts begin anew."""
+        """A new client in this slot: its accounts start from zero."""
         for session in self._of_slot.pop(slot, ()):
             self._drop(session)
 

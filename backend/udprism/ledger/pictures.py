@@ -1,4 +1,4 @@
-"""The pictures of the flows that somebody looks at, channel by channel."""
+"""The pictures of the flows that are being viewed, channel by channel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Pictures:
 
     @property
     def any(self) -> bool:
-        """Whether anybody looks: otherwise a batch costs nothing here."""
+        """Whether any flow is being viewed: otherwise a batch costs nothing here."""
         return bool(self._pictures)
 
     def look(self, slot: int, form: Format, now_ns: int) -> Picture:
@@ -63,7 +63,7 @@ class Pictures:
         self._pictures.pop(slot, None)
 
     def forget_unwatched(self, now_ns: int) -> None:
-        """Nobody has asked for some of them for a while."""
+        """Drops the pictures that no one has asked for lately."""
         for slot in [one for one, it in self._pictures.items() if now_ns - it.wanted_ns > LOOKED_AT_FOR_NS]:
             del self._pictures[slot]
 

@@ -1,4 +1,4 @@
-"""What an in-process sender says of its own sends, so that no loss stays unexplained.
+"""What an in-process sender reports about its own sends, so that no loss stays unexplained.
 
 The server's thread writes, the pool's thread reads. A client in the same process learns from it how many sequence
 numbers were issued, and which of them never left and why; against a server elsewhere there is no send log.

@@ -58,7 +58,7 @@ class Totals(NamedTuple):
     """What has happened so far, row by row; only differences are used.
 
     received: int64[k]. lost: int64[len(CAUSES), k]. counts: uint32[k, BUCKETS], the delay histograms. generation:
-    uint32[k], how often each histogram began anew. jitter_ms: float64[k], NaN unknown.
+    uint32[k], how often each histogram was restarted. jitter_ms: float64[k], NaN unknown.
     """
 
     received: I64Column

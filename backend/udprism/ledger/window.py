@@ -107,7 +107,7 @@ class Window:
         return self._holes_at[slot]
 
     def put(self, slot: int, number: int, state: int) -> int:
-        """Set one number's state; answers the one that was in its place."""
+        """Set one number's state. Returns the state that it replaces."""
         at = slot * self.width + (number & self._mask)
         old = self._state_at[at]
         if old != state:
@@ -176,7 +176,7 @@ class Window:
         return pushed_out
 
     def clear(self, slot: int) -> int:
-        """Forget one client's numbers; answers how many of them were holes."""
+        """Forget one client's numbers. Returns how many of them were holes."""
         holes = self._holes_at[slot]
         if self._exceptions_at[slot]:
             self._state[slot * self.width : (slot + 1) * self.width] = RECEIVED

@@ -42,7 +42,7 @@ class Bottleneck:
         """When each datagram may leave, int64[n], and which ones found the queue full, bool[n].
 
         waits: bool[n], False for those that pass the queue by. lost: bool[n]; what is lost already takes no place,
-        but its fate is told in its turn: ahead of the queue it would make those that wait in it look overdue.
+        but its fate is reported in its turn: ahead of the queue it would make those that wait in it look overdue.
 
         As a scan: the wire is free after `before` ns of work since the last row that found it idle.
         """

@@ -17,7 +17,7 @@ from udprism.columns.types import BoolColumn, I32Column, I64Column, U64Column
 from udprism.link.philox import WORD_RANGE
 
 MAX_LOOK_BACK = 256
-"""Where the chain has not merged within so many numbers (one time in 170 at bursts of 50, never at 10), it is good."""
+"""If the chain has not merged within this many numbers (1 in 170 at bursts of 50, never at 10), its state is good."""
 _STEP = 16
 
 Draw = Callable[[I32Column, I64Column], U64Column]

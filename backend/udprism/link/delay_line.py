@@ -62,7 +62,7 @@ class DelayLine:
     """
 
     def __init__(self, capacity: int, row_bytes: int, rows: Rows | None = None) -> None:
-        """rows: uint8[capacity, row_bytes], where others than the line have to read them."""
+        """rows: uint8[capacity, row_bytes], if others than the line have to read them."""
         self.capacity = capacity
         self.next_release_ns = NEVER_NS
         self._release_ns = np.full(capacity, NEVER_NS, dtype=np.int64)

@@ -73,8 +73,8 @@ class Link:
     The default of every field is off.
 
     jitter_ms: half the width of a uniform distribution, the standard deviation of a normal one, the scale of netem's
-    Pareto table (link.jitter). reorder_ratio: so many datagrams leave at once, ahead of the delayed ones.
-    corrupt_ratio: in so many one bit of the colours flips; with corrupt_header, one bit anywhere. rate_kbit_s: of IP
+    Pareto table (link.jitter). reorder_ratio: this part of the datagrams leaves at once, ahead of the delayed ones.
+    corrupt_ratio: in this part, one bit of the colours flips; with corrupt_header, one bit anywhere. rate_kbit_s: of IP
     packets, None for no limit; queue_datagrams: how many may wait for it, the next one is dropped. seed: the same seed
     gives the same fate to the same client and sequence number.
     """

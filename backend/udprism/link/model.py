@@ -21,7 +21,7 @@ from udprism.link.link import Link
 from udprism.link.philox import WORD_RANGE, philox
 
 IPV4_AND_UDP_BYTES = 28
-"""What rate_kbit_s counts on top of a datagram, unless told otherwise."""
+"""What rate_kbit_s adds to a datagram's length by default."""
 
 
 class _Need(IntFlag):

@@ -1,7 +1,7 @@
 """Links that have names: what each models, and where its figures come from.
 
-All of them act on one direction, from the server to the client. Where a source gives a range, the figure is a round
-one inside it; where `source` says "ours", nobody measured it.
+All of them act on one direction, from the server to the client. If a source gives a range, the figure is a round
+one inside it; if `source` says "ours", it was not measured.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from udprism.udp.networks import has_name
 from udprism.udp.tap_stream import TapStream
 
 _LOOK_UP_WITHIN_S = 10.0
-"""Whoever adds a client waits no longer for a name server. glibc gives up after 10 to 40 s (resolv.conf(5))."""
+"""The longest time that adding a client waits for a name server. glibc gives up after 10 to 40 s (resolv.conf(5))."""
 
 
 class Clients:
@@ -104,7 +104,7 @@ class Clients:
         if target == OWN_SERVER:
             return (self._assembly.own_target,)
         future = asyncio.wrap_future(self._assembly.lookups.look_up(target))
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # in case nobody waits any more
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have left
         try:
             return await asyncio.wait_for(asyncio.shield(future), _LOOK_UP_WITHIN_S)
         except TimeoutError:

@@ -16,7 +16,7 @@ _ID_BYTES = 6
 
 
 class Directory:
-    """Read from the event loop; changed there, by whoever holds `changing`."""
+    """Read from the event loop; changed there, only while holding `changing`."""
 
     def __init__(self) -> None:
         self.changing = asyncio.Lock()
@@ -89,7 +89,7 @@ class Directory:
         ]
 
     def _numbered(self, stem: str, count: int) -> list[str]:
-        """So many names with the lowest free numbers."""
+        """This many names, with the lowest free numbers."""
         names: list[str] = []
         number = 0
         while len(names) < count:

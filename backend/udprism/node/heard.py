@@ -18,7 +18,7 @@ _CLOCK: Final = SystemClock()
 
 
 class HeardByReceivers:
-    """Read only, but for the pictures that are kept up to date while somebody looks."""
+    """Read only, except for the pictures that are kept up to date while they are viewed."""
 
     def __init__(self, receivers: Receivers) -> None:
         self._receivers = receivers

@@ -26,7 +26,7 @@ _AT_ONCE = 500
 
 
 def pieces(items: Sequence[T]) -> Iterator[list[T]]:
-    """So many at once as the pool's thread can take without delaying its batches."""
+    """As many at once as the pool's thread can take without delaying its batches."""
     for start in range(0, len(items), _AT_ONCE):
         yield list(items[start : start + _AT_ONCE])
 

@@ -44,7 +44,7 @@ _ODD: Final = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779
                         0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53, 0x94D049BB133111EB], np.uint64)  # fmt: skip
 """Odd, so that no word is lost in their products."""
 _BELIEVED_AFTER: Final = 32
-"""Numbers of foreign formats are believed once so many steps were by one, and most were."""
+"""Numbers of foreign formats are believed once this many steps were by one, and most were."""
 _ROW_BYTES: Final = max(64, *(form.row_bytes for form in FORMATS.values()))
 
 
@@ -104,7 +104,7 @@ class Inspection:
         """Datagrams of flows that found no place, by format."""
 
     def read(self, progress: Callable[[int], None] = lambda before: None) -> None:
-        """To the end of the file. progress: told the offset before which nothing is looked at any more.
+        """To the end of the file. progress: called with the offset before which nothing is read any more.
 
         Raises: CaptureError, after all before the fault was taken in.
         """

@@ -1,7 +1,7 @@
 """A virtual WLED lamp's HTTP side, on a port of its own: programs that look for lamps find a receiver, and drive it.
 
-It is no part of the web app: lamps have no tokens, and whoever finds one asks for paths at the root. What it tells is
-no secret, and what it lets others change is whether it says that it is on, and how bright.
+It is not part of the web app: lamps have no tokens, and programs that find one request paths at the root. What it
+tells is no secret, and what it lets others change is whether it says that it is on, and how bright.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class LampServer:
 
 
 def _handler(lamp: LampServer) -> type[BaseHTTPRequestHandler]:
-    """Answers requests with what the lamp says."""
+    """Serves the lamp's HTTP requests."""
 
     class Handler(BaseHTTPRequestHandler):
         timeout = _PATIENCE_S
@@ -146,7 +146,7 @@ def _server(lamp: LampServer, address: Address) -> ThreadingHTTPServer:
                 room.release()
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Whoever asked went away, or was too slow."""
+            """The caller disconnected, or was too slow."""
 
     try:
         return Server(address, _handler(lamp))

@@ -27,7 +27,7 @@ _NOTHING: Final[dict[str, Any]] = {
     "rgba": 0, "state": 0, "flags": 0, "age_ms": AGE_NEVER, "version": 0,
     "rate_hz": 0, "loss_ratio": np.nan, "jitter_ms": np.nan, "delay_ms": np.nan,
 }  # fmt: skip
-"""A slot that nobody has."""
+"""A slot that is not in use."""
 
 
 class Lanes:

@@ -211,7 +211,7 @@ class Links:
         )
 
     async def _changed(self, client_ids: Collection[str] | None, but: Collection[str] = ()) -> None:
-        """The links of these clients (None: of all but some) are others now: their delays and jitter begin anew."""
+        """The links of these clients (None: of all but some) have changed: their delays and jitter restart."""
         self._note_since()
         if not self._delays_over_all_links:
             await self._threads.pool(lambda: self._restart_delays(client_ids, but))

@@ -38,7 +38,7 @@ def shipped() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where a scenario is played. alone: nobody else is on it, so that the default link serves for all clients."""
+    """Where a scenario is played. alone: no other clients exist, so that the default link serves for all."""
 
     clients: Clients
     links: Links
@@ -47,7 +47,7 @@ class Stage:
 
 
 class Watcher(Protocol):
-    """Is told how it goes, on the event loop."""
+    """Is notified of progress, on the event loop."""
 
     @property
     def ended(self) -> bool:
@@ -142,7 +142,7 @@ def _ratios(counts: dict[str, float | None]) -> dict[str, float | None]:
 
 
 def verdict(scenario: Scenario, results: Results, outcomes: list[Outcome], kept: float | None = None) -> dict[str, Any]:
-    """A run as one JSON object. Where the schedule was not kept, nothing is met or failed: `met` is null."""
+    """A run as one JSON object. If the schedule was not kept, nothing is met or failed: `met` is null."""
     is_void = not is_kept(kept)
     return {
         "title": scenario.title,

@@ -155,7 +155,7 @@ class Receivers:
         await self.ask(lambda listening: None)  # a poll later, when the port is free
 
     def _open_lamp(self, entry: Entry) -> None:
-        """Not on the loop's thread, which a lamp asks what is heard. Raises: RequestError."""
+        """Must not run on the loop's thread, which lamps query. Raises: RequestError."""
         if entry.plan.lamp is None:
             return
         digest = hashlib.blake2s(entry.id.encode(), digest_size=5).digest()
@@ -168,7 +168,7 @@ class Receivers:
         entry.plan = replace(entry.plan, lamp=format_address(entry.lamp.address))
 
     def _live(self) -> Live:
-        """What any receiver hears now, as a lamp tells it. A lamp's thread."""
+        """What any receiver hears now, in a lamp's terms. A lamp's thread."""
         listening = self.listening
         assert listening is not None, "the lamp belongs to a receiver"
         return listening.loop.inbox.submit(lambda: live_of(listening.flows)).result(_LOOK_WITHIN_S)

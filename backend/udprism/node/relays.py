@@ -208,7 +208,7 @@ class Relays:
         return int(rebound)
 
     async def reset(self, relay_id: str) -> None:
-        """End all flows and begin to count anew: the next client is the first, and meets the same fates."""
+        """End all flows and restart the counts: the next client is the first again and meets the same fates."""
         relay = self._running(relay_id)
         await self._do(relay.reset)
 

@@ -138,7 +138,7 @@ class Scenario:
 
 
 def client_names(count: int) -> tuple[str, ...]:
-    """The names that a fresh bridge gives to so many clients."""
+    """The names that a fresh bridge gives to this many clients."""
     return tuple(f"client-{number:03d}" for number in range(1, count + 1))
 
 

@@ -182,7 +182,7 @@ class Scenarios:
             try:
                 await self._stage.clients.remove(client_id)
             except RequestError as error:
-                if error.kind != "not-found":  # somebody removed it already
+                if error.kind != "not-found":  # it has been removed already
                     raise
         self._runs.pop(run_id, None)
 

@@ -163,12 +163,12 @@ class Store:
             connection.execute("UPDATE commands SET reply = ? WHERE id = ?", (reply, command_id))
 
     def close(self) -> None:
-        """Let go of the file and its lock; any other call afterwards is a bug."""
+        """Close the file and release its lock; any other call afterwards is a bug."""
         with self._lock:
             self._connection.close()
 
     def _require(self, done: sqlite3.Cursor, rows: int) -> None:
-        """Raises: StoreError, which undoes the change, if it did not change so many rows."""
+        """Raises: StoreError, which undoes the change, if another number of rows changed."""
         if done.rowcount != rows:
             raise StoreError(
                 f"{self.path} is damaged ({done.rowcount} rows of {rows} found): a start mends it or sets it aside"

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Threads:
-    """Whoever has work for another thread waits for it here, without holding up the event loop."""
+    """Runs work on another thread and waits for it, without blocking the event loop."""
 
     def __init__(self, assembly: Assembly, store: Store | None) -> None:
         self.store_error: str | None = None

@@ -91,13 +91,13 @@ class Roster:
 
 
 class View:
-    """Reads the pool's tables. Pool thread only; what it answers is for anybody."""
+    """Reads the pool's tables. Pool thread only; what it returns may be used on any thread."""
 
     def __init__(self, columns: ClientColumns, links: LinkBook) -> None:
         self._table, self._ledger, self._history, self._rates, self._latest, _ = columns
         self._links = links
         self._linked = np.zeros(self._table.max_clients, np.bool_)
-        """Whose link is on, worked out anew when links or clients have changed."""
+        """Which clients have a link, recomputed when links or clients have changed."""
         self._linked_of = (-1, -1)
         self._frame = 0
 

@@ -82,9 +82,9 @@ class Flows:
             if wanted_port or self.any_port:
                 try:
                     sock.bind((host, wanted_port))
-                except OSError:  # somebody else has it by now: then any other
+                except OSError:  # another program has taken it by now: then any other
                     sock.bind((host, 0))
-            if not self.any_port:  # what a connected socket hears comes from the target alone
+            if not self.any_port:  # a connected socket receives from the target only
                 sock.connect(self._target)
         except OSError:
             sock.close()

@@ -16,7 +16,7 @@ _WILDCARDS = ("0.0.0.0", "::")
 
 
 class Front(NamedTuple):
-    """One of them. six: IPv6. wildcard: it hears every address of this machine, and answers from the one asked."""
+    """One of them. six: IPv6. wildcard: receives on all addresses and answers from the one addressed."""
 
     sock: socket.socket
     six: bool

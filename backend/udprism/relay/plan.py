@@ -29,7 +29,7 @@ DEFAULT_IDLE_S = 120.0
 class Plan:
     """A relay from `listen` to `target`.
 
-    idle_s: a flow ends so long after its last datagram of either direction. any_port: answers may come from any port
+    idle_s: a flow ends this long after its last datagram in either direction. any_port: answers may come from any port
     of the target's address (TFTP). keep_ttl: a datagram leaves with the TTL that it came with. dont_fragment: datagrams
     that are too big for the way are refused (EMSGSIZE) and not sent in fragments. keep_payload: the history keeps each
     datagram's first 24 bytes. allow_from: networks beyond loopback whose clients are served.

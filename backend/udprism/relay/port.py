@@ -57,4 +57,4 @@ class Port(Protocol):
         """These rows of the pool have been read."""
 
     def send(self, messages: Messages) -> list[Failure]:
-        """Send all; what fails is told, and nothing is tried twice."""
+        """Send all. Failures are returned; nothing is retried."""

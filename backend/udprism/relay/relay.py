@@ -134,7 +134,7 @@ class Relay:
         return int(self._ask({"do": "rebind", "flow": ordinal}))
 
     def reset(self) -> None:
-        """End all flows and count anew: the next client is the first. Raises: RelayError."""
+        """End all flows and restart the counts: the next client is the first again. Raises: RelayError."""
         with self._lock:
             self._own_links.clear()
             self._ask({"do": "reset"})
@@ -183,7 +183,7 @@ class Relay:
                 self._process = subprocess.Popen(command, stdin=there.fileno(), stdout=subprocess.DEVNULL)
             self._control = here
             self._receive()
-            if not self.fronts:  # when somebody is there to read them
+            if not self.fronts:  # when the other end is there to read them
                 self.fronts = _bind(self.plan.listen)
                 host, port = self.fronts[0].getsockname()[:2]
                 if self.plan.target in [sock.getsockname()[:2] for sock in self.fronts]:

@@ -68,7 +68,7 @@ class Sender:
     def _merges(self, direction: I64Column) -> BoolColumn:
         """bool[n]: whether runs may leave as one message that the kernel splits.
 
-        Over loopback such a message is refused as a whole, and told as one: not before somebody seems to listen.
+        Over loopback such a message is refused and reported as a whole: not before the target seems to listen.
         """
         merges: BoolColumn = self._may_merge[direction] & (self._memory.ledger[Sum.LEFT, direction] >= _SEEMS_ALIVE)
         merges &= self._memory.flows["state"][direction >> 1] != State.REFUSED

@@ -1,4 +1,4 @@
-"""What is said of a direction: sums that close, and what other meters would say of it."""
+"""The body of one direction: sums that close, and the figures that other meters would show."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from udprism.relay.memory import Count, Memory, State, Sum
 NEW_FLOWS_A_SECOND = 64
 """From one address beyond loopback: another program's protocol cannot prove an address."""
 IDLE_ENOUGH_NS = 10 * NS_PER_S
-"""So long idle, a flow in both directions may make room for a new one."""
+"""A flow that has been idle in both directions for this long may make room for a new one."""
 PORT_KEPT_NS = 600 * NS_PER_S
 _PORTS_KEPT = 16_384
 _MIX = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9))
@@ -78,7 +78,7 @@ class Table:
         found = self._search(keys)
         if six:
             same = self.memory.flows["client"][found] == names[:, :28]
-            same[:, 4:8] = True  # flow information is not part of who somebody is
+            same[:, 4:8] = True  # the flow information does not identify a sender
             found[~same.all(axis=1)] = 0
         missing = np.flatnonzero(found == 0)
         if len(missing):

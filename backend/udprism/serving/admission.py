@@ -109,7 +109,7 @@ class Admission:
     networks: reads the subnets of this machine's interfaces; called again, at most once a second, when a private source
     is in none of those that it gave last. trusted: served as if on-link. own_ports: never streamed to,
     wherever they are, so that two servers are never joined. beyond_loopback: whether the server is bound so; where it
-    is not, nobody is on-link.
+    is not, no source is on-link.
     """
 
     def __init__(

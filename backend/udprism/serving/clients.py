@@ -1,4 +1,4 @@
-"""The hosted clients' table: who asks whom, in which state, and what is to be done when. `rules` says what follows."""
+"""The hosted clients' table: their targets and states, and when each has something to do. `rules` says what follows."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class ClientTable:
         return client
 
     def restart(self, slot: int, now_ns: int) -> None:
-        """Begin anew to ask for a stream."""
+        """Start asking for a stream again."""
         self.state[slot] = State.CONNECTING
         self.stream[slot] = Mode.AUTO
         self.forget_session(slot)
@@ -172,7 +172,7 @@ class ClientTable:
         return int(self.timer_ns[: self.high].min(initial=NEVER_NS))
 
     def fell_silent(self, now_ns: int) -> I32Column:
-        """Live slots that have heard nothing for too long: int32[n]."""
+        """Live slots that have received nothing for too long: int32[n]."""
         high = self.high
         quiet_ns = now_ns - self.last_arrival_ns[:high]
         silent = (self.state[:high] == State.LIVE) & (quiet_ns > self.silent_after_ns[:high])

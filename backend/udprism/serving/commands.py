@@ -28,7 +28,7 @@ MIN_RATE_HZ: Final = 0.01
 MAX_RATE_HZ: Final = 1000.0
 RETRY_BYTES: Final = 17
 SERVER_ONLY_REASONS: Final = frozenset({"server-text", "server-binary"})
-"""Whoever sends such a thing is itself a server, or an echo of one: a stream that goes there goes in a circle."""
+"""A sender of such text is itself a server, or echoes one: a stream to it would go in a circle."""
 MAX_SERVER_ONLY_IN_A_ROW: Final = 16
 """So many of those, with nothing else from their address between them, end its session: a person at a quiz may well
 answer `red` a few times, a server says it for ever."""

@@ -1,7 +1,7 @@
 """One client's talk with one server, without a socket: bytes and instants in, bytes and events out.
 
 It asks, proves its address where that is wanted, falls back to the plain stream, reports what it saw, and asks again
-when it hears nothing; all by `rules`, which it shares with the hosted clients' pool.
+when nothing arrives; all by `rules`, which it shares with the hosted clients' pool.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Conversation:
         self._rules.failed(_SLOT, reason, now_ns, new_socket=True)
 
     def moved(self) -> None:
-        """This machine speaks to the server from another address now: what is said next leaves from a new socket."""
+        """This machine's address towards the server has changed: the next datagram leaves from a new socket."""
         self._rules.moved(_SLOT)
 
     def readdressed(self, *, loopback: bool) -> None:

@@ -1,4 +1,4 @@
-"""Hosted clients of the server in this process: what its send log says goes into their ledger."""
+"""Hosted clients of the server in this process: its send log's reports go into their ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from udprism.serving.book import ClientColumns
 from udprism.serving.clients import Mode, State
 
 _ASKS = ~np.isin(np.arange(len(State)), (State.FREE, State.PAUSED))
-"""By state: whether a session may have begun of which the client has heard nothing."""
+"""By state: whether a session may have begun of which nothing has reached the client."""
 
 
 class OwnServer:
@@ -70,7 +70,7 @@ class OwnServer:
         self._served[slots] = False
 
     def unheard(self) -> tuple[I32Column, U32Column]:
-        """Clients and their sessions which the server has opened and of which they have heard nothing yet.
+        """Clients whose server session is open while nothing of it has reached them yet, and these sessions.
 
         What the link drops before the first arrival then has an account to go to.
         """
@@ -89,7 +89,7 @@ class OwnServer:
         slots, ids = zip(*found, strict=True) if found else ((), ())
         return np.array(slots, np.int32), np.array(ids, np.uint32)
 
-    # -- what the send log says
+    # -- the send log's reports
 
     def take_reports(self) -> list[FateReport]:
         """To be taken before `hear_issued` and `unheard`: every session was there before its first report."""
@@ -121,7 +121,7 @@ class OwnServer:
         """int64[n]: how many numbers the server has used for the ledger's sessions of these clients by now."""
         ledger, send_log = self._ledger, self._send_log
         at = self._server_slot[slots]
-        issued = send_log.next_sequence[at]  # first: afterwards the row may be somebody else's
+        issued = send_log.next_sequence[at]  # first: afterwards the row may belong to another session
         over = (send_log.session_id[at] != ledger.session[slots]) | (at < 0)
         for row in np.flatnonzero(over).tolist():
             slot = int(slots[row])

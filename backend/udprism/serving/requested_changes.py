@@ -1,4 +1,4 @@
-"""What a client was told to ask for, said again until what comes agrees: a command is one datagram, and may be lost.
+"""Repeats a client's requested change until its stream agrees: a command is one datagram and may be lost.
 
 A changed rate or number of colours shows in what comes; a `disconnect` in that nothing comes. Pool thread only.
 """
@@ -17,7 +17,7 @@ FIRST_WAIT_NS: Final = NS_PER_S
 LONGEST_WAIT_NS: Final = 60 * NS_PER_S
 _AGREES_RATIO: Final = 0.25
 _ENOUGH_DATAGRAMS: Final = 4
-"""So many must have come, or be due, before a rate can be told; until then the request is simply said again."""
+"""This many must have arrived, or be due, before a rate can be judged; until then the request is just repeated."""
 
 
 class RequestedChanges:
@@ -31,7 +31,7 @@ class RequestedChanges:
         self._wait_ns = np.zeros(count, np.int64)
         self._said_ns = np.zeros(count, np.int64)
         self._number = np.zeros(count, np.int64)
-        """The stream's next number when the request was last said."""
+        """The stream's next number when the request was last sent."""
 
     def begin(self, slot: int) -> None:
         """A new client is in this slot: its first `connect` says all."""

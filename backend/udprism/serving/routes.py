@@ -59,7 +59,7 @@ class Route:
         return in_turn[number % len(in_turn)]
 
     def refuse(self, address: Address) -> bool:
-        """Nobody listens there, or no way leads there. True if that is not so of another address of this target."""
+        """No one listens there, or there is no route. Returns True if the target has another address to try."""
         if len(self.addresses) > 1:
             self._refused.add(address)
         return any(other != address and other not in self._refused for other in self.addresses)

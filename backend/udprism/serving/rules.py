@@ -19,7 +19,7 @@ from udprism.serving.commands import Connect
 from udprism.wire.measured import Report
 
 UNANSWERED_BEFORE_DOUBT: Final = 8
-"""After so many tries, a target that once sent a measured stream may have been replaced by a server of another kind."""
+"""After this many tries, a target that once sent a measured stream may have been replaced by another kind of server."""
 _FIRST_WAIT_NS: Final = NS_PER_S
 _LONGEST_WAIT_NS: Final = 30 * NS_PER_S
 _LONGEST_NEAR_WAIT_NS: Final = 4 * NS_PER_S
@@ -138,7 +138,7 @@ class Rules:
         self.set_silence(slot, int(self._table.silent_after_ns[slot]))
 
     def set_silence(self, slot: int, least_ns: int) -> None:
-        """A stream at the rate that the client asks for is silent after so long, at least."""
+        """The least time after which a stream at the requested rate is silent."""
         self._least_silent_ns[slot] = self._table.silent_after_ns[slot] = least_ns
         if self._table.stream[slot] == Mode.PLAIN:
             self._learn_silence(np.array([slot], np.int32))
@@ -305,7 +305,7 @@ class Rules:
         self._table.timer_ns[slots] = now_ns
 
     def refused(self, slot: int, now_ns: int) -> None:
-        """Nobody listens at the client's target: so it is for all that wait for the same one."""
+        """No one listens at the client's target; this applies to all clients that wait for the same target."""
         was_streaming = self._table.state[slot] in (State.LIVE, State.SILENT)
         self._table.refuse(slot)
         if was_streaming:
@@ -329,7 +329,7 @@ class Rules:
             self._ask_soon(slot, now_ns)
 
     def moved(self, slot: int) -> None:
-        """The routing table sends to the client's target from another address now: it begins anew from there."""
+        """The route to the client's target starts from another address now: the client starts again from there."""
         self._table.attempts[slot] = 0
         self._new_socket[slot] = True
 

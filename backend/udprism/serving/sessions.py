@@ -91,7 +91,7 @@ class SessionTable:
         self.period_ns = np.zeros(max_sessions, np.int64)
         self.due_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self._next_due_ns: int | None = NEVER_NS
-        """The least of them; None if it is to be found anew."""
+        """The earliest of them; None if it must be recomputed."""
         self.lease_deadline_ns = np.full(max_sessions, NEVER_NS, np.int64)
         self.last_sent_ns = np.zeros(max_sessions, np.int64)
         self.recent = RecentColours(max_sessions)
@@ -240,7 +240,7 @@ class SessionTable:
         return session
 
     def heard(self, slot: int, now_ns: int) -> None:
-        """The client said something valid: its lease starts anew and its strikes are forgiven."""
+        """The client sent something valid: its lease restarts and its strikes are forgiven."""
         self.strikes[slot] = 0
         self.sessions[slot].server_only_in_a_row = 0
         lease_ns = self.sessions[slot].terms.lease_ns

@@ -1,6 +1,6 @@
 """Receivers: the datagrams of thousands of sockets as batches of columns, each with the kernel's own stamp.
 
-`best_receiver` chooses: io_uring where the kernel has it and allows it (half the processor time of the next, as
+`best_receiver` chooses: io_uring if the kernel has it and allows it (half the processor time of the next, as
 measured), epoll on other Linuxes, and what `selectors` offers elsewhere.
 """
 

@@ -1,4 +1,4 @@
-"""What arrives at hosted clients: decoded, taken for a session, accounted for, shown. Batches of columns."""
+"""Decodes what arrives at hosted clients, matches it to sessions and accounts for it, in batches of columns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from udprism.wire.colours import decode_plain
 
 
 class ClientAccounting:
-    """Accounts for batches, and for what the send log says. Pool thread only."""
+    """Accounts for batches and for the send log's reports. Pool thread only."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class ClientAccounting:
         return mine
 
     def _may_adopt(self, slot: int, session_id: int, now_ns: int) -> bool:
-        """Our own server's word is enough; and where it is the one that was asked, nobody else's is.
+        """Our own server's answer is enough; and if it was the one asked, no one else's is.
 
         A link that damages headers damages session ids too.
         """
@@ -250,7 +250,7 @@ class ClientAccounting:
         else:
             self._sender.prove(slot, now_ns)
 
-    # -- what the send log says, and what is overdue
+    # -- the send log's reports, and what is overdue
 
     @property
     def hold_ns(self) -> int:
@@ -258,7 +258,7 @@ class ClientAccounting:
         return 0 if self._own_server is None else self._own_server.hold_ns
 
     def settle(self, read_ns: int | None) -> None:
-        """Bring the ledger up to date with what the send log says and with what is overdue.
+        """Bring the ledger up to date with the send log's reports and with what is overdue.
 
         read_ns: until when all that arrived has been read; None where something may still lie in a socket.
         """

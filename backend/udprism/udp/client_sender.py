@@ -1,4 +1,4 @@
-"""What hosted clients say: connects, reports, good-byes; when they try again, and what a failed try means."""
+"""Sends what hosted clients have to say: connects, reports, disconnects. Decides when they retry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from udprism.wire import measured as wire
 
 _REPORT_NS = NS_PER_S
 _RENEWAL_NS = 10 * NS_PER_S
-"""Longest time between two REPORTs to another machine, where they renew a lease of a minute."""
+"""Longest time between two REPORTs to another machine, on which they renew a lease of a minute."""
 MAX_REPORTS_HZ = 200
 """REPORTs a second of all hosted clients together: beyond two hundred clients each reports less often than once a
 second, so that measuring does not become the load."""
@@ -53,7 +53,7 @@ _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 class ClientSender:
     """What goes out through the clients' sockets, and when. Pool thread only.
 
-    look_up: is asked for a target's addresses, and must not block; `found` or `not_found` is called with what it found.
+    look_up: starts the lookup of a target's addresses and must not block; `found` or `not_found` gets the result.
     is_ours: whether this program's own server is at an address, and answers from it.
     """
 
@@ -142,7 +142,7 @@ class ClientSender:
     def _aim(self, slot: int, now_ns: int) -> bool:
         """Give the client a socket to the address whose turn it is.
 
-        False if there is no address or no socket: its next try is set, and why is said.
+        Returns False if there is no address or no socket; then the next try is set and the reason stored.
         """
         table, client = self.table, self.table.clients[slot]
         route, number = self.routes[client.target], int(table.attempts[slot])
@@ -227,7 +227,7 @@ class ClientSender:
             return False  # no way there at all: sending finds that out as well
 
     def fell_silent(self, slots: I32Column, now_ns: int) -> None:
-        """These clients' streams have stopped: ask anew, one sooner, another one later."""
+        """These clients' streams have stopped: ask again, at staggered times."""
         self.rules.fell_silent(slots, now_ns)
         within_ns = np.where(self.table.held_back(slots, now_ns), _HELD_BACK_NS, NS_PER_S)
         self.table.timer_ns[slots] = _bunched(now_ns + (self._rng.random(len(slots)) * within_ns).astype(np.int64))
@@ -315,7 +315,7 @@ class ClientSender:
             self._fail(slot, str(error), new_socket=True)
 
     def on_error(self, slot: int, error: int) -> None:
-        """The kernel says that something sent earlier did not arrive."""
+        """The kernel reports that something sent earlier did not arrive."""
         if error == errno.ECONNREFUSED:
             self._refuse(slot)
         else:

@@ -16,7 +16,7 @@ from udprism.udp.sockets import dropped_by_kernel, open_client, report_errors, s
 
 
 class ClientSockets:
-    """By slot. Pool thread only, but for `open_all`.
+    """By slot. Pool thread only, except for `open_all`.
 
     max_sockets: as many as leave descriptors for all else; None: nothing limits them. client_of_address: clients' ids
     by the address from which they speak, written here before they do; for others to read.
@@ -91,7 +91,7 @@ class ClientSockets:
     def point(self, slot: int, address: Address, *, connected: bool) -> None:
         """Give the client a new socket to `address`, in place of the one that it may have.
 
-        connected: else it hears any port of that IP address, as a server of another kind may answer from one.
+        connected: otherwise it receives from any port of that IP address, because another kind of server may use one.
 
         Raises: OSError; then the client has the socket and the address that it had before.
         """

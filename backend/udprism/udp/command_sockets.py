@@ -1,4 +1,4 @@
-"""Who asks the colour server: single datagrams in, and single ones back to where they came from."""
+"""The colour server's single datagrams: commands in, answers back to where they came from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRIES = 3
 
 
 class Requester(NamedTuple):
-    """Whom a datagram is from, through which socket it came, and which of this machine's addresses it was sent to.
+    """A datagram's sender, the socket that received it, and which of this machine's addresses it was sent to.
 
     source: see `udprism.udp.source`; empty for a socket that is bound to one address.
     """
@@ -28,9 +28,9 @@ class Requester(NamedTuple):
 
 
 class CommandSockets:
-    """The server's sockets, but for the streams. Server thread only.
+    """The server's sockets, except for streams. Server thread only.
 
-    gone: told of each peer that the kernel says cannot be reached.
+    gone: called with each peer that the kernel reports as unreachable.
     """
 
     def __init__(self, sockets: list[socket.socket], gone: Callable[[Address], None]) -> None:
@@ -39,7 +39,7 @@ class CommandSockets:
         self._gone = gone
 
     def receive(self, index: int, most: int) -> Iterator[tuple[bytes, Requester]]:
-        """What waits in a socket, up to `most` datagrams."""
+        """The datagrams that wait in a socket, `most` at most."""
         sock, tells, source = self._sockets[index], self._tells_source[index], b""
         self._drain(sock)
         for _ in range(most):
@@ -66,7 +66,7 @@ class CommandSockets:
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENOBUFS):
                     return False
-                self._drain(sock)  # somebody else's error hit our send: learn whose, send again
+                self._drain(sock)  # another peer's error failed our send: find out whose, then send again
         return False
 
     def _drain(self, sock: socket.socket) -> None:

@@ -13,7 +13,7 @@ TABLES = {4: Path("/proc/net/udp"), 6: Path("/proc/net/udp6")}
 
 
 class FarEnd(NamedTuple):
-    """All sockets that hear an address, together. queue_bytes: what waits in them. drops: turned away since opened."""
+    """All sockets that hear an address, together. queue_bytes: what waits. drops: since they were opened."""
 
     queue_bytes: int
     drops: int

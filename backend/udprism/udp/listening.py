@@ -1,4 +1,4 @@
-"""The receivers' thread: the loop, the book of the flows that they hear, and who these are from."""
+"""The receivers' thread: its loop, its table of flows, and their senders."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MAX_RECEIVERS: Final = 64
 MAX_SOCKETS: Final = 1024
 """Of all receivers: one each, and one more per multicast group."""
 FORGOTTEN_AFTER_NS: Final = 600 * NS_PER_S
-"""A flow is gone so long after its last datagram."""
+"""A flow is forgotten this long after its last datagram."""
 _MOST_ARRIVALS: Final = 2048
 _SWEEP_NS: Final = 250 * NS_PER_MS
 
 
 class Listening:
-    """Begun with the first receiver: whoever has none pays nothing for it."""
+    """Started with the first receiver: without receivers it costs nothing."""
 
     def __init__(
         self, settings: Settings, clock: Clock, given_up: Callable[[BaseException | None], None] = lambda error: None
@@ -102,7 +102,7 @@ class Listening:
         self.loop.add(endpoint)
 
     def close(self, endpoint: ReceiverEndpoint) -> None:
-        """Listen no more, and forget what was heard."""
+        """Stop listening, and forget the receiver's flows."""
         for sock, slot in zip((endpoint.sock, *endpoint.groups), list(endpoint.ways), strict=True):
             self.loop.unhear(sock, slot)
         self.loop.remove(endpoint)

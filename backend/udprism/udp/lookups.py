@@ -45,7 +45,7 @@ class Lookups:
         return future
 
     def close(self) -> None:
-        """Whoever still waits is told that the program ends."""
+        """Callers that still wait are told that the program ends."""
         with self._lock:
             self._waiting.clear()
             left = list(self._under_way.values())

@@ -75,7 +75,7 @@ class Loop:
     # -- the loop's thread only, by `inbox`
 
     def has_room_for(self, sockets: int) -> bool:
-        """Whether so many more sockets can be heard."""
+        """Whether this many more sockets can be received from."""
         return len(self._free) >= sockets
 
     def add(self, endpoint: Endpoint) -> None:
@@ -94,7 +94,7 @@ class Loop:
         return slot
 
     def unhear(self, sock: socket.socket, slot: int) -> None:
-        """Before `sock` is closed. The kernel lets go of its port in the next poll."""
+        """Call before `sock` is closed. The kernel releases its port in the next poll."""
         self.receiver.remove(sock, slot)
         del self._of_slot[slot], self._socks[slot]
         self._free.append(slot)

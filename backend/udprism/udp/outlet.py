@@ -39,7 +39,7 @@ not show up as delay."""
 _AHEAD_NS = 60 * NS_PER_MS
 """What leaves within that time is handed over to the releaser together."""
 _ENOUGH_AHEAD_NS = 40 * NS_PER_MS
-"""So long before its time at least: a thread that waits for the interpreter lock is late by some milliseconds."""
+"""At least this long before its time: a thread that waits for the interpreter lock is late by some milliseconds."""
 _LATE = "late by some milliseconds"
 _LOOK_EVERY_NS = NS_PER_MS // 2
 _ONE_FLOW_BATCH = 16
@@ -63,7 +63,7 @@ class Flows(Protocol):
 
 
 class Outlet:
-    """Impairs, holds and sends. Server thread only, but for reading counters."""
+    """Impairs, delays and sends. Server thread only, except for reading counters."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class Outlet:
                 yield from ((one, np.flatnonzero(index == one)) for one in distinct(index).tolist())
 
     def release(self, now_ns: int) -> None:
-        """Let go what the link held back, and report what it held as dropped.
+        """Send what the link has delayed, and report what it dropped.
 
         What leaves within the next milliseconds is handed over to the releaser, which is in time whatever this thread
         waits for. Where there is none, what is due now leaves from here.
@@ -222,7 +222,7 @@ class Outlet:
             self.line.put_back(rest.part(~ended))
 
     def _foresee(self, now_ns: int) -> None:
-        """When what comes next, and what can be told now."""
+        """Set the time of the next release, and report the fates that are due."""
         self.next_release_ns = self.wake_ns = self.line.next_release_ns
         if self.releaser is not None and self.releaser.ready:
             self.next_release_ns = min(self.line.next_release_ns, self.releaser.next_release_ns)
@@ -235,7 +235,7 @@ class Outlet:
         self.wake_ns = max(self.wake_ns, now_ns + _LOOK_EVERY_NS)
 
     def forget(self, slot: int) -> None:
-        """The flow has ended: what waits for it never leaves, but for what the releaser has."""
+        """The flow has ended: its delayed datagrams never leave, except for those that the releaser already has."""
         if len(self.line):
             gone = self.line.take_slot(slot)
             self._report(gone.slot, gone.sequence, Cause.LINK)
@@ -247,7 +247,7 @@ class Outlet:
         return self._pace.enter(due_ns, now_ns) if self.link.active else due_ns
 
     def _impair(self, batch: Outgoing, enters_ns: I64Column) -> Outgoing:
-        """Apply the link: what is dropped, delayed or doubled goes into the delay line; answers what leaves now."""
+        """Apply the link: dropped, delayed and duplicated datagrams go into the delay line. Returns what leaves now."""
         # The wall clock first: a thread that had to wait for a CPU in between would otherwise let datagrams go before
         # their delay is over.
         unix_ns, now_ns = self._clock.unix_ns(), self._clock.now_ns()
@@ -319,13 +319,13 @@ class Outlet:
                 tries = 0
             if not error:
                 if start < stop:
-                    # The kernel kept to itself why it stopped: if somebody is gone, an error queue that is not emptied
+                    # The kernel does not say why it stopped: if a peer is gone, an error queue that is not emptied
                     # here has room for some hundreds like that one, and forgets the rest.
                     self._unreachable += [gone.address for gone in drain_error_queue(sender.sock)]
                 continue
             tries += 1
             if error not in (errno.EAGAIN, errno.ENOBUFS) and tries < _TRIES:
-                # The pending error is somebody's, not this datagram's: learn whose, and send again.
+                # The pending error belongs to another peer, not to this datagram: find out whose, then send again.
                 self._unreachable += [gone.address for gone in drain_error_queue(sender.sock)]
             else:
                 refused.append(start)

@@ -148,7 +148,7 @@ class ClientPool:
         self.table.touch([slot])
 
     def change(self, slot: int, *, name: str | None, rate_hz: float | None, colours: int | None) -> None:
-        """Change what a client asks for, and ask anew."""
+        """Change what a client asks for, and ask again."""
         client = self.table.clients[slot]
         if name is not None and name != client.name:
             self.table.rename(slot, name)
@@ -212,7 +212,7 @@ class ClientPool:
             due = self.table.due(now_ns)[:_MAX_TIMERS_A_TURN]
             if len(due):
                 self.sender.on_timers(due, now_ns)
-            # What is said of silence and of losses needs a poll that left nothing: a sweep waits for one, not for ever.
+            # Silence and losses need a poll that left nothing: a sweep waits for one, but not for ever.
             patience_ns = _SWEEP_NS if self.receiver.behind else -_EARLY_NS
             if now_ns >= self._next_sweep_ns + patience_ns:
                 self._sweep(now_ns)

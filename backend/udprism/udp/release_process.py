@@ -99,7 +99,7 @@ class _Block:
                 tries = 0
                 continue
             tries += 1
-            # A pending error is somebody's, not this datagram's; the server's thread reads whose.
+            # A pending error belongs to another peer, not to this datagram; the server's thread reads whose.
             if ctypes.get_errno() in (errno.EAGAIN, errno.ENOBUFS) or tries == _TRIES:
                 self.refused.append(self.next - self.first)
                 self.next += 1

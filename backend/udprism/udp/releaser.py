@@ -58,7 +58,7 @@ class DelayedBatch:
 
 
 class Releaser:
-    """Owns the memory and the process. Server thread only, but for reading its attributes.
+    """Owns the memory and the process. Server thread only, except for reading its attributes.
 
     The process is started by `want` and when it died; until it is `ready`, the caller sends by itself.
     """

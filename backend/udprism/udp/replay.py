@@ -196,7 +196,7 @@ class Replay:
         self._outlet = Outlet([self._sock], self._route, send_log, model, self._line, clock)
         self.offered = 0
         self._lateness_us = np.zeros(1 << 16, np.int64)
-        """How many left so many microseconds after their time; the last one: or more."""
+        """By microseconds: how many left that long after their time; the last entry: that long or longer."""
 
     def close(self) -> None:
         """What is held back never leaves."""
@@ -272,7 +272,7 @@ class Replay:
         return {f"p{percent}": self._late_ms(percent / 100) for percent in (50, 99)}
 
     def body(self) -> dict[str, object]:
-        """offered = sent + lost + held, but for copies that the link made."""
+        """offered = sent + lost + held, not counting copies made by the link."""
         return {
             "offered": self.offered,
             "sent": self.sent,

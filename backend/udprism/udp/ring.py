@@ -3,7 +3,7 @@
 Structures and constants: linux/io_uring.h, io_uring_setup(2), io_uring_enter(2), io_uring_register(2).
 
 Memory ordering: with IORING_SETUP_DEFER_TASKRUN the kernel posts completions and takes buffers only while this very
-thread is inside io_uring_enter, and no kernel thread polls the queues (no SQPOLL). So nobody else touches them at the
+thread is inside io_uring_enter, and no kernel thread polls the queues (no SQPOLL). So nothing else touches them at the
 same time, and plain loads and stores are enough on every machine, aarch64 included. That flag is not optional here.
 """
 

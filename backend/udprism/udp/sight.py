@@ -39,7 +39,7 @@ class Note(IntFlag):
     REORDERED = 4
     CORRUPT = 8
     UNKNOWN = 16
-    """Nobody knows whether it arrived."""
+    """It is unknown whether it arrived."""
 
 
 CAUSE_SHIFT: Final = 5
@@ -107,7 +107,7 @@ class _Sender(Protocol):
 
 
 class SenderTap:
-    """The colour server's datagrams as they leave it, or enter its link. Its thread only, but for `recorder`."""
+    """The colour server's datagrams as they leave it, or enter its link. Its thread only, except for `recorder`."""
 
     def __init__(self, flows: _SentFlows, senders: Mapping[int, _Sender]) -> None:
         """senders: by number, whose sockets the flows leave through."""
@@ -150,7 +150,7 @@ class SenderTap:
 
 
 class ReceiverTap:
-    """What hosted clients receive. The receiving thread only, but for `recorder`."""
+    """What hosted clients receive. The receiving thread only, except for `recorder`."""
 
     def __init__(self, capacity: int, local_of: Callable[[int], Address]) -> None:
         """capacity: of the table of clients. local_of: the address that the client of a slot speaks from."""

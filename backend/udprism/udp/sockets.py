@@ -1,6 +1,6 @@
 """UDP sockets: options, the error queue, and sendmmsg with its fall-back.
 
-Linux gives us three things that other systems lack: an error queue that says *which* peer is gone (IP_RECVERR), one
+Linux has three things that other systems do not: an error queue that says *which* peer is gone (IP_RECVERR), one
 system call for many datagrams (sendmmsg), and a drop counter by socket (SO_MEMINFO). Elsewhere each has a plain
 fall-back, and what cannot be known is None.
 """
@@ -287,7 +287,7 @@ class BatchSender:
                 self._control[:count] = slot.astype(np.int64) * SOURCE_BYTES + sources.ctypes.data
 
     def send(self, start: int, stop: int) -> tuple[int, int]:
-        """Send prepared rows [start, stop); answers (how many left, errno of the first that did not, or 0)."""
+        """Send prepared rows [start, stop). Returns (how many left, errno of the first that did not, or 0)."""
         if self._sendmmsg is None:
             return self._send_singly(start, stop)
         sent = self._sendmmsg(self._fd, self._messages_at + start * MMSGHDR.itemsize, stop - start, 0)

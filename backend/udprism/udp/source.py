@@ -72,7 +72,7 @@ def source_of(family: int, received: Ancillary) -> bytes:
             if family == socket.AF_INET:
                 return _message(family, _INFO_4.pack(0, _INFO_4.unpack_from(data)[1], bytes(4)))
             asked, interface = _INFO_6.unpack_from(data)
-            if asked[0] != 0xFF:  # nobody can send from a multicast address
+            if asked[0] != 0xFF:  # no one can send from a multicast address
                 link_local = asked[0] == 0xFE and asked[1] & 0xC0 == 0x80  # which is one with its interface only
                 return _message(family, _INFO_6.pack(asked, interface if link_local else 0))
     return _message(family, bytes(_INFO_4.size if family == socket.AF_INET else _INFO_6.size))  # the kernel's choice

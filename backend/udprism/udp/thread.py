@@ -124,11 +124,11 @@ class SupervisedThread:
         self._beat_ns = self._now_ns()
 
     def watch(self) -> None:
-        """See how the thread is, and give up one that is gone for good. Call twice a second, from one other thread."""
+        """Check the thread, and give up one that hangs for good. Call twice per second, from one other thread."""
         now_ns, cpu_ns = self._now_ns(), None if self._clock is None else self._read_cpu_ns(self._clock)
         since_ns, self._watched_ns = now_ns - self._watched_ns, now_ns
         if since_ns > LATE_AFTER_NS // 2:
-            # The watcher stood still as well: the process was stopped, nobody hangs.
+            # The watcher stood still as well: the process was stopped, and no thread hangs.
             self._beat_ns = self._still_since_ns = now_ns
         if self._beats != self._seen_beats or self._is_waiting:
             self._seen_beats = self._beats

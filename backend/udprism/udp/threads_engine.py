@@ -1,4 +1,4 @@
-"""The shape that this system grew from: a new socket and a new thread for each client.
+"""The design that this program grew from: a new socket and a new thread for each client.
 
 Kept for teaching and as a baseline. Replies come from the new socket's own port, so a client has to listen on a socket
 that is not connected. Commands, sessions and the way out are those of the batch engine: links, counters and the end of
@@ -29,7 +29,7 @@ class ThreadsEngine:
 
     def __init__(self, table: SessionTable, encoder: Encoder, outlet: Outlet, clock: Clock) -> None:
         self.owning = threading.Lock()
-        """Whoever has it may touch the sessions and the outlet: the server's thread for its turn, a stream to send."""
+        """Its holder may use the sessions and the outlet: the server's thread during its turn, a stream to send."""
         self.refused = 0
         """Sessions that got no thread because a thousand run already."""
         self.skipped_ticks = 0

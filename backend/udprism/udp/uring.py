@@ -119,7 +119,7 @@ class UringReceiver:
             self._unconnected[slot] = sock, ip_address(source_ip.partition("%")[0]).packed
 
     def remove(self, sock: socket.socket, slot: int) -> None:
-        """See `arrivals.Receiver`. The kernel lets go of the socket at the latest in the next poll."""
+        """See `arrivals.Receiver`. The kernel releases the socket in the next poll at the latest."""
         if self._unarmed[slot]:
             self._unarmed[slot] = False
         else:

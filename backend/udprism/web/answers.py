@@ -1,4 +1,4 @@
-"""Answers in the forms that the API has: JSON, and datagrams as JSON, CSV or JSON lines."""
+"""Responses of the API: JSON, and datagrams as JSON, CSV or JSON lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST API: each route checks what came, asks the bridge, and answers. It decides nothing."""
+"""The REST API: each route checks the request, calls the bridge and returns the result. It decides nothing."""
 
 from __future__ import annotations
 

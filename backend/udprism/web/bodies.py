@@ -84,7 +84,7 @@ class AddClients(Body):
 
 
 class ClientChanges(TypedDict, total=False):
-    """`PATCH /api/clients/{id}`: only what is said changes, and nothing can be null."""
+    """`PATCH /api/clients/{id}`: only the given fields change, and none can be null."""
 
     __pydantic_config__ = Body.model_config  # type: ignore[misc]
 

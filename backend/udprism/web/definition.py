@@ -1,4 +1,4 @@
-"""What is said of a number."""
+"""The definition of a number that is shown."""
 
 from __future__ import annotations
 

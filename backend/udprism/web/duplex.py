@@ -66,7 +66,7 @@ async def received_text(websocket: WebSocket) -> str:
 
 
 async def writable(websocket: WebSocket) -> None:
-    """Wait until nothing of what was sent before waits for the other side, where the server can tell."""
+    """Wait until everything sent so far has left the transport's buffer, if the server can tell."""
     extension = websocket.scope["extensions"].get(WRITABLE)
     if extension is not None:
         await extension["event"].wait()

@@ -69,7 +69,7 @@ class Elsewhere:
 
 
 class Here:
-    """Answers, through this node's own routes, what another node passes on."""
+    """Answers requests that other nodes pass on, through this node's own routes."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""For those who watch the process: is it alive, can it do its work, what has it counted."""
+"""For supervisors: is the process alive, can it do its work, what has it counted."""
 
 from __future__ import annotations
 

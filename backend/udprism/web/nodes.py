@@ -51,7 +51,7 @@ class NodeRoutes:
         return router
 
     async def list_nodes(self) -> Response:
-        """This node and all that it hears, what each says of itself, how long ago, and their sums.
+        """This node and all others that it hears: what each reported, how long ago, and their sums.
 
         Each node's ledger closes at its own moment, so the sum closes too; `as_of_ms` says how old each part is.
         """
@@ -72,7 +72,7 @@ class NodeRoutes:
         )
 
     async def forget_node(self, node_id: str) -> Response:
-        """Show a node no longer, until it is heard again."""
+        """Hide a node until it is heard again."""
         node = found(self._mesh, node_id)
         if node is None or self._mesh is None:
             raise RequestError("this is the node that you ask: it cannot be forgotten", field="node_id")

@@ -96,7 +96,7 @@ def response(
     errors: list[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem; what came from outside cannot act as markup even where somebody sniffs."""
+    """A problem; what came from outside cannot act as markup, even if a browser guesses the type."""
     body: Problem = {
         "type": TYPE_PREFIX + kind,
         "title": HTTPStatus(status).phrase,

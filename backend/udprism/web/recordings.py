@@ -134,7 +134,7 @@ class RecordingRoutes:
 
 
 def _beginning(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """So many bytes of a file, which is closed then."""
+    """This many bytes of a file, which is then closed."""
     with file:
         while size and (piece := file.read(min(size, _PIECE_BYTES))):
             size -= len(piece)

@@ -64,7 +64,7 @@ class AddRelay(bodies.Body):
 
 
 class RelayChanges(TypedDict, total=False):
-    """`PATCH /api/relays/{id}`: only what is said changes."""
+    """`PATCH /api/relays/{id}`: only the given fields change."""
 
     __pydantic_config__ = bodies.Body.model_config  # type: ignore[misc]
 
@@ -170,7 +170,7 @@ class RelayRoutes:
         return answer({"rebound": await self._relays.rebind(relay_id, query.flow)})
 
     async def reset(self, relay_id: str) -> Response:
-        """End all flows and count anew: the next client is the first again, and meets the same fates."""
+        """End all flows and restart the counts: the next client is the first again and meets the same fates."""
         await self._relays.reset(relay_id)
         return Response(status_code=NO_CONTENT)
 

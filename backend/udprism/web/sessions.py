@@ -34,6 +34,6 @@ class SessionRoutes:
         return answer({"sessions": sessions, "total": total, "left": await self._sessions.left()})
 
     async def end_session(self, session_id: str) -> Response:
-        """End one session; a measured client hears BYE."""
+        """End one session; a client on a measured stream gets a BYE."""
         await self._sessions.end(session_id)
         return Response(status_code=204)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Streams:
-    """The websocket routes of one bridge. Who is refused hears why before the handshake."""
+    """The websocket routes of one bridge. A refused caller gets the reason before the handshake."""
 
     def __init__(self, clients: Clients, hub: Hub, mesh: Mesh | None = None) -> None:
         self._clients = clients
@@ -49,7 +49,7 @@ class Streams:
     async def ask(self) -> Response:
         """What a handshake for the live feed would be refused for: a browser hides that from its page.
 
-        426 where it would not be. POST sends Origin, as a handshake does; GET does not.
+        426 if it would not be. POST sends Origin, as a handshake does; GET does not.
         """
         if self._hub.is_full:
             return problem.from_request_error(self._full())

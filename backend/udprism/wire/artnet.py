@@ -175,7 +175,7 @@ def _dmx_fields(fields: Fields) -> None:
 
 
 def operation_of(data: bytes) -> int:
-    """What a control datagram of this format is: an operation code, of `Op` where we do something about it."""
+    """What a control datagram of this format is: an operation code; one of `Op` if we handle it."""
     return int.from_bytes(data[8:10], "little")
 
 

@@ -63,7 +63,7 @@ RGB.setflags(write=False)
 INDEX_OF: Final[dict[str, int]] = {name: index for index, name in enumerate(NAMES)}
 BASIC_COUNT: Final = len(INDONESIAN)
 HEX_INDEX: Final = len(NAMES)
-"""What `decode_plain` answers for a colour written `#rrggbb`."""
+"""What `decode_plain` returns for a colour written `#rrggbb`."""
 
 _RGB_LEVELS: Final = 16
 _NAME_BYTES: Final = 24  # the longest name has 20 letters; three words of eight compare as integers

@@ -10,7 +10,7 @@ from udprism.columns.types import BoolColumn, I32Column, Rows, U8Column, U64Colu
 from udprism.wire.format import Decoded, Field, Format, Mark, Reason
 
 HEX_BYTES: Final = 16
-"""So many bytes of a field are shown; a longer one ends in an ellipsis."""
+"""This many bytes of a field are shown; a longer one ends in an ellipsis."""
 
 
 class Fields:

@@ -261,7 +261,7 @@ class Encoder(Protocol):
 
     @property
     def refresh_s(self) -> float:
-        """A still picture is sent again after so long."""
+        """A still picture is sent again after this long."""
 
     def encode(
         self, out: Rows, part: I32Column, number: U32Column, sent_unix_ns: I64Column, rgb: U8Column

@@ -1,4 +1,4 @@
-"""What a WLED lamp says of itself over HTTP (kno.wled.ge/interfaces/json-api): so much that programs find and drive it.
+"""What a WLED lamp reports over HTTP (kno.wled.ge/interfaces/json-api): enough for programs to find and drive it.
 
 It has one strip, one segment, one effect and one palette, and shows whatever realtime data comes. Bodies follow WLED
 0.15; LedFx takes a lamp from build 2110060 on for one that speaks DDP.

@@ -244,7 +244,7 @@ _PREFIX_MASK: Final = np.uint32(0xFFFFFF00)  # all of the first word but the fla
 
 _IS_COLOUR_BYTES: Final[BoolColumn] = np.zeros(MAX_DATAGRAM_BYTES + 2, dtype=np.bool_)
 _IS_COLOUR_BYTES[MIN_COLOUR_BYTES : MAX_DATAGRAM_BYTES + 1 : 3] = True
-"""Whether a COLOUR may be so long; a length beyond the table is clipped to its last place, which says no."""
+"""Whether a COLOUR may have this length; longer ones are clipped to the last place, which is False."""
 
 
 def encode_colours(
@@ -274,7 +274,7 @@ def stamp(out: Rows, sent_at_unix_ns: int | I64Column) -> None:
 
 @dataclass(slots=True)
 class ColourBatch:
-    """n rows decoded. Where `valid` is False the other columns are rubbish, but for `reason`.
+    """n rows decoded. If `valid` is False, the other columns except `reason` are undefined.
 
     valid: bool[n]. kind: uint8[n]. session_id, sequence: uint32[n]. sent_at_unix_ns: int64[n]. rgb: uint8[n, 3], the
     first pixel. reason: uint8[n], a DropReason. kind and rgb are views of the rows and live no longer than these.

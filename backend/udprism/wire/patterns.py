@@ -11,7 +11,7 @@ from udprism.columns.types import I64Column, U8Column, U64Column
 from udprism.wire.colours import BASIC_COUNT, INDEX_OF, RGB, parse_hex
 
 RAINBOW_FRAMES: Final = 128
-"""After so many frames a rainbow stands as before."""
+"""A rainbow repeats after this many frames."""
 
 Pattern = Callable[[I64Column, int], U8Column]
 """(frame numbers int64[n], pixels) → uint8[n, pixels, 3]."""

@@ -368,7 +368,7 @@ export interface Inspected {
   fault: CaptureFault | null;
 }
 
-/** How long ago each side was heard, in ms. */
+/** Time since each side's last datagram, in ms. */
 export interface LastHeard {
   up: number | null;
   down: number | null;
@@ -769,7 +769,7 @@ export interface Schedule {
   skipped_ticks: number;
 }
 
-/** A sender. state: `live`, `refused` (nobody listens at the target) or `error`. skipped: frames that were due and not sent, because the program was late. */
+/** A sender. state: `live`, `refused` (no one listens at the target) or `error`. skipped: frames that were due and not sent, because the program was late. */
 export interface Sender {
   id: string;
   name: string;

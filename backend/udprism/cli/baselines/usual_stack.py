@@ -125,7 +125,7 @@ def cpu_s(pid: int) -> float:
 
 
 async def watch(port: int, settle_s: float, seconds: float, pids: list[int]) -> dict[str, float]:
-    """What a viewer sees in so many seconds, after some in which all may settle."""
+    """What a viewer sees in this many seconds, after a few seconds to settle."""
     ages_ms: list[float] = []
     async with websockets.connect(f"ws://127.0.0.1:{port}/ws", max_queue=None, compression=None) as websocket:
         start_s = time.monotonic() + settle_s

@@ -24,7 +24,7 @@ SPARE_DESCRIPTORS = 512
 
 
 def check_running(settings: Settings) -> Finding | None:
-    """What a udprism that runs at these addresses says of itself; None if none does."""
+    """What a udprism running at these addresses reports about itself; None if there is none."""
     address = f"http://{settings.http}"
     request = urllib.request.Request(f"{address}/readyz")
     if settings.token:

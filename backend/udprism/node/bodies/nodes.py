@@ -1,4 +1,4 @@
-"""The shape of what is said of nodes."""
+"""JSON bodies that describe nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Clock(TypedDict):
 
 
 class Node(TypedDict):
-    """One node, as it said of itself `as_of_ms` ago by the clock of the one that is asked."""
+    """One node, as it described itself `as_of_ms` ago, by the clock of the node that answers."""
 
     id: str
     name: str | None

@@ -130,7 +130,7 @@ class RelayList(TypedDict):
 
 
 class LastHeard(TypedDict):
-    """How long ago each side was heard, in ms."""
+    """Time since each side's last datagram, in ms."""
 
     up: float | None
     down: float | None

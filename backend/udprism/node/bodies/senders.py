@@ -14,7 +14,7 @@ from udprism.udp.endpoints.sender import SenderEndpoint
 
 
 class Sender(TypedDict):
-    """A sender. state: `live`, `refused` (nobody listens at the target) or `error`. skipped: frames that were due and
+    """A sender. state: `live`, `refused` (no one listens at the target) or `error`. skipped: frames that were due and
     not sent, because the program was late."""
 
     id: str

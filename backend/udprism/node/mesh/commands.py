@@ -1,4 +1,4 @@
-"""Commands to other nodes: each ends as done or as never, and until that is known it says so. Event loop.
+"""Commands to other nodes: each ends as done or as never done; until then its outcome is unknown. Event loop.
 
 A command has a random id. After the deadline it is cancelled: the other node then says that it was done, or that it
 never will be. No clock is compared with another.

@@ -1,4 +1,4 @@
-"""This node among the others: its heartbeat, whom it hears, what it asks them, what it answers. Event loop only.
+"""This node among the others: its heartbeat, the nodes it knows, its requests and its answers. Event loop only.
 
 Nothing is sent unasked but a heartbeat per second. Two connections: control, and bulk for what is large, so that a
 picture on a thin path delays no heartbeat.

@@ -17,24 +17,24 @@ MAX_NODES: Final = 256
 
 @dataclass
 class NodeRecord:
-    """One node's last word."""
+    """One node's last heartbeat."""
 
     id: str
     heard_s: float
     body: Mapping[str, Any]
     instances: dict[str, float] = field(default_factory=dict)
-    """When each of its instances was heard last. Two at once: somebody has copied a data directory."""
+    """When each of its instances was heard last. Two at once: a data directory was copied."""
     unreachable_s: float | None = None
-    """When the server said that nobody listens there; later words make it void."""
+    """When the NATS server reported that no one listens there; a later heartbeat cancels it."""
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name, or its id."""
         return str(self.body.get("name") or self.id)
 
 
 class Presence:
-    """All nodes that were heard, but for the one that hears."""
+    """All other nodes that were heard."""
 
     def __init__(self, own_id: str, own_instance: str) -> None:
         self.own_id = own_id
@@ -96,7 +96,7 @@ class Presence:
         return sorted(self._nodes.values(), key=lambda node: (node.name, node.id))
 
     def recent(self, now_s: float) -> list[str]:
-        """Ids that were heard lately: each node tells them, so that one-way blindness shows."""
+        """Ids that were heard lately. Every heartbeat carries them, so that a one-way failure shows."""
         return [id for id, node in self._nodes.items() if now_s - node.heard_s <= LIVE_S][:64]
 
     def find(self, word: str) -> list[NodeRecord]:
@@ -106,9 +106,9 @@ class Presence:
         return [node for node in self._nodes.values() if node.name == word]
 
     def forget(self, node_id: str) -> bool:
-        """Show it no longer, until it is heard again."""
+        """Hide it until it is heard again."""
         return self._nodes.pop(node_id, None) is not None
 
     def forget_old(self, now_s: float) -> None:
-        """Let go of those that were gone for an hour."""
+        """Forget those that have been gone for an hour."""
         self._nodes = {id: node for id, node in self._nodes.items() if now_s - node.heard_s <= FORGET_S}

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 MAX_COMMANDS: Final = 16_384
 MAX_REPLIES: Final = 1024
-"""Answers that are kept; of an older command only that it was done is known."""
+"""How many answers are kept; of an older command only the fact that it was done is known."""
 KEPT_S: Final = 1200.0
 """Longer than a sender asks for an outcome."""
 SENDER_ASKS_S: Final = 600.0

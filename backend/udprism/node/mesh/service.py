@@ -1,4 +1,4 @@
-"""Answers what other nodes ask for and does what they command, as far as `--remote` lets them. Event loop."""
+"""Answers other nodes' requests and runs their commands, as far as `--remote` permits. Event loop."""
 
 from __future__ import annotations
 

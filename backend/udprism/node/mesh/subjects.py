@@ -29,17 +29,17 @@ def is_node_id(text: object) -> bool:
 
 
 def here(node_id: str) -> str:
-    """Where a node says once per second that it is there."""
+    """The subject of a node's heartbeat, once per second."""
     return f"{ROOT}.here.{node_id}"
 
 
 def ask(to: str, sender: str, kind: str) -> str:
-    """Where a node is asked for something that changes nothing."""
+    """The subject of requests to a node that change nothing."""
     return f"{ROOT}.ask.{to}.{sender}.{kind}"
 
 
 def do(to: str, sender: str) -> str:
-    """Where a node is told to change something."""
+    """The subject of commands to a node."""
     return f"{ROOT}.do.{to}.{sender}"
 
 

@@ -166,7 +166,7 @@ class Connection:
 
 
 def _callback(handler: Handler) -> Handler:
-    """nats-py takes no plain function, and would tell a bug to nobody but `error_cb`."""
+    """nats-py takes no plain function, and would report a bug to `error_cb` only."""
 
     async def callback(message: Msg) -> None:
         try:
@@ -186,7 +186,7 @@ def options(plan: MeshPlan, kind: str) -> dict[str, Any]:
         "max_reconnect_attempts": 1,  # 0 would mean for ever (nats.py#718)
         "connect_timeout": 1,
         "ping_interval": 3600,  # ours have a deadline
-        "no_echo": False,  # our own id from elsewhere must be heard
+        "no_echo": False,  # messages with our own id from elsewhere must arrive
         "pending_size": -1,
         "error_cb": partial(_complain, kind),
     }

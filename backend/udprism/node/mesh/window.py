@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 BASE_S: Final = 15.0
-"""The shortest answer of so many seconds is the path without a queue."""
+"""The shortest answer time within this many seconds is that of the path without a queue."""
 QUEUE_S: Final = 0.15
 """An answer that took so much longer stood in a queue."""
 SHRINK: Final = 0.7

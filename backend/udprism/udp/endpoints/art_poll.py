@@ -1,6 +1,6 @@
 """Answers Art-Net's polls, so that consoles find a receiver.
 
-A reply is 17 times as long as its poll, so a forged sender could have us flood somebody: replies go to this machine and
+A reply is 17 times as long as its poll, so a forged sender could make us flood a victim: replies go to this machine and
 its own networks only, once per second to each address, and a few per second in all.
 """
 
@@ -46,7 +46,7 @@ class ArtPolls:
             own = source_address(asker) if ipaddress.ip_address(host).is_unspecified else host
             reply = PollReply(ipaddress.IPv4Address(own).packed, port, UNIVERSES, sent=self.answered)
             self._sock.sendto(encode_poll_reply(reply), socket.MSG_DONTWAIT, asker)
-        except (OSError, ValueError):  # nobody there, no way there, or an address of IPv6, which a reply cannot name
+        except (OSError, ValueError):  # no one there, no route, or an IPv6 address, which a reply cannot name
             self.withheld += 1
         else:
             self.answered += 1

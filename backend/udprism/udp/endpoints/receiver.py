@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 NEW_FLOWS_A_SECOND: Final = 64
 """From one address beyond loopback: such an address may be forged."""
 IDLE_ENOUGH_NS: Final = 10 * NS_PER_S
-"""A flow that was silent for so long may make room for a new one."""
+"""A flow that has been silent for this long may make room for a new one."""
 _MOST_CONTROLS_A_BATCH: Final = 64
 _RECENT_ADDRESSES: Final = 4096
 
@@ -39,7 +39,7 @@ class Answering(Protocol):
 
     @property
     def withheld(self) -> int:
-        """Those that did not, for want of trust or for lack of a way."""
+        """Those that were not answered, because the sender is not trusted or there is no route."""
 
     def answer(self, data: bytes, source: Rows, now_ns: int) -> None:
         """One control datagram, and its sender's struct sockaddr."""

@@ -92,7 +92,7 @@ class _Layout:
 
 
 class SenderEndpoint:
-    """`loop.Endpoint` for one sender. The loop's thread only, but for reading counters.
+    """`loop.Endpoint` for one sender. The loop's thread only, except for reading counters.
 
     frames: sent. skipped: frames that were due and not sent, because the loop was late by more than one.
     """
@@ -102,7 +102,7 @@ class SenderEndpoint:
         self.id, self.target, self.link = sender_id, target, link
         self.frames = self.skipped = 0
         self.refused_ns = -_REFUSED_FOR_NS
-        """When nobody listened at the target last; monotonic."""
+        """When the target last refused a datagram; monotonic."""
         self._show, self._clock = show, clock
         self._family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self.sock = socket.socket(self._family, socket.SOCK_DGRAM)
@@ -177,7 +177,7 @@ class SenderEndpoint:
 
     @property
     def is_refused(self) -> bool:
-        """Whether nobody listens at the target, as of the last two seconds."""
+        """Whether the target refused a datagram in the last two seconds."""
         return self._clock.now_ns() - self.refused_ns < _REFUSED_FOR_NS
 
     # -- inside

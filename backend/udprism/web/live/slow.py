@@ -1,4 +1,4 @@
-"""What changes slowly, as text: status, clients, sessions. Made anew only as often as a person can read."""
+"""What changes slowly, as text: status, clients, sessions. Refreshed only as often as a person can read."""
 
 from __future__ import annotations
 
@@ -96,6 +96,6 @@ class SlowMessages:
 
 
 def _age_s(topic: Topic) -> float:
-    """How old its message may become before it is made anew."""
+    """How old its message may become before it is refreshed."""
     kind, words = topic
     return FIND_S if kind == "sessions" and words else SLOW_S
