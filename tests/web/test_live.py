@@ -485,6 +485,9 @@ class SlowSearch:
         await asyncio.sleep(self.TAKES_S)
         return [], 0
 
+    async def left(self) -> list[dict[str, Any]]:
+        return []
+
 
 def test_however_many_viewers_look_for_other_words_searching_takes_a_small_share_and_each_has_its_turn() -> None:
     async def main() -> None:

@@ -6,8 +6,8 @@ import { bytes, count, milliseconds, percent, perSecond, plural } from "../base/
 import { atNode } from "../base/node.js";
 import { notify } from "./notices.js";
 
-/** @typedef {import("../feed/bodies.js").Inspected} Inspected */
-/** @typedef {import("../feed/bodies.js").CapturedFlow} Flow */
+/** @typedef {import("../feed/bodies.d.ts").Inspected} Inspected */
+/** @typedef {import("../feed/bodies.d.ts").CapturedFlow} Flow */
 /** @typedef {{recording?: string, file?: string}} Source */
 
 const PIECE_BYTES = 64 * 1024;

@@ -7,16 +7,16 @@ import { copyOf, element, setText, within } from "../base/dom.js";
 import { notify } from "./notices.js";
 
 /** @typedef {Record<string, any>} Link */
-/** @typedef {import("../feed/bodies.js").LinkField} LinkField */
+/** @typedef {import("../feed/bodies.d.ts").LinkField} LinkField */
 /** A field with a slider, which is a power curve: the low end needs the finer hand.
- * @typedef {LinkField & {slider: import("../feed/bodies.js").Slider}} Sliding */
+ * @typedef {LinkField & {slider: import("../feed/bodies.d.ts").Slider}} Sliding */
 
 /** What the link may say, from the server's one table. @type {Promise<LinkField[]> | null} */
 let table = null;
 
 /** @returns {Promise<LinkField[]>} @throws {Problem} */
 export function linkFields() {
-  table ??= api.definitions().then((/** @type {import("../feed/bodies.js").Definitions} */ answer) => answer.link);
+  table ??= api.definitions().then((/** @type {import("../feed/bodies.d.ts").Definitions} */ answer) => answer.link);
   table.catch(() => { table = null; });
   return table;
 }
@@ -33,10 +33,10 @@ export function withValue(link, field, value) {
   return { ...link, [name]: inner ? { ...link[name], [inner]: value } : value };
 }
 
-/** The slider's place, 0 to 1000, of a shown value. @param {import("../feed/bodies.js").Slider} slider @param {number} shown */
+/** The slider's place, 0 to 1000, of a shown value. @param {import("../feed/bodies.d.ts").Slider} slider @param {number} shown */
 export const placeOf = (slider, shown) => Math.round(1000 * Math.min(1, Math.max(0, shown) / slider.most) ** (1 / slider.power));
 
-/** @param {import("../feed/bodies.js").Slider} slider @param {number} place 0 to 1000 */
+/** @param {import("../feed/bodies.d.ts").Slider} slider @param {number} place 0 to 1000 */
 export function shownAt(slider, place) {
   const value = slider.most * (place / 1000) ** slider.power;
   return Number((Math.round(value / slider.step) * slider.step).toFixed(3));

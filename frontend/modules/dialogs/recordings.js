@@ -6,8 +6,8 @@ import { atNode } from "../base/node.js";
 import { CaptureDialog } from "./capture.js";
 import { attempt, saidBy } from "./notices.js";
 
-/** @typedef {import("../feed/bodies.js").Recording} Recording */
-/** @typedef {import("../feed/bodies.js").Replay} Replay */
+/** @typedef {import("../feed/bodies.d.ts").Recording} Recording */
+/** @typedef {import("../feed/bodies.d.ts").Replay} Replay */
 
 const LOOK_MS = 1000;
 const TRY_AGAIN_MS = 5000;

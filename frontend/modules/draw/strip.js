@@ -24,13 +24,13 @@ export class Strip {
   /** Call it at a tick of the page clock: colours that change faster can flash. @param {string} recent as of `cellsOf` */
   show(recent) {
     this.element.hidden = recent === "";
+    this.#ribbon.canvas.setAttribute("aria-label", `the last ${plural(recent.length / 6, "colour")} that were sent to it, newest right`);
     const width = this.element.clientWidth;
     if (!width || (recent === this.#shown && this.#ribbon.canvas.width > 1)) return;
     this.#shown = recent;
     this.#ribbon.resize(width);
     this.#ribbon.latch(cellsOf(recent), paints);
     this.#ribbon.paint();
-    this.#ribbon.canvas.setAttribute("aria-label", `the last ${plural(recent.length / 6, "colour")} that were sent to it, newest right`);
     this.#ribbon.canvas.title = "The last colours that were sent to it, newest right. Whether they arrived, only its receiver knows.";
   }
 }
