@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="processor time is in /proc")]
+pytestmark = [pytest.mark.endurance, pytest.mark.skipif(sys.platform != "linux", reason="processor time is in /proc")]
 
 
 @pytest.mark.parametrize(("row", "most"), [("resident", 200.0), ("ready", 30.0), ("idle", 100.0), ("link", 100.0)])
