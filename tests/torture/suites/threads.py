@@ -51,7 +51,7 @@ def run(scale: float, rng: Random) -> Figure:
                 faulty.tell(served, f"hang {which} {10 * GIVEN_UP_WITHIN_S}")
             for number in range(died, 0 if turn % 2 else MAX_RESTARTS + 1):
                 faulty.tell(served, f"die {which}")
-                wait_until(lambda: served.process.poll() is not None or _restarts(served) > number)  # noqa: B023
+                wait_until(lambda: _is_over(served, number))  # noqa: B023
             codes.append(served.process.wait(GIVEN_UP_WITHIN_S))
     slowest_s = max(unready_s, default=0.0)
     return Figure(
@@ -64,6 +64,14 @@ def run(scale: float, rng: Random) -> Figure:
 
 def _restarts(served: Program) -> int:
     return total(metrics(served), "thread_restarts_total")
+
+
+def _is_over(served: Program, restarts: int) -> bool:
+    """Whether the process has ended, or restarted a thread more often than that."""
+    try:
+        return served.process.poll() is not None or _restarts(served) > restarts
+    except OSError:  # it ends just now
+        return False
 
 
 def _live(served: Program) -> bool:
