@@ -6,7 +6,7 @@ import pytest
 
 from bench import capture_reading
 
-pytestmark = pytest.mark.slow  # takes all of a processor, and other tests beside it would take it from both
+pytestmark = pytest.mark.endurance  # takes all of a processor, and other tests beside it would take it from both
 
 DATAGRAMS = 300_000
 LEAST_TIMES_DPKT = 12

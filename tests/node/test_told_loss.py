@@ -20,7 +20,7 @@ from peers.scenarios import SCENARIOS
 from udprism.node.bridge import Bridge
 
 pytestmark = [
-    pytest.mark.slow,  # a machine that stands still for two seconds hides a loss behind a silence
+    pytest.mark.endurance,  # a machine that stands still for two seconds hides a loss behind a silence
     pytest.mark.skipif(sys.platform != "linux", reason="relays need Linux"),
 ]
 

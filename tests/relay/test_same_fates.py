@@ -76,7 +76,7 @@ def test_two_runs_are_alike_to_the_bit() -> None:
     assert fates(random.Random(1)) == fates(random.Random(2))
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_twenty_runs_are_alike_to_the_bit() -> None:
     first = fates(random.Random(0))
     for run in range(1, 20):
