@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from support import program, readme
+from support import captures, program, readme
 from support.program import DEADLINE_S, Program
 from udprism.node.store import KeptClient, Store
 from udprism.wire import measured as wire
@@ -173,9 +173,15 @@ def test_a_signal_to_all_its_processes_is_taken_by_the_program_alone(number: int
     with program.ephemeral("--clients", "1") as served:
         served.ask("PUT", "/api/links/default", {"delay_ms": 1})
         served.ask("POST", "/api/relays", {"listen": "127.0.0.1:0", "target": "127.0.0.1:9999"})
+        capture = captures.section() + captures.interface() + captures.enhanced(captures.frame(b"red"), 0)
+        file = served.ask("POST", "/api/captures", {"name": "one.pcapng", "bytes": len(capture)})["id"]
+        served.ask_bytes("PUT", f"/api/captures/{file}/bytes?at=0", capture)
+        replay = served.ask("POST", "/api/replays", {"file": file, "target": "127.0.0.1:9999", "loop": 0})["id"]
+        while not served.get(f"/api/replays/{replay}")["ledger"]["offered"]:
+            pass  # its process has not begun to play
         tasks = Path(f"/proc/{served.process.pid}/task")
         children = {int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()}
-        assert len(children) == 2
+        assert len(children) == 3
         for pid in children:
             os.kill(pid, number)
         assert served.end(signal.SIGTERM) == 0

@@ -1,8 +1,9 @@
 """What this process's colour server tells other nodes of the sessions of their clients: the send log, for elsewhere.
 
 A hosted client of another node names itself in its `connect` (`id=NODE.CLIENT`). That node then asks what was issued
-to its clients' sessions, and which datagrams never left and why. Answers are idempotent: the asker says up to where it
-has heard. Fates are kept until there are too many; an asker that comes too late sees that some are missing.
+to its clients' sessions, and which datagrams never left and why. A request says up to where it has been told, so
+that the same request returns the same again. Fates are kept until there are too many; a node that asks too late sees
+that some are missing.
 """
 
 from __future__ import annotations

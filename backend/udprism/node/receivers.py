@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 Keep: TypeAlias = Callable[[Callable[[Store], None]], Awaitable[None]]
 KIND: Final = "receiver"
+RECEIVER: Final = "p-"
+"""Ids of receivers begin so; no others do."""
 _LOOK_WITHIN_S: Final = 2.0
 
 
@@ -117,7 +119,7 @@ class Receivers:
             plan = ReceiverPlan.asked(name, form, listen, lamp, pixels, interface, universes)
             if len(self._entries) >= MAX_RECEIVERS:
                 raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
-            entry = Entry(f"p-{secrets.token_hex(6)}", plan)
+            entry = Entry(f"{RECEIVER}{secrets.token_hex(6)}", plan)
             await asyncio.to_thread(self._begun)  # its columns take a quarter of a second, once
             await self.ask(partial(self._open, entry))
             try:

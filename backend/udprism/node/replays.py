@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 MAX_REPLAYS: Final = 4
 """That play. As many that have ended are shown; the oldest goes first."""
-REPLAY: Final = "p-"
+REPLAY: Final = "play-"
 """Ids of replays and of their flows begin so; no others do."""
 _FLOW: Final = "-0"
 _ENDS_WITHIN_S: Final = 2.0

@@ -7,29 +7,22 @@ descriptor and the clients' sockets, and says how it receives. Then commands and
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import signal
 import socket
 
 from udprism.relay.loop import Loop
 from udprism.relay.memory import Memory
 from udprism.relay.plan import Plan
+from udprism.udp import child
 from udprism.udp.descriptors import raise_limit
 
 MAX_FRONTS = 4
 MAX_PLAN_BYTES = 64 << 10
-_PR_SET_NAME, _PR_SET_TIMERSLACK = 15, 29  # linux/prctl.h
 
 
 def main() -> None:
     """Serve until the program is gone."""
-    # What a terminal or a service manager sends to all processes is for the program, which then ends this one.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_NAME, b"udprism-relay", 0, 0, 0)
-    libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    child.begin("udprism-relay")
     raise_limit()
     control = socket.socket(fileno=0)
     with contextlib.suppress(ConnectionError):

@@ -143,7 +143,7 @@ def run(control: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    # What a terminal or a service manager sends to all processes is for the program, which then ends this one.
+    # As `child.begin`, which this file cannot import: it knows the standard library alone.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     with contextlib.suppress(ConnectionError):

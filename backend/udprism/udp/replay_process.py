@@ -6,10 +6,8 @@ the last one when it has ended.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -21,12 +19,12 @@ from udprism.capture.selection import Selection
 from udprism.columns.types import Address, format_address
 from udprism.errors import CaptureError, RequestError
 from udprism.link.link import Link
+from udprism.udp import child
 from udprism.udp.clock import SystemClock
 from udprism.udp.mapped_file import mapped
 from udprism.udp.replay import Playlist, Replay
 
 SAYS_EVERY_S: Final = 0.2
-_PR_SET_NAME, _PR_SET_TIMERSLACK = 15, 29  # linux/prctl.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,7 @@ class ReplayPlan:
 
 def main() -> None:
     """Play what the first line of standard input says."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program, which then ends this
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_NAME, b"udprism-replay", 0, 0, 0)
-        libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    child.begin("udprism-replay")
     plan = ReplayPlan.from_json(sys.stdin.buffer.readline().decode())
     ended = threading.Event()
     threading.Thread(target=_wait_for_the_end, args=(ended,), name="udprism-leash", daemon=True).start()

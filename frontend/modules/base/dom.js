@@ -57,6 +57,38 @@ export function explained(name, term) {
   return element("button", { type: "button", class: "term", "data-term": term }, name);
 }
 
+/**
+ * One row per body in a parent, by id: rows whose body is gone go, new ones come last. Returns each body's row.
+ * @template {{element: Element}} R
+ * @template {{id: string}} B
+ * @param {Map<string, R>} rows
+ * @param {Element} parent
+ * @param {B[]} bodies
+ * @param {(body: B) => R} make
+ * @returns {[R, B][]}
+ */
+export function keepRows(rows, parent, bodies, make) {
+  dropRows(rows, new Set(bodies.map(({ id }) => id)));
+  return bodies.map((body) => {
+    let row = rows.get(body.id);
+    if (!row) {
+      row = make(body);
+      rows.set(body.id, row);
+      parent.append(row.element);
+    }
+    return [row, body];
+  });
+}
+
+/** Only the rows of these ids stay. @param {Map<string, {element: Element}>} rows @param {Set<string>} ids */
+export function dropRows(rows, ids) {
+  for (const [id, row] of rows) {
+    if (ids.has(id)) continue;
+    row.element.remove();
+    rows.delete(id);
+  }
+}
+
 /** Writing an equal text would still dirty the layout. @param {Node} node @param {string} text */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -1,6 +1,6 @@
 /** The conversations of the relays, below their table: a pair of lanes each, to the target and back, coloured by size. */
 import { ask, Problem } from "../base/api.js";
-import { element, setAttribute, setText } from "../base/dom.js";
+import { element, keepRows, setAttribute, setText } from "../base/dom.js";
 import { count, plural, span } from "../base/format.js";
 import { Ribbon } from "../draw/ribbon.js";
 import { cellsOf, describeSize, describeSizes, sizesKey } from "../draw/sizes.js";
@@ -115,21 +115,8 @@ class RelayLanes {
   #tell(relay, flows, total, sought) {
     const more = total > flows.length ? `The first ${count(flows.length)} of ${plural(total, "conversation")}; find others by their address.` : "";
     setText(this.#note, more || (total ? "" : sought ? "No conversation has these words." : `No conversation yet: send to ${relay.listen}.`));
-    const kept = new Set(flows.map(({ id }) => id));
-    for (const [id, row] of this.#rows) {
-      if (kept.has(id)) continue;
-      row.element.remove();
-      this.#rows.delete(id);
-    }
-    for (const flow of flows) {
-      let row = this.#rows.get(flow.id);
-      if (!row) {
-        row = new Conversation(() => this.#open(flow.id));
-        this.#rows.set(flow.id, row);
-        this.#list.append(row.element);
-      }
-      row.tell(flow, this.#laneWidth(row));
-    }
+    const rows = keepRows(this.#rows, this.#list, flows, ({ id }) => new Conversation(() => this.#open(id)));
+    for (const [row, flow] of rows) row.tell(flow, this.#laneWidth(row));
   }
 
   /** What is left for a lane beside its arrow and its sums. @param {Conversation} row */
@@ -160,20 +147,7 @@ export class Conversations {
   /** @param {Relay[]} relays @param {string} find */
   tick(relays, find) {
     this.element.hidden = relays.length === 0;
-    const kept = new Set(relays.map(({ id }) => id));
-    for (const [id, lanes] of this.#relays) {
-      if (kept.has(id)) continue;
-      lanes.element.remove();
-      this.#relays.delete(id);
-    }
-    for (const relay of relays) {
-      let lanes = this.#relays.get(relay.id);
-      if (!lanes) {
-        lanes = new RelayLanes(this.#open);
-        this.#relays.set(relay.id, lanes);
-        this.#list.append(lanes.element);
-      }
-      lanes.tick(relay, find);
-    }
+    const rows = keepRows(this.#relays, this.#list, relays, () => new RelayLanes(this.#open));
+    for (const [lanes, relay] of rows) lanes.tick(relay, find);
   }
 }

@@ -1,6 +1,6 @@
 /** Endpoints: what this program does beside serving colours, one table per kind: seen, added and ended here. */
 import { api, Problem } from "../base/api.js";
-import { element, explained, icon, need, setAttribute, setText } from "../base/dom.js";
+import { element, explained, icon, keepRows, need, setAttribute, setText } from "../base/dom.js";
 import { KINDS } from "../feed/kinds.js";
 import { attempt, notify, saidBy } from "../dialogs/notices.js";
 import { Conversations } from "./conversations.js";
@@ -111,21 +111,9 @@ class Group {
     this.#bodies = bodies;
     setText(this.#title, `${this.kind.title}: ${bodies.length}`);
     this.#table.hidden = bodies.length === 0;
-    const kept = new Set(bodies.map(({ id }) => id));
-    for (const [id, row] of this.#rows) {
-      if (kept.has(id)) continue;
-      row.element.remove();
-      this.#rows.delete(id);
-    }
-    for (const body of bodies) {
-      let row = this.#rows.get(body.id);
-      if (!row) {
-        row = new EndpointRow(this.kind, { end: (one) => void this.#end(one), show: this.#actions.show });
-        this.#rows.set(body.id, row);
-        this.#body.append(row.element);
-      }
-      row.tell(body);
-    }
+    const actions = { end: (/** @type {EndpointRow} */ one) => void this.#end(one), show: this.#actions.show };
+    const rows = keepRows(this.#rows, this.#body, bodies, () => new EndpointRow(this.kind, actions));
+    for (const [row, body] of rows) row.tell(body);
   }
 
   /** One goes without a question, because it can be begun again. @param {EndpointRow} row */

@@ -1,6 +1,6 @@
 /** Server: who is served, raw clients first. What a plain stream cannot tell is said, not invented. */
 import { Strip } from "../draw/strip.js";
-import { element, explained, need, setText } from "../base/dom.js";
+import { dropRows, element, explained, need, setText } from "../base/dom.js";
 import { count, milliseconds, perSecond, span, UNKNOWN } from "../base/format.js";
 
 /** @typedef {import("../feed/messages.js").SessionBody} Session */
@@ -129,11 +129,7 @@ export class ServerView {
         if (group.body.children[index] !== row.element) group.body.insertBefore(row.element, group.body.children[index] ?? null);
       });
     }
-    for (const [id, row] of this.#rows) {
-      if (kept.has(id)) continue;
-      row.element.remove();
-      this.#rows.delete(id);
-    }
+    dropRows(this.#rows, kept);
   }
 }
 

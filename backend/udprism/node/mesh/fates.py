@@ -38,7 +38,7 @@ class Fates:
     def __init__(self, own_id: str, nodes: Callable[[], Iterable[NodeRecord]], ask: Ask) -> None:
         self.hearer: Hearer | None = None
         self.bad = 0
-        """Answers that could not be read."""
+        """How many replies could not be read."""
         self._own_id = own_id
         self._nodes = nodes
         self._ask = ask

@@ -1,4 +1,4 @@
-"""Answers other nodes' requests and runs their commands, as far as `--remote` permits. Event loop."""
+"""Runs other nodes' requests and commands here, as far as `--remote` permits. Event loop."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Request(NamedTuple):
 
 
 Answerer = Callable[[Request], Awaitable[Reply]]
-"""Answers a request of the REST API on this node."""
+"""Runs a request of the REST API on this node, and returns its reply."""
 Pictures = Callable[[str, dict[str, Any]], Awaitable[bytes]]
 """What a page would be sent next, for a viewer of the node of this id."""
 
 
 class Service:
-    """The answering half of a node."""
+    """The half of a node that others ask."""
 
     def __init__(self, remote: str, instance: str, received: Received, is_double: Callable[[], bool]) -> None:
         """is_double: whether another process speaks under our id; then nothing may be changed."""
