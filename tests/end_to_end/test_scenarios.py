@@ -40,7 +40,7 @@ def test_the_shipped_scenarios_meet_their_expectations() -> None:
 
 async def _fates(rate_hz: float, clients: int) -> dict[str, dict[str, set[int]]]:
     """By client: which of the first COMPARED sequence numbers were dropped, doubled, corrupted by the link."""
-    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, ephemeral=True))
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=50, ephemeral=True))
     try:
         bridge.start()
         await bridge.links.put_default(LINK)

@@ -225,7 +225,7 @@ def test_a_full_disk_ends_the_recording_with_its_reason_and_nothing_else(tmp_pat
 
 
 def test_nothing_is_recorded_where_nothing_is_stored() -> None:
-    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, ephemeral=True))
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=50, ephemeral=True))
     try:
         with pytest.raises(RequestError, match="ephemeral"):
             asyncio.run(bridge.recordings.add(None, "pcapng", 10_000_000, 1))

@@ -19,7 +19,7 @@ SESSION, OTHER, THIRD = 7, 8, 9
 
 @pytest.fixture
 def bridge() -> Iterator[Bridge]:
-    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, loss_after_s=0.2))
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=50, loss_after_s=0.2))
     bridge.start()
     yield bridge
     bridge.stop()

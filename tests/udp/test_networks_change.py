@@ -41,7 +41,7 @@ def machines() -> Iterator[tuple[Namespace, Namespace, Bridge]]:
         there.ip(f"addr add {SERVER}/24 dev wire")
         here.ip(f"addr add {BEFORE}/24 dev wire")
         with there.entered():
-            server = Bridge(Settings(udp=f"{SERVER}:5000", clients=0))
+            server = Bridge(Settings(udp=f"{SERVER}:5000", clients=0, max_clients=50))
             server.start()
         try:
             yield here, there, server
@@ -53,7 +53,7 @@ def machines() -> Iterator[tuple[Namespace, Namespace, Bridge]]:
 def clients_of(here: Namespace, **asked: Any) -> Iterator[tuple[Bridge, str]]:
     """A bridge on the clients' machine, with one client of the server."""
     with here.entered():
-        bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, silent_after_s=0.5))
+        bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0, max_clients=50, silent_after_s=0.5))
         bridge.start()
         try:
             (client,) = asyncio.run(bridge.clients.add(target=f"{SERVER}:5000", rate_hz=20, **asked))

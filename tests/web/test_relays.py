@@ -80,6 +80,16 @@ def talk(client: socket.socket, target: socket.socket, count: int) -> None:
         assert client.recv(100) == data
 
 
+def test_a_relay_that_cannot_be_leaves_no_word_in_the_log(api: httpx.Client, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert api.post("/api/relays", json={"target": "127.0.0.1:5055", "listen": listen}).status_code == 409
+    itself = api.post("/api/relays", json={"target": listen, "listen": listen})
+    assert (itself.status_code, itself.json()["field"]) == (422, "target")
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_relay_is_begun_with_its_target_alone_and_says_where_it_listens(
     api: httpx.Client, relay: dict[str, Any], target: socket.socket
 ) -> None:

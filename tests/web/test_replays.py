@@ -106,6 +106,12 @@ def test_pieces_that_come_again_or_out_of_turn_do_no_harm(api: httpx.Client) -> 
     assert api.get(f"{path}/inspection").json()["packets"] == 11
 
 
+def test_a_file_that_ends_in_the_midst_of_a_record_says_so(api: httpx.Client, receiver: socket.socket) -> None:
+    replay = begun(api, file=uploaded(api, file_of(20)[:-5]), target=address(receiver))
+    assert ended(api, replay["id"])["skipped"] == {"not-udp": 1, "file-cut-off": 1}
+    assert [receiver.recv(100) for _ in range(19)] == [b"%d" % at for at in range(19)]
+
+
 def test_a_piece_of_an_upload_without_bytes_is_refused(api: httpx.Client) -> None:
     made = api.post("/api/captures", json={"name": "a", "bytes": 2}).json()
     put = api.put(f"/api/captures/{made['id']}/bytes?at=0")

@@ -159,6 +159,8 @@ def _inspected(path: Path) -> dict[str, Any]:
     finally:
         os.close(leash)
         os.close(held)
+    if not path.exists():
+        raise RequestError("it was deleted while it was read", kind="not-found")
     if not done.stdout:
         reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise RequestError(reason.removeprefix("udprism: ").removeprefix(f"{path}: "), kind="unreadable")

@@ -213,7 +213,7 @@ class Recordings:
         known = {one.plan.id for one in running} | {beginning}
         kept = [bodies.of_files(name, paths) for name, paths in on_disk.items() if name not in known]
         shown = [*kept, *map(bodies.of_running, running)]
-        return sorted(shown, key=lambda one: one["began_unix_ms"])[-MAX_SHOWN:]
+        return sorted(shown, key=lambda one: one["began_unix_ms"] or one["ended_unix_ms"] or 0)[-MAX_SHOWN:]
 
 
 def _not_found(recording_id: str) -> RequestError:

@@ -28,6 +28,8 @@ def main() -> None:
     with contextlib.suppress(ConnectionError):
         control.send(json.dumps({"there": True}).encode())
         data, descriptors, _, _ = socket.recv_fds(control, MAX_PLAN_BYTES, 1 + MAX_FRONTS)
+        if not data:
+            return  # what was asked for cannot be
         plan = Plan.from_json(data.decode())
         memory, *fronts = descriptors
         loop = Loop(plan, Memory(memory, plan.max_flows), [socket.socket(fileno=fd) for fd in fronts], control)

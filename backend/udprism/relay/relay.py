@@ -195,6 +195,9 @@ class Relay:
         except OSError as error:
             self._disconnect()
             raise RelayError(f"the relay's process cannot be started: {error}") from error
+        except Exception:  # such as a port that is taken: the process never gets a plan, and ends
+            self._disconnect()
+            raise
         here.settimeout(_ANSWERS_WITHIN_S)
 
     def _ask(self, command: dict[str, Any]) -> Any:

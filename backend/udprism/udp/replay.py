@@ -65,6 +65,10 @@ class Opened(Protocol):
         """Nothing before that offset is looked at soon."""
 
 
+FILE_CUT_OFF: Final = "file-cut-off"
+"""Why the last record of a file is skipped: the file ends before it does."""
+
+
 class Playlist:
     """What is sent, and when. Raises: CaptureError while it is read."""
 
@@ -126,6 +130,7 @@ class Playlist:
                         self._say(skipped, reader)
             finally:
                 skipped.update({str(reason): count for reason, count in reader.skips.count.items()})
+                skipped[FILE_CUT_OFF] += reader.file.cut_at is not None
                 if count_skipped:
                     self._say(skipped)
 

@@ -5,6 +5,7 @@ Strict: an unknown field, a wrong type or a value out of range is refused and na
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, WithJsonSchema
@@ -208,8 +209,10 @@ ViewerMessage: TypeAdapter[Watch | More] = TypeAdapter(Annotated[Watch | More, F
 
 def fault(error: Any) -> tuple[str, str]:
     """Field and what would be right, of one pydantic error; the value at fault is not in it."""
-    place = error["loc"][1:] if error["loc"][:1] in (("body",), ("query",)) else error["loc"]
-    field = ".".join(map(str, place))[:NAME_CHARACTERS]
+    place = error["loc"][1:] if error["loc"][:1] in (("body",), ("query",), ("path",)) else error["loc"]
+    # Of a field that may be one thing or another, Pydantic adds which one it tried: `list[str]`, `literal['all']`.
+    own = takewhile(lambda part: "[" not in part, map(str, place))
+    field = ".".join(own)[:NAME_CHARACTERS]
     match error["type"]:
         case "extra_forbidden":
             return field, "there is no such field; /api/openapi.json lists those that there are"

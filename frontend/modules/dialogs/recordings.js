@@ -86,7 +86,7 @@ export class Recordings {
 
   /** @param {Recording} one */
   #row(one) {
-    const what = element("span", {}, `${clockTime(one.began_unix_ms)} · `, element("b", {}), ` · ${stateOf(one)}`);
+    const what = element("span", {}, `${clockTime(one.began_unix_ms ?? one.ended_unix_ms ?? 0)} · `, element("b", {}), ` · ${stateOf(one)}`);
     const files = one.files.map((name) => {
       const href = atNode(`api/recordings/${one.id}/file?name=${encodeURIComponent(name)}`);
       return element("a", { href, download: name }, name.replace(/^rec-[0-9a-f]+-/, ""));

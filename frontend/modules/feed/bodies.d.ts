@@ -525,14 +525,14 @@ export interface ReceiverList {
   total: number;
 }
 
-/** A recording. What was recorded is null if an earlier run of the program made it: its files say so. */
+/** A recording. If an earlier run of the program made it, its beginning and what was recorded are null. Its files say both. */
 export interface Recording {
   id: string;
   state: "running" | "ended" | "failed";
   error: string | null;
   format: "pcapng" | "pcap";
   flows: "all" | string[] | null;
-  began_unix_ms: number;
+  began_unix_ms: number | null;
   ended_unix_ms: number | null;
   bytes: number;
   files: string[];

@@ -22,14 +22,17 @@ class Points(TypedDict):
 
 
 class Recording(TypedDict):
-    """A recording. What was recorded is null if an earlier run of the program made it: its files say so."""
+    """A recording. If an earlier run of the program made it, its beginning and what was recorded are null.
+
+    Its files say both.
+    """
 
     id: str
     state: Literal["running", "ended", "failed"]
     error: str | None
     format: Literal["pcapng", "pcap"]
     flows: Literal["all"] | list[str] | None
-    began_unix_ms: int
+    began_unix_ms: int | None
     ended_unix_ms: int | None
     bytes: int
     files: list[str]
@@ -71,7 +74,7 @@ def of_files(recording_id: str, paths: list[Path]) -> Recording:
         "error": None,
         "format": "pcap" if paths[0].suffix == ".pcap" else "pcapng",
         "flows": None,
-        "began_unix_ms": min(times_ms, default=0),
+        "began_unix_ms": None,
         "ended_unix_ms": max(times_ms, default=0),
         "bytes": sum(state.st_size for state in states),
         "files": [path.name for path in paths],
