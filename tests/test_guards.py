@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from support import branches
 
 TESTS = Path(__file__).parent
 
@@ -58,7 +61,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> str:
     (directory / "conftest.py").write_text((TESTS / "conftest.py").read_text())
     (directory / "test_guarded.py").write_text(SUITE)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", "-o", f"pythonpath={TESTS}"]
-    done = subprocess.run([*command, str(directory)], capture_output=True, text=True, cwd=directory, timeout=60)
+    environment = {name: value for name, value in os.environ.items() if name != branches.VARIABLE}
+    done = subprocess.run(
+        [*command, str(directory)], capture_output=True, text=True, cwd=directory, env=environment, timeout=60
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout
 
