@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -14,6 +15,9 @@ from support.clock import FakeClock
 from support.guards import LoopWatch, threads_left, watched_loops
 
 __all__ = ["pytest_collection_finish", "pytest_runtest_protocol", "pytest_unconfigure"]
+
+# A shell starts what it puts into the background with SIGINT ignored, and what tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # One and the same examples wherever CI runs; no deadline and nothing too slow, because a busy machine is no defect.
 SLOW = [hypothesis.HealthCheck.too_slow]
