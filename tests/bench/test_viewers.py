@@ -12,7 +12,7 @@ from support import program
 CLIENTS, FURTHER, SECONDS = 10_000, 50, 8.0
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 @pytest.mark.skipif(sys.platform != "linux", reason="processor time is counted in /proc")
 def test_a_further_viewer_costs_a_small_part_of_the_first_and_all_join_at_once() -> None:
     with program.ephemeral("--clients", str(CLIENTS), "--rate-hz", "0.5", UDPRISM_FRAME_HZ="10") as served:

@@ -75,7 +75,11 @@ def truth(relay: LossyRelay) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("away_s", "enough"),
-    [(0, 1000), pytest.param(3, 10_000, marks=pytest.mark.slow), pytest.param(20, 10_000, marks=pytest.mark.slow)],
+    [
+        (0, 1000),
+        pytest.param(3, 10_000, marks=pytest.mark.endurance),
+        pytest.param(20, 10_000, marks=pytest.mark.endurance),
+    ],
 )
 def test_causes_are_those_of_the_relay_s_record(tmp_path: Path, away_s: int, enough: int) -> None:
     """Also with the NATS server dead for longer than the 256 numbers of a window."""

@@ -234,7 +234,7 @@ def test_one_connect_is_enough_for_a_server_of_the_old_shape(monkeypatch: pytest
         old.end()
 
 
-@pytest.mark.slow
+@pytest.mark.endurance
 def test_a_colour_in_ten_seconds_is_a_stream() -> None:
     old = OldServer(period_s=10.0)
     old.start()

@@ -32,6 +32,13 @@ def here() -> Iterator[Running]:
 
 
 @pytest.fixture
+def patient() -> Iterator[Running]:
+    """Waits for a caller who still sends, however long this machine takes."""
+    with running(limits=Limits(linger_timeout_s=60.0)) as served:
+        yield served
+
+
+@pytest.fixture
 def plain() -> Iterator[Running]:
     with running_plain() as served:
         yield served
@@ -200,8 +207,8 @@ def test_more_headers_than_any_browser_sends_are_refused(here: Running) -> None:
     assert json.loads(body)["type"] == "urn:udprism:problem:headers"
 
 
-def test_headers_over_the_limit_are_refused_and_the_caller_can_read_it(here: Running) -> None:
-    with here.raw() as sock:
+def test_headers_over_the_limit_are_refused_and_the_caller_can_read_it(patient: Running) -> None:
+    with patient.raw() as sock:
         sock.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"a" * 1_000_000 + b"\r\n\r\n")
         assert read_answer(sock)[0] == 431
 
@@ -219,12 +226,14 @@ BODY_BYTES = 20_000_000
 
 @pytest.mark.parametrize("how", ["keep-alive", "close"])
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_caller_of_a_body_over_the_limit_sends_it_all_and_reads_the_413(here: Running, framing: str, how: str) -> None:
+def test_caller_of_a_body_over_the_limit_sends_it_all_and_reads_the_413(
+    patient: Running, framing: str, how: str
+) -> None:
     head = b"POST /api/clients HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: %s\r\n"
     frame = b"Content-Length: %d\r\n\r\n" % BODY_BYTES
     if framing == "chunks":
         frame = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % BODY_BYTES
-    with here.raw() as sock:
+    with patient.raw() as sock:
         sock.sendall(head % how.encode() + frame)
         sock.sendall(b"x" * BODY_BYTES)
         status, body = read_answer(sock)
