@@ -1,7 +1,8 @@
 """Measures which branches of the pure rooms their own tests take. For a person: takes a minute and a half.
 
     mkdir /tmp/branches
-    PURE_BRANCHES=/tmp/branches .venv/bin/pytest tests/{capture,columns,fuzz,ledger,link,serving,wire} tests/udp/test_receiver_endpoint.py
+    export PURE_BRANCHES=/tmp/branches
+    .venv/bin/pytest tests/{capture,columns,fuzz,ledger,link,serving,wire} tests/udp/test_receiver_endpoint.py
     .venv/bin/python -m tests.support.branches /tmp/branches
 
 The last command prints what was never taken, and fails if there is any. Tests with random examples do not count, so
