@@ -9,9 +9,12 @@ import uuid
 import numpy as np
 import pytest
 
-from support.namespaces import Namespace, two_machines
+from support.namespaces import Namespace, namespace, two_machines
 from udprism.columns.types import Address
 from udprism.errors import BindError
+from udprism.settings import Settings
+from udprism.udp.clock import SystemClock
+from udprism.udp.listening import Listening
 from udprism.udp.multicast import bind_group
 from udprism.wire.e131 import group_of
 from udprism.wire.format import Sending
@@ -64,3 +67,34 @@ def test_a_group_is_heard_on_the_named_interface_alone_and_beside_other_programs
 def test_an_interface_that_does_not_exist_is_named_in_the_error() -> None:
     with pytest.raises(BindError, match="on nowhere0"):
         bind_group(group_of(1), 0, "nowhere0", BUFFER_BYTES)
+
+
+def test_a_group_is_joined_again_when_the_interface_comes_back_and_meanwhile_the_receiver_says_why() -> None:
+    with namespace() as here, here.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unicast:
+        unicast.bind(("127.0.0.1", 0))
+        plug_in(here)
+        ours = bind_group(group_of(1), PORT, "wire", BUFFER_BYTES)
+        ours.settimeout(5)
+        listening = Listening(Settings(), SystemClock())
+        endpoint = listening.endpoint("p-1", FORMATS["e131"], unicast, [ours])
+        listening.loop.stop()
+        endpoint.act(0)
+        assert endpoint.error is None
+        here.ip("link del wire")
+        endpoint.act(endpoint.next_due_ns())
+        assert endpoint.error == "cannot hear multicast on wire: no interface with this name"
+        plug_in(here)
+        send(here, b"not heard", (group_of(1), PORT), "10.9.0.2")
+        endpoint.act(endpoint.next_due_ns())
+        assert endpoint.error is None
+        send(here, b"heard", (group_of(1), PORT), "10.9.0.2")
+        assert ours.recv(100) == b"heard"
+        ours.close()
+
+
+def plug_in(here: Namespace) -> None:
+    """Its interface `wire`, with an address."""
+    here.ip("link add wire type veth peer name far")
+    here.ip("address add 10.9.0.2/24 dev wire")
+    here.ip("link set wire up")
+    here.ip("link set far up")

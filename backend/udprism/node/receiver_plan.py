@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
@@ -15,7 +14,7 @@ from udprism.link import fields as read
 from udprism.node.lamps import LampServer
 from udprism.settings import split_host_port
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
-from udprism.udp.multicast import bind_group
+from udprism.udp.multicast import GroupSocket, bind_group
 from udprism.wire.e131 import E131, MAX_UNIVERSE, group_of
 from udprism.wire.format import Format
 from udprism.wire.formats import FORMATS
@@ -53,11 +52,11 @@ class ReceiverPlan:
         """Where it listens."""
         return self.host, self.port
 
-    def groups(self, port: int, receive_buffer_bytes: int) -> list[socket.socket]:
+    def groups(self, port: int, receive_buffer_bytes: int) -> list[GroupSocket]:
         """A socket for each universe that comes by multicast. port: its own socket's. Raises: BindError."""
         if self.interface is None:
             return []
-        bound: list[socket.socket] = []
+        bound: list[GroupSocket] = []
         try:
             bound.extend(
                 bind_group(group_of(universe), port, self.interface, receive_buffer_bytes)

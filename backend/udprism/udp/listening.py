@@ -20,6 +20,7 @@ from udprism.udp.arrivals import best_receiver
 from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.loop import Loop
+from udprism.udp.multicast import GroupSocket
 from udprism.udp.networks import own_networks
 from udprism.udp.peers import Peers
 from udprism.udp.retries import Retries
@@ -79,7 +80,7 @@ class Listening:
         return f"{FLOW}{secrets.token_hex(6)}"
 
     def endpoint(
-        self, receiver_id: str, form: Format, sock: socket.socket, groups: Sequence[socket.socket] = ()
+        self, receiver_id: str, form: Format, sock: socket.socket, groups: Sequence[GroupSocket] = ()
     ) -> ReceiverEndpoint:
         """A receiver on these sockets, which are bound; heard from `open` on. groups: of multicast groups."""
         answering = ArtPolls(sock, own_networks) if form.name == Artnet.name else None

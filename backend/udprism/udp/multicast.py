@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import sys
@@ -13,7 +14,27 @@ _IP_MULTICAST_ALL: Final = 49  # linux/in.h
 _IP_ADD_MEMBERSHIP: Final = 35  # linux/in.h; with a struct ip_mreqn, which names an interface by its index
 
 
-def bind_group(group: str, port: int, interface: str, receive_buffer_bytes: int) -> socket.socket:
+class GroupSocket(socket.socket):
+    """A socket that is bound to a group's address, and hears the group on `interface`."""
+
+    interface: str
+
+    def join(self) -> None:
+        """Join the group, unless this was done already and still holds. Raises: OSError.
+
+        The kernel forgets the membership when the interface goes away, and does not bring it back with an interface
+        of the same name.
+        """
+        group = socket.inet_aton(self.getsockname()[0])
+        member = struct.pack("=4s4si", group, bytes(4), socket.if_nametoindex(self.interface))
+        try:
+            self.setsockopt(socket.IPPROTO_IP, _IP_ADD_MEMBERSHIP, member)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:  # it is a member
+                raise
+
+
+def bind_group(group: str, port: int, interface: str, receive_buffer_bytes: int) -> GroupSocket:
     """A socket that hears an IPv4 group on an interface. Linux only. Raises: BindError.
 
     It is bound to the group's own address, so that unicast never comes here, and other programs may hear the group
@@ -22,15 +43,15 @@ def bind_group(group: str, port: int, interface: str, receive_buffer_bytes: int)
     what = f"cannot hear {group}:{port} on {interface}"
     if sys.platform != "linux":
         raise BindError(f"{what}: only Linux can")
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = GroupSocket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.interface = interface
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         sock.setsockopt(socket.IPPROTO_IP, _IP_MULTICAST_ALL, 0)  # not what other programs joined elsewhere
         sock.bind((group, port))
-        member = struct.pack("=4s4si", socket.inet_aton(group), bytes(4), socket.if_nametoindex(interface))
-        sock.setsockopt(socket.IPPROTO_IP, _IP_ADD_MEMBERSHIP, member)
+        sock.join()
     except OSError as error:
         sock.close()
         raise BindError(f"{what}: {error.strerror or error}") from error

@@ -149,7 +149,7 @@ def receiver_body(entry: Entry, listening: Listening) -> dict[str, Any]:
         "format": entry.plan.format,
         "listen": format_address(entry.plan.address),
         "state": "error" if endpoint is None else "live",
-        "error": entry.error,
+        "error": entry.error if endpoint is None else entry.error or endpoint.error,
         "flows": [flow.id for flow in listening.flows.flows.values() if flow.receiver_id == entry.id],
         "datagrams": 0 if endpoint is None else endpoint.datagrams,
         "controls": 0 if endpoint is None else endpoint.controls,

@@ -15,6 +15,7 @@ import numpy as np
 from udprism.columns.arrivals import Arrivals
 from udprism.columns.types import NEVER_NS, NS_PER_S, I32Column, I64Column, Rows, U64Column, format_address
 from udprism.ledger.heard import FlowState, Heard, HeardFlows
+from udprism.udp.multicast import GroupSocket
 from udprism.udp.networks import Network
 from udprism.udp.peers import UNKNOWN, Peers, names_of
 from udprism.udp.sockets import address_of_row
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 NEW_FLOWS_A_SECOND: Final = 64
 """From one address beyond loopback: such an address may be forged."""
+JOINED_AGAIN_EVERY_NS: Final = 5 * NS_PER_S
+"""Multicast groups: the kernel forgets who is in one when the interface goes away."""
 IDLE_ENOUGH_NS: Final = 10 * NS_PER_S
 """A flow that has been silent for this long may make room for a new one."""
 _MOST_CONTROLS_A_BATCH: Final = 64
@@ -50,6 +53,7 @@ class ReceiverEndpoint:
 
     ways: the address that each socket is bound to, as text, by its slot on the loop.
     drops: datagrams that belong to no flow, by reason. controls: well-formed ones that are for the endpoint alone.
+    error: why its multicast groups cannot be heard now; None if they can.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class ReceiverEndpoint:
         new_id: Callable[[], str],
         networks: Callable[[], Sequence[Network]],
         answering: Answering | None = None,
-        groups: Iterable[socket.socket] = (),
+        groups: Iterable[GroupSocket] = (),
     ) -> None:
         """networks: those beyond loopback whose senders are heard; read again when one is met that is in none."""
         self.id, self.form, self.sock, self.groups = receiver_id, form, sock, tuple(groups)
@@ -79,6 +83,7 @@ class ReceiverEndpoint:
         self.address = (str(host), int(port))
         self._begun: dict[str, tuple[int, int]] = {}
         self._read_again_ns = 0
+        self._join_again_ns = 0 if self.groups else NEVER_NS
 
     # -- loop.Endpoint
 
@@ -107,10 +112,19 @@ class ReceiverEndpoint:
 
     def next_due_ns(self) -> int:
         """See `loop.Endpoint`."""
-        return NEVER_NS
+        return self._join_again_ns
 
     def act(self, now_ns: int) -> None:
-        """See `loop.Endpoint`."""
+        """Join the groups again that the kernel has forgotten."""
+        self._join_again_ns = now_ns + JOINED_AGAIN_EVERY_NS
+        before, self.error = self.error, None
+        for group in self.groups:
+            try:
+                group.join()
+            except OSError as error:
+                self.error = f"cannot hear multicast on {group.interface}: {error.strerror or error}"
+        if self.error not in (before, None):
+            log.warning("the receiver %s %s", self.id, self.error)
 
     def end(self, now_ns: int) -> None:
         """Close the sockets. The flows stay until `forget_flows`."""
