@@ -99,7 +99,10 @@ def running(*words: str, command: tuple[str, ...] = COMMAND, **environment: str)
     program = Program(process)
     try:
         while not program.udp[1]:
-            line = lines.get(timeout=DEADLINE_S)
+            try:
+                line = lines.get(timeout=DEADLINE_S)
+            except queue.Empty:
+                raise AssertionError(f"nothing for {DEADLINE_S} s after: {''.join(program.output)}") from None
             if line is None:
                 raise AssertionError(f"it ended with {process.wait()}: {''.join(program.output)}")
             program.output.append(line)
