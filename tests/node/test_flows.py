@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -149,7 +150,12 @@ def test_a_relays_conversation_is_two_flows_that_it_carries() -> None:
             assert (await bridge.flows.get(up["id"]))["to"] == up["to"]
             assert [row["fate"] for row in await bridge.flows.datagrams(down["id"], 10)] == ["forwarded"]
             assert (await bridge.flows.page(None, "opaque", "nothing like it", 0, 10)) == ([], 0)
-            with pytest.raises(RequestError):
-                await bridge.flows.get(f"{relay['id']}-999-up")
+            async with asyncio.timeout(DEADLINE_S):
+                while not any((await bridge.history(down["id"], 0, time.time_ns(), 1.0))["columns"]["rate_hz"]):
+                    await asyncio.to_thread(talk)
+                    await asyncio.sleep(0.1)
+            for ask in (bridge.flows.get, lambda flow: bridge.history(flow, 0, time.time_ns(), None)):
+                with pytest.raises(RequestError, match="no flow"):
+                    await ask(f"{relay['id']}-999-up")
 
     run(scene)

@@ -87,7 +87,7 @@ class Bridge:
         self.clients = Clients(assembly, threads, self._directory, self.links)
         self.sessions = Sessions(assembly, threads, self._directory)
         self.send_reports = SendReports(assembly, threads, self.instance_id)
-        self.relays = Relays(store, assembly.targets, assembly.note)
+        self.relays = Relays(store, assembly.targets, assembly.note, keeps_history=settings.history_over_time)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
         data = None if store is None else store.path.parent
         self.recordings = Recordings(assembly, None if data is None else data / RECORDINGS, given_up)

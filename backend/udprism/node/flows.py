@@ -137,12 +137,18 @@ class Flows:
         return [as_json(row) for row in rows]
 
     async def steps(self, flow_id: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None) -> Steps:
-        """What happened over time to a flow that arrives here, or that a sender sends. Raises: RequestError (404)."""
+        """What happened over time to a flow that arrives here, is carried, or that a sender sends.
+
+        Raises: RequestError (404).
+        """
         span = (from_unix_ns, to_unix_ns, step_s)
         if self._heard.has(flow_id):
             return await self._heard.steps(flow_id, *span)
         if flow_id.startswith(SENDER):
             return await self._senders.steps(flow_id, *span)
+        carried = await self._carried_one(flow_id)
+        if carried is not None:
+            return await self._relays.steps(*carried, *span)
         return await self._clients.steps(flow_id, *span)
 
     async def picture(self, flow_id: str) -> Json:

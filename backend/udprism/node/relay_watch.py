@@ -8,8 +8,10 @@ import time
 from dataclasses import dataclass
 
 from udprism.errors import BindError, RelayError
+from udprism.node.relay_history import RelayHistory
 from udprism.relay.plan import Plan
 from udprism.relay.relay import Relay
+from udprism.udp.clock import SystemClock
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +28,15 @@ class Entry:
     relay: Relay | None = None
     error: str | None = None
     next_try_s: float = 0.0
+    history: RelayHistory | None = None
 
 
 class RelayWatch:
     """All entries, in the order in which they were put. Any thread; one of its own looks after them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_history: bool = True) -> None:
+        """keeps_history: whether each flow has figures over time."""
+        self._keeps_history = keeps_history
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -64,6 +69,14 @@ class RelayWatch:
         with self._lock:
             del self._entries[relay_id]
 
+    def sample(self, entry: Entry, relay: Relay) -> RelayHistory:
+        """Its figures over time, up to date. Raises: RelayError."""
+        with self._lock:
+            if entry.history is None:
+                entry.history = RelayHistory(entry.plan.max_flows, SystemClock(), keeps_flows=self._keeps_history)
+        entry.history.sample(relay.read())
+        return entry.history
+
     def stop(self) -> None:
         """End all of them."""
         self._ended.set()
@@ -79,6 +92,7 @@ class RelayWatch:
                 try:
                     if entry.relay is not None:
                         entry.relay.watch()
+                        self.sample(entry, entry.relay)
                     elif time.monotonic() >= entry.next_try_s:
                         begun = self._try(entry)
                         if begun is not None and entry.id not in self._entries:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from udprism.columns.types import format_address
 from udprism.errors import BindError, RelayError, RequestError, StoreError
+from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.link.rules import Rule
 from udprism.node.bodies import relays as relay_bodies
@@ -40,10 +41,17 @@ Body: TypeAlias = dict[str, Any]
 class Relays:
     """Coroutines belong to one event loop; whatever may block runs in a thread."""
 
-    def __init__(self, store: Store | None, targets: Targets, note: Callable[[str, str, str | None], None]) -> None:
-        """note: writes down an event: kind, words, whose."""
+    def __init__(
+        self,
+        store: Store | None,
+        targets: Targets,
+        note: Callable[[str, str, str | None], None],
+        *,
+        keeps_history: bool = True,
+    ) -> None:
+        """note: writes down an event: kind, words, whose. keeps_history: whether each flow has figures over time."""
         self._store, self._targets, self._note = store, targets, note
-        self._entries = RelayWatch()
+        self._entries = RelayWatch(keeps_history=keeps_history)
         self._changing = asyncio.Lock()
         self._gone = np.zeros((2, 4), np.int64)
         """Of removed relays: by direction, what came in, and what was lost by the link, its queue, our kernel."""
@@ -107,6 +115,20 @@ class Relays:
         row, _ = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
         records = await asyncio.to_thread(relay.records, row, which)
         return [as_json(body) for body in relay_bodies.datagram_bodies(records[-limit:])]
+
+    async def steps(
+        self, relay_id: str, flow_id: str, direction: str, from_unix_ns: int, to_unix_ns: int, step_s: float | None
+    ) -> Steps:
+        """What left over time in one direction. Raises: RequestError (404, 503)."""
+        entry, relay, which = self._entry(relay_id), self._running(relay_id), _direction(direction)
+
+        def read() -> Steps:
+            history = self._entries.sample(entry, relay)
+            row, _ = self._row(relay, relay_id, flow_id)
+            return history.steps(row, which, from_unix_ns, to_unix_ns, step_s)
+
+        steps: Steps = await self._do(read)
+        return steps
 
     # -- what is done
 
