@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from support.branches import pytest_collection_finish, pytest_runtest_protocol, pytest_unconfigure
+from support.branches import pytest_collection_modifyitems, pytest_unconfigure
 from support.clock import FakeClock
 from support.guards import LoopWatch, threads_left, watched_loops
 
-__all__ = ["pytest_collection_finish", "pytest_runtest_protocol", "pytest_unconfigure"]
+__all__ = ["pytest_collection_modifyitems", "pytest_unconfigure"]
 
 # A shell starts what it puts into the background with SIGINT ignored, and what tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

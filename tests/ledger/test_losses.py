@@ -406,3 +406,14 @@ def test_a_cause_that_comes_when_all_that_left_the_window_is_explained_changes_n
     report(ledger, 0)  # it has come, and left the window
     assert ledger.body(0) == before
     assert closes(ledger)
+
+
+def test_a_report_of_a_loss_from_before_anybody_told_changes_nothing() -> None:
+    ledger = ledger_of()
+    take(ledger, 0, 4)
+    declared(ledger, START_NS + 2 * NS_PER_S)
+    take(ledger, *range(5, 100))  # the losses leave the window
+    ledger.of_told.begin(0, whole=True)
+    ledger.report_unsent(np.zeros(1, np.int32), np.array([1]), np.array([Cause.LINK], np.uint8))
+    assert (ledger.lost_by_cause[Cause.UNKNOWN_PATH, 0], ledger.lost[0]) == (3, 3)
+    assert closes(ledger)

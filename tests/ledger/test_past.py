@@ -395,3 +395,29 @@ def test_damage_that_explains_a_loss_is_the_link_s() -> None:
     begin(ledger, SECOND)
     assert ledger.past.report_corrupt(FIRST, 1)
     assert causes(ledger) == {"unexplained": 1, "link": 1}
+
+
+def told_of_two_sessions() -> Ledger:
+    """Of the first session, of which another node tells, numbers 1 and 2 are lost and wait for its word."""
+    ledger = ledger_of()
+    begin(ledger, FIRST, in_process=False)
+    ledger.of_told.begin(0, whole=True)
+    take(ledger, 0, 3)
+    declared(ledger, LATER_NS)
+    begin(ledger, SECOND, in_process=False)
+    return ledger
+
+
+def test_a_word_of_what_has_come_or_of_nobody_s_session_changes_nothing() -> None:
+    ledger = told_of_two_sessions()
+    ledger.past.tell_unsent(FIRST, 0, Cause.LINK)
+    ledger.past.tell_unsent(99, 1, Cause.LINK)
+    assert causes(ledger) == {"awaiting": 2}
+
+
+def test_nobody_tells_of_the_sessions_of_a_client_that_was_forgotten() -> None:
+    ledger = told_of_two_sessions()
+    assert ledger.past.told() == {FIRST: 4}
+    ledger.reset(SLOT)
+    assert ledger.past.told() == {}
+    assert causes(ledger) == {}

@@ -72,7 +72,10 @@ def test_a_session_that_has_ended_is_told_of_once_more_with_what_is_reported_of_
     assert word.ended == [50]
     assert (word.session_id.tolist(), word.issued.tolist()) == ([51, 50], [101, 77])
     assert fates(word) == [(50, 5, Cause.LINK)]
+    report(of, 0, 4)  # it was held back until now
+    assert fates(asked(of, since=word.next, named=word.named)) == [(50, 4, Cause.LINK)]
     of.connected(0, 60, None)
+    word = asked(of)
     report(of, 0, 6, session_id=60)
     assert fates(asked(of, since=word.next)) == []
 
@@ -122,3 +125,33 @@ def test_an_answer_survives_its_journey_and_a_damaged_one_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="no word of a node"):
             decode(damaged)
+
+
+def test_a_renewal_by_the_same_client_tells_its_name_no_second_time() -> None:
+    of = served()
+    named = asked(of).named
+    of.connected(0, 50, f"{EAST}.c-a")
+    assert asked(of, named=named).names == {}
+
+
+def test_a_session_that_a_stranger_takes_over_is_told_of_no_more() -> None:
+    of = served()
+    of.connected(2, 52, None)
+    report(of, 2, 5)
+    assert of.nodes == [EAST]
+    assert asked(of, WEST).session_id.tolist() == []
+    assert of.kept == 0
+
+
+def test_a_node_without_clients_here_is_served_no_more() -> None:
+    of = served()
+    of.end(2, 7)
+    assert of.nodes == [EAST]
+    assert asked(of, WEST).ended == [52]
+
+
+@pytest.mark.parametrize("said", [b'"1"', b"1.0", b"true", b"null"])
+def test_a_count_that_is_no_integer_is_refused(said: bytes) -> None:
+    data = encode(asked(served()))
+    with pytest.raises(ValueError, match="numbers"):
+        decode(data.replace(b'"next": 0', b'"next": ' + said))

@@ -33,3 +33,17 @@ def test_what_is_not_read_in_time_is_forgotten_oldest_first_and_counted() -> Non
         told.report(report(sequence))
     assert [int(one.sequence[0]) for one in told.take()] == [3, 4]
     assert told.forgotten == 3
+
+
+def test_a_listener_hears_each_report_as_it_is_made() -> None:
+    heard: list[FateReport] = []
+
+    class Ear:
+        def report(self, report: FateReport) -> None:
+            heard.append(report)
+
+    told = SendLog(np.zeros(1, np.uint32), np.zeros(1, np.int64), {}, {}, {}, 1, Ear())
+    reports = [report(3), report(1)]
+    for one in reports:
+        told.report(one)
+    assert heard == reports

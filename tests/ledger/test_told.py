@@ -159,3 +159,21 @@ def test_causes_are_the_true_ones_however_long_the_word_stays_away(seed: int) ->
     assert causes(ledger) == truth
     assert counts_agree(ledger)
     assert closes(ledger)
+
+
+def test_losses_that_have_left_the_window_wait_for_a_word_beyond_what_had_left_when_it_was_last_heard() -> None:
+    ledger = told_ledger()
+    take(ledger, 0, 4)
+    ledger.expire(START_NS + 2 * NS_PER_S, no_drops, 0)
+    take(ledger, *range(5, 100))
+    hear(ledger, 2)
+    hear(ledger, 20, {1: Cause.LINK})
+    assert causes(ledger) == {Cause.LINK: 1, Cause.AWAITING: 2}
+    take(ledger, *range(102, 200), now_ns=START_NS + 2 * NS_PER_S)
+    ledger.expire(START_NS + 4 * NS_PER_S, no_drops, 0)
+    assert causes(ledger) == {Cause.LINK: 1, Cause.AWAITING: 4}
+    hear(ledger, 100 - WINDOW)
+    assert causes(ledger) == {Cause.LINK: 1, Cause.PATH: 2, Cause.AWAITING: 2}
+    hear(ledger, 200)
+    assert causes(ledger) == {Cause.LINK: 1, Cause.PATH: 4}
+    assert closes(ledger)

@@ -180,3 +180,14 @@ def test_a_book_without_links_leaves_the_model_asleep() -> None:
     book.put_default(Link(seed=5))
     book.end(0)
     assert not book.model.active
+
+
+def test_an_owned_slot_is_one_until_its_flow_ends_or_belongs_to_nobody() -> None:
+    book = LinkBook(LinkModel(CAPACITY), CAPACITY)
+    book.begin(0, "a", 100, 20, 28)
+    book.begin(1, "a", 101, 20, 28)
+    book.begin(2, None, 102, 20, 28)
+    assert [book.is_owned(slot) for slot in range(4)] == [True, True, False, False]
+    book.end(0)
+    book.owner_is(1, None)
+    assert not any(book.is_owned(slot) for slot in range(4))

@@ -178,3 +178,13 @@ def test_a_command_that_no_server_would_read_is_not_made() -> None:
     with pytest.raises(ValueError, match="at most 256"):
         encode_connect(Connect(measured=True, rate_hz=12.5, colours=480, name=name, token="AbCd_-01234"))
     assert parse_command(encode_disconnect()) == Disconnect()
+
+
+@pytest.mark.parametrize("line_feed", [False, True])
+def test_who_asks_is_said_last_and_left_out_if_a_long_name_leaves_no_room(line_feed: bool) -> None:
+    asks = Connect(measured=True, name="a", asker="n-00000001.c-a", line_feed=line_feed)
+    assert encode_connect(asks) == b"connect v=1 name=a id=n-00000001.c-a" + b"\n" * line_feed
+    assert parse_command(encode_connect(asks)) == asks
+    long = replace(asks, name="é" * 26, rate_hz=math.pi, colours=64, palette="basic", token="A" * 11)
+    assert len(encode_connect(replace(long, asker=None))) <= commands.MAX_COMMAND_BYTES
+    assert parse_command(encode_connect(long)) == replace(long, asker=None)

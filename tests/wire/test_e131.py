@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from udprism.wire.e131 import E131, sync_address
+from udprism.wire.e131 import E131, group_of, sync_address
 
 CID = bytes(range(16))
 
@@ -45,3 +45,7 @@ def test_a_discovery_is_explained_with_its_pages_and_universes() -> None:
     found = fields_of(DISCOVERY)
     assert (found["source name"], found["page"], found["last page"]) == ("desk", "2", "3")
     assert "universes" in found
+
+
+def test_a_universe_s_group_has_its_number_in_its_last_two_bytes() -> None:
+    assert [group_of(universe) for universe in (1, 256, 63999)] == ["239.255.0.1", "239.255.1.0", "239.255.249.255"]

@@ -131,11 +131,13 @@ class RemoteSendLog:
         of_node = self._of_node.get(node, {})
         slots = np.fromiter(of_node, np.int64, len(of_node))
         session_id = np.fromiter(of_node.values(), np.uint32, len(of_node))
-        ended = [(guest, issued) for guest, issued in self._ended if guest.node == node and guest.order > named]
+        gone = [(guest, issued) for guest, issued in self._ended if guest.node == node]
+        ended = [(guest, issued) for guest, issued in gone if guest.order > named]
         names = {one.session_id: one.client for one in map(self._guests.__getitem__, of_node) if one.order > named}
         over = np.array([guest.session_id for guest, _ in ended], np.uint32)
         every = np.concatenate((session_id, over))
-        next, fates = self._since(since, every)
+        held_back = np.array([guest.session_id for guest, _ in gone], np.uint32)
+        next, fates = self._since(since, np.concatenate((session_id, held_back)))
         left_until_ns, released_by_ns = times_ns
         return Word(
             instance,

@@ -40,8 +40,8 @@ class _Node:
     ripe_ns: int | None = None
     """By when, on that node's clock, all numbers of `ripening` are decided; None if there are none."""
     ripening: dict[int, int] = field(default_factory=dict)
-    over: set[int] = field(default_factory=set)
-    """Sessions that are over there."""
+    over: dict[int, int] = field(default_factory=dict)
+    """How many numbers sessions were issued that are over there: the node says so once."""
 
 
 class OtherNodes:
@@ -93,13 +93,14 @@ class OtherNodes:
 
     def _learn(self, node: _Node, word: Word) -> None:
         node.names |= word.names
-        node.over |= set(word.ended)
-        there = set(word.session_id.tolist())
-        for session_id in node.names.keys() - there - node.slot_of.keys() - node.past:
+        there = _issued(word)
+        node.over |= {session_id: there[session_id] for session_id in word.ended if session_id in there}
+        for session_id in node.names.keys() - there.keys() - node.slot_of.keys() - node.past:
             del node.names[session_id]
             self._early -= len(node.early.pop(session_id, ()))
             node.gaps.discard(session_id)
         self._leave(node)
+        node.over = {session_id: count for session_id, count in node.over.items() if session_id in node.names}
 
     def _miss(self, node: _Node) -> None:
         for slot in node.slot_of.values():
@@ -178,7 +179,7 @@ class OtherNodes:
             self._history.mark_corrupt(*self._ledger.report_corrupt(slots[damaged], number[damaged]))
 
     def _hear_issued(self, node: _Node, word: Word) -> None:
-        issued = dict(zip(word.session_id.tolist(), word.issued.tolist(), strict=True))
+        issued = node.over | _issued(word)
         pairs = [(node.slot_of[one], count) for one, count in issued.items() if one in node.slot_of]
         if pairs:
             slots, counts = zip(*pairs, strict=True)
@@ -209,8 +210,12 @@ class OtherNodes:
             node.past.discard(session_id)
 
     def _close_past(self, node: _Node, issued: dict[int, int]) -> None:
-        """Of sessions that the node has forgotten, nothing more will be said."""
+        """Of sessions that the node has forgotten before it said that they were over, nothing more will be said."""
         for session_id in [one for one in node.past if one not in issued and one not in node.ripening]:
-            self._end_past(session_id, whole=session_id in node.over)
+            self._end_past(session_id, whole=False)
             node.past.discard(session_id)
-        node.over &= node.names.keys()
+
+
+def _issued(word: Word) -> dict[int, int]:
+    """How many numbers the sessions were issued that a word names, by id."""
+    return dict(zip(word.session_id.tolist(), word.issued.tolist(), strict=True))
