@@ -23,6 +23,7 @@ MODULES = sorted(
 REACHED_BY: tuple[tuple[str, str, str], ...] = (
     ("__main__.py", "cli/test_flags.py", "exit codes are the command line's"),
     ("testing.py", "relay/test_testing.py", "runs a relay from a test, as its users do"),
+    ("capture/known.py", "capture/test_sightings.py", "what the window of sightings knows of each"),
     ("capture/pcap_writer.py", "capture/test_writers.py", "written, and read back by tshark and ours"),
     ("capture/*.py", "capture/test_datagrams.py", "stages of one reader: bytes in, datagrams out"),
     ("cli/baselines/usual_stack.py", "cli/test_bench.py", "what the bench runs beside the product"),

@@ -1,6 +1,6 @@
 """What the product costs, row by row, as README's table has it: each row a command that anybody can run again.
 
-    python tests/bench/table.py carried|memory|resident|idle|ready|first|link … [--rounds 5] [--busy] [--json]
+    python tests/bench/table.py carried|memory|resident|idle|ready|first|recording|link … [--rounds 5] [--busy] [--json]
 
 Ratios are of pairs within one round; every figure is the median of the rounds, beside its lowest and highest. The load
 of the machine is said, because it is in every figure.
@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ MANY = 9000
 MORE_THAN_ANYBODY_CARRIES_PER_S = 2e6
 LINK = {"loss_ratio": 0.02, "delay_ms": 50, "seed": 7}
 LINKED_CLIENTS, LINKED_HZ = 1000, 20.0
+RECORDED_CLIENTS, RECORDED_HZ = 4000, 100.0  # more than anybody carries
 FULL_HISTORY_S = 26.0  # 256 datagrams at 10 Hz
 Row = Callable[[], float]
 
@@ -126,6 +128,31 @@ def link(seconds: float = 4.0) -> float:
         return _cost_ns(product, seconds) / without_ns
 
 
+def recording(seconds: float = 3.0) -> float:
+    """Datagrams per second with a recording of all of them, divided by those just before and just after it."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running("batch", RECORDED_CLIENTS, RECORDED_HZ, data=Path(folder)) as product,
+    ):
+        product.ask("POST", "/api/clients", {"count": RECORDED_CLIENTS, "rate_hz": RECORDED_HZ, "mode": "measured"})
+        wait_for_all(product, RECORDED_CLIENTS)
+        time.sleep(1)
+        before = _received_per_s(product, seconds)
+        made = product.ask("POST", "/api/recordings", {"max_bytes": 1 << 30, "max_files": 4})
+        time.sleep(1)
+        during = _received_per_s(product, seconds)
+        ended = product.ask("POST", f"/api/recordings/{made['id']}/stop")
+        after = _received_per_s(product, seconds)
+    print(f"  {before:,.0f}/s, recorded {during:,.0f}/s, {after:,.0f}/s; not recorded: {ended['missed']}", flush=True)
+    return 2 * during / (before + after)
+
+
+def _received_per_s(product: Product, seconds: float) -> float:
+    begun_s, before = time.monotonic(), received(product)
+    time.sleep(seconds)
+    return (received(product) - before) / (time.monotonic() - begun_s)
+
+
 def _cost_ns(product: Product, seconds: float) -> float:
     before_ns, before = cpu_ns(product), received(product)
     time.sleep(seconds)
@@ -142,6 +169,7 @@ ROWS: dict[str, tuple[str, dict[str, Row]]] = {
     "idle": ("% of a core", {"idle": idle}),
     "ready": ("s", {"ready": ready}),
     "first": ("s", {"first datagram of each of 9,000": first}),
+    "recording": ("of the throughput without one", {"recording": recording}),
     "link": ("times the cost without a link", {"link": link}),
 }
 

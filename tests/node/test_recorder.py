@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ import pytest
 from support.program import ANY_PORTS, running
 from udprism.capture.sightings import Point, Seen
 from udprism.columns.types import NS_PER_S
-from udprism.node import recorder
 from udprism.node.recorder import Chosen, Recording, RecordingPlan
+from udprism.udp.sight_queue import SightQueue
 from web.running import wait_for
 
 
@@ -36,21 +35,38 @@ def sightings(count: int, time_ns: int = 1) -> Seen:
     )
 
 
-def test_what_finds_no_room_is_counted_and_said_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "MAX_WAITING", 100)
-    blocked, real = threading.Event(), os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: (blocked.wait(), real(fd, data))[1])
-    blocked.set()
-    recording = Recording(plan(), tmp_path, lambda: 10, lambda: 0, None)
-    blocked.clear()
-    for _ in range(20):
-        recording.see(Point.SENDER, sightings(30))
-    assert recording.missed[Point.SENDER] >= 600 - 2 * 100  # what the thread has taken meanwhile makes room once
-    blocked.set()
+def began(folder: Path, *rest: Any, **changes: Any) -> tuple[Recording, SightQueue]:
+    """A recording whose clock stands still, and the queue to it."""
+    recording = Recording(plan(**changes), folder, lambda: 10, lambda: 0, *rest)
+    return recording, recording.open()[1]
+
+
+def test_what_finds_no_room_is_counted_and_said_in_the_file(tmp_path: Path) -> None:
+    recording, queue = began(tmp_path, max_bytes=100 << 20)
+    os.kill(recording.pid, signal.SIGSTOP)
+    shown = 0
+    while recording.missed[Point.SENDER] < 6000:
+        queue.see(Point.SENDER, sightings(3000))
+        shown += 3000
+    os.kill(recording.pid, signal.SIGCONT)
     recording.end()
-    assert recording.recorded[Point.SENDER] + recording.missed[Point.SENDER] == 600
+    assert recording.recorded[Point.SENDER] + recording.missed[Point.SENDER] == shown
     (path,) = recording.files
     assert f"{recording.missed[Point.SENDER]} not recorded".encode() in path.read_bytes()
+
+
+def test_a_process_that_dies_ends_the_recording_and_what_it_had_not_written_is_missed(tmp_path: Path) -> None:
+    ended: list[BaseException | None] = []
+    recording, queue = began(tmp_path, lambda: None, ended.append)
+    queue.see(Point.SENDER, sightings(50, time_ns=1))
+    queue.see(Point.SENDER, sightings(7, time_ns=2))
+    wait_for(lambda: recording.recorded[Point.SENDER] == 50)
+    os.kill(recording.pid, signal.SIGKILL)
+    queue.see(Point.SENDER, sightings(3, time_ns=3))
+    wait_for(lambda: bool(ended))
+    recording.end()
+    assert (recording.fault, ended) == ("its process was ended by signal 9", [None])
+    assert recording.missed[Point.SENDER] == 10
 
 
 def plan(**changes: Any) -> RecordingPlan:
@@ -59,8 +75,8 @@ def plan(**changes: Any) -> RecordingPlan:
 
 
 def test_one_turn_of_many_datagrams_keeps_to_the_bound_of_the_files(tmp_path: Path) -> None:
-    recording = Recording(plan(max_bytes=2 << 20, max_files=2), tmp_path, lambda: 10, lambda: 0, None)
-    recording.see(Point.SENDER, sightings(60_000))
+    recording, queue = began(tmp_path, max_bytes=2 << 20, max_files=2)
+    queue.see(Point.SENDER, sightings(60_000))
     recording.end()
     assert recording.recorded[Point.SENDER] == 60_000
     assert len(recording.files) == 2
@@ -72,23 +88,21 @@ def test_a_folder_that_is_taken_away_ends_it_once_and_what_was_not_written_is_mi
     ended: list[BaseException | None] = []
     folder = tmp_path / "recordings"
     folder.mkdir()
-    recording = Recording(plan(), folder, lambda: 10, lambda: 0, None, ended.append)
+    recording, queue = began(folder, lambda: None, ended.append)
     shutil.rmtree(folder)
-    recording.see(Point.SENDER, sightings(30_000))
+    queue.see(Point.SENDER, sightings(30_000))
     recording.end()
     assert (recording.fault, ended) == ("No such file or directory", [None])
     assert 0 < recording.missed[Point.SENDER] == 30_000 - recording.recorded[Point.SENDER]
-    recording.see(Point.SENDER, sightings(5))
-    recording.note(np.array([1 << 32], np.uint64), np.array([1], np.uint8))
+    queue.see(Point.SENDER, sightings(5))
+    queue.note(np.array([1 << 32], np.uint64), np.array([1], np.uint8))
     assert recording.missed[Point.SENDER] == 30_000 - recording.recorded[Point.SENDER]
-    assert not recording._incoming
 
 
 def test_the_sums_stand_in_the_last_packet_even_if_nothing_came_at_the_end(tmp_path: Path) -> None:
-    now_ns = [10]
-    recording = Recording(plan(), tmp_path, lambda: now_ns[0], lambda: 0, None)
-    recording.see(Point.SENDER, sightings(3, time_ns=1))
-    recording.see(Point.SENDER, sightings(1, time_ns=2))
+    recording, queue = began(tmp_path)
+    queue.see(Point.SENDER, sightings(3, time_ns=1))
+    queue.see(Point.SENDER, sightings(1, time_ns=2))
     wait_for(lambda: recording.recorded[Point.SENDER] == 3)
     recording.end()
     (path,) = recording.files
@@ -115,7 +129,7 @@ def test_a_chosen_client_is_known_some_seconds_longer_than_it_is_there() -> None
 def test_a_killed_program_leaves_a_file_whose_whole_blocks_are_read(tmp_path: Path, after: int) -> None:
     with running("serve", *ANY_PORTS, "--clients", "5", "--rate-hz", "200", "--data", str(tmp_path)) as program:
         url = program.page
-        with httpx.Client(base_url=url) as api:
+        with httpx.Client(base_url=url, timeout=30) as api:
             made = api.post("api/recordings", json={}).json()
             wait_for(lambda: api.get(f"api/recordings/{made['id']}").json()["recorded"]["sender"] > after)
         program.process.send_signal(signal.SIGKILL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -76,11 +77,8 @@ def _interface(interface: Described) -> bytes:
 
 def blocks(time_ns: I64Column, frames: Frames, marks: Marks, comments: Sequence[str]) -> U8Column:
     """The frames as Enhanced Packet Blocks, in the order given. comments[0] is not written."""
-    words = [_option(Option.COMMENT, _cut(text)) if number else b"" for number, text in enumerate(comments)]
-    ends = [word + bytes(4) for word in words]  # the options' end
-    data = np.frombuffer(b"".join(ends), np.uint8)
-    size = np.array([len(end) for end in ends])
-    comment = Strand(data, (np.cumsum(size) - size)[marks.comment], size[marks.comment])
+    words = _comments(tuple(comments))
+    comment = Strand(words.data, words.at[marks.comment], words.length[marks.comment])
     padding = -frames.length % 4
     length = _HEAD_BYTES + frames.length + padding + _OPTIONS_BYTES + comment.length + 4
     head = np.empty((len(time_ns), 7), "<u4")
@@ -91,6 +89,15 @@ def blocks(time_ns: I64Column, frames: Frames, marks: Marks, comments: Sequence[
     pad = Strand(np.zeros(4, np.uint8), np.zeros_like(padding), padding)
     options, end = strand_of(_options(marks)), strand_of(length.astype("<u4").view(np.uint8).reshape(-1, 4))
     return weave([strand_of(head.view(np.uint8)), frames.headers, frames.payloads, pad, options, comment, end])[0]
+
+
+@lru_cache(4)  # most batches have the same ones
+def _comments(texts: tuple[str, ...]) -> Strand:
+    """Each text as an option, and the options' end; the first one is no text."""
+    words = [_option(Option.COMMENT, _cut(text)) if number else b"" for number, text in enumerate(texts)]
+    ends = [word + bytes(4) for word in words]
+    length = np.array([len(end) for end in ends])
+    return Strand(np.frombuffer(b"".join(ends), np.uint8), np.cumsum(length) - length, length)
 
 
 def _options(marks: Marks) -> U8Column:

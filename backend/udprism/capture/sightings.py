@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 
+from udprism.capture.known import FirstKeys, KnownNotes
 from udprism.capture.weave import Strand
-from udprism.columns.runs import distinct, runs_of
 from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows, U8Column, U64Column
 
-_SESSION_SHIFT: Final = np.uint64(32)
 _MAX_SESSIONS: Final = 1 << 20
 UNNUMBERED: Final = 0
 """The key of a datagram that carries no number: it cannot be found at the other point."""
@@ -49,6 +48,11 @@ class Seen:
     def __len__(self) -> int:
         return len(self.key)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return len(self) * (8 + 8 + 36 + 4 + 4 + 1 + int(self.rows.shape[1]))
+
     def part(self, which: BoolColumn | I64Column) -> Self:
         """The rows of a mask or of indices."""
         return type(self)(
@@ -74,8 +78,8 @@ class Told:
     length: I64Column
     note: U8Column
 
-    def part(self, which: slice) -> Self:
-        """Some that follow each other."""
+    def part(self, which: slice | BoolColumn | I64Column) -> Self:
+        """Some that follow each other, or the rows of a mask or of indices."""
         payloads = Strand(self.payloads.data, self.payloads.at[which], self.payloads.length[which])
         return type(self)(
             self.point[which],
@@ -86,6 +90,14 @@ class Told:
             self.length[which],
             self.note[which],
         )
+
+
+class _Batch(NamedTuple):
+    """One batch that waits, and between which times it was seen."""
+
+    seen: Seen
+    first_ns: int
+    last_ns: int
 
 
 class Window:
@@ -100,141 +112,116 @@ class Window:
         """Arrivals of datagrams that were on their way when their sender was seen for the first time."""
         self._unknown = unknown
         self._shared = np.uint8(shared)
-        self._seen: dict[Point, list[Seen]] = {point: [] for point in Point}
-        self._noted: list[tuple[int, U64Column, U8Column]] = []
-        self._first: dict[int, int] = {}
-        """By session, the upper half of a key: the first key that was seen at its sender."""
+        self._seen: dict[Point, list[_Batch]] = {point: [] for point in Point}
+        self._notes = KnownNotes()
+        """Until their datagram's sighting at its sender is written."""
+        self._shared_notes = KnownNotes()
+        """Of datagrams that may be seen at the receiver for some time more."""
+        self._first = FirstKeys(_MAX_SESSIONS)
+        self._new_keys: list[U64Column] = []
+        """Of the sender's point, since the last turn."""
+        self._seen_bytes = 0
 
     def __len__(self) -> int:
         """How many sightings wait."""
-        return sum(len(one) for some in self._seen.values() for one in some)
+        return sum(len(batch.seen) for some in self._seen.values() for batch in some)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much memory those take, and what became of them."""
+        return self._seen_bytes + self._notes.nbytes + self._shared_notes.nbytes
 
     @property
     def newest_ns(self) -> int:
         """When the newest that waits was seen; 0 if none does."""
-        return max((int(one.time_ns.max()) for some in self._seen.values() for one in some), default=0)
+        return max((batch.last_ns for some in self._seen.values() for batch in some), default=0)
 
     def see(self, point: Point, seen: Seen) -> None:
         """More sightings, in any order."""
         if len(seen):
-            self._seen[point].append(seen)
+            self._keep(point, seen)
             if point == Point.SENDER:
-                self._begin(seen.key)
-            if point == Point.RECEIVER:
-                self.note(int(seen.time_ns[-1]), seen.key, seen.note)
+                self._new_keys.append(seen.key)
+            else:
+                numbered = seen.key != UNNUMBERED
+                self.note(int(seen.time_ns[-1]), seen.key[numbered], seen.note[numbered])
 
     def note(self, time_ns: int, key: U64Column, note: U8Column) -> None:
         """What became of datagrams, whether they were seen or will be. Several notes of one add up, bit by bit."""
         if len(key):
-            self._noted.append((time_ns, key, note))
+            self._notes.add(time_ns, key, note)
+            is_shared = note & self._shared != 0
+            if is_shared.any():
+                self._shared_notes.add(time_ns, key[is_shared], note[is_shared])
 
     def take(self, until_ns: int, *, forget_ns: int) -> Told | None:
         """All that was seen before `until_ns`, with its notes; None if nothing was. Notes before `forget_ns` go."""
-        parts = {point: self._before(point, until_ns) for point in Point}
-        key, note = self._notes()
-        for point, seen in parts.items():
-            if point == Point.RECEIVER:
-                ours = seen.part(self._is_ours(seen.key))
-                self.left_out += len(seen) - len(ours)
-                parts[point] = seen = ours
-            known, found = _found(key, note, seen.key)
-            if point == Point.SENDER:
-                found[~known & (seen.key != UNNUMBERED)] = self._unknown
+        self._first.see(_column(self._new_keys, np.uint64))
+        self._new_keys.clear()
+        told = _told({point: self._before(point, until_ns) for point in Point})
+        arrived = told.point == Point.RECEIVER
+        ours = ~arrived | self._first.since_then(told.key)
+        if not ours.all():
+            self.left_out += int(np.count_nonzero(~ours))
+            told, arrived = told.part(ours), arrived[ours]
+        if len(told.key):
+            told.note = told.note | self._known(told.key, arrived)
+        for notes in (self._notes, self._shared_notes):
+            notes.forget(forget_ns)
+        return told.part(np.argsort(told.time_ns, kind="stable")) if len(told.key) else None
+
+    def _known(self, key: U64Column, arrived: BoolColumn) -> U8Column:
+        """uint8[n]: what is known of these sightings besides what was seen at their own point."""
+        found = np.zeros(len(key), np.uint8)
+        here = np.flatnonzero(arrived & (key != UNNUMBERED))
+        found[here] = self._shared_notes.find(key[here])[1] & self._shared
+        there = np.flatnonzero(~arrived & (key != UNNUMBERED))
+        there = there[np.argsort(key[there])]
+        known, note = self._notes.take(key[there])
+        found[there] = np.where(known, note, np.uint8(self._unknown))
+        return found
+
+    def _keep(self, point: Point, seen: Seen) -> None:
+        self._seen[point].append(_Batch(seen, int(seen.time_ns.min()), int(seen.time_ns.max())))
+        self._seen_bytes += seen.nbytes
+
+    def _before(self, point: Point, until_ns: int) -> list[Seen]:
+        batches, self._seen[point] = self._seen[point], []
+        taken = []
+        for batch in batches:
+            if batch.first_ns >= until_ns:
+                self._seen[point].append(batch)
+                continue
+            self._seen_bytes -= batch.seen.nbytes
+            if batch.last_ns < until_ns:
+                taken.append(batch.seen)
             else:
-                found &= self._shared
-            seen.note = seen.note | found
-        self._noted = [one for one in self._noted if one[0] >= forget_ns]
-        return _told(parts) if any(map(len, parts.values())) else None
-
-    def _begin(self, key: U64Column) -> None:
-        key = np.sort(key)
-        starts = runs_of((key >> _SESSION_SHIFT).view(np.int64)).starts
-        if len(self._first) > _MAX_SESSIONS:
-            self._first.clear()
-        for one in key[starts].tolist():
-            self._first.setdefault(one >> int(_SESSION_SHIFT), one)
-
-    def _is_ours(self, key: U64Column) -> BoolColumn:
-        """False for what was on its way already when its sender was seen for the first time: half of it is missing."""
-        session = (key >> _SESSION_SHIFT).astype(np.int64)
-        known = distinct(session)
-        first = np.array([self._first.get(one, 0) for one in known.tolist()], np.uint64)
-        ours: BoolColumn = key >= first[np.searchsorted(known, session)] if len(key) else np.ones(0, np.bool_)
-        return ours
-
-    def _before(self, point: Point, until_ns: int) -> Seen:
-        taken, kept = [], []
-        for seen in self._seen[point]:
-            due = seen.time_ns < until_ns
-            if due.any():
-                taken.append(seen if due.all() else seen.part(due))
-            if not due.all():
-                kept.append(seen if not due.any() else seen.part(~due))
-        self._seen[point] = kept
-        return _joined(taken)
-
-    def _notes(self) -> tuple[U64Column, U8Column]:
-        """Each key that something is known of, sorted, and all that is known of it."""
-        if not self._noted:
-            return np.zeros(0, np.uint64), np.zeros(0, np.uint8)
-        key = np.concatenate([one for _, one, _ in self._noted])
-        note = np.concatenate([one for _, _, one in self._noted])
-        order = np.argsort(key, kind="stable")
-        key, note = key[order], note[order]
-        starts = runs_of(key.view(np.int64)).starts
-        return key[starts], np.bitwise_or.reduceat(note, starts)
+                due = batch.seen.time_ns < until_ns
+                taken.append(batch.seen.part(due))
+                self._keep(point, batch.seen.part(~due))
+        return taken
 
 
-def _found(key: U64Column, note: U8Column, wanted: U64Column) -> tuple[BoolColumn, U8Column]:
-    """For each wanted key whether it is among the sorted ones, and its note; 0 if not."""
-    if not len(key):
-        return np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.uint8)
-    at = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
-    known = (key[at] == wanted) & (wanted != UNNUMBERED)
-    return known, np.where(known, note[at], np.uint8(0))
-
-
-def _joined(parts: list[Seen]) -> Seen:
-    """One behind the other; narrower rows are filled up with zeros."""
-    width = max((seen.rows.shape[1] for seen in parts), default=0)
-    count = sum(map(len, parts))
-    rows = np.zeros((count, width), np.uint8)
-    at = 0
-    for seen in parts:
-        rows[at : at + len(seen), : seen.rows.shape[1]] = seen.rows
-        at += len(seen)
-    empty = Seen(
-        np.zeros(0, np.uint64),
-        np.zeros(0, np.int64),
-        np.zeros((0, 36), np.uint8),
-        np.zeros(0, np.int32),
-        np.zeros(0, np.int32),
-        rows[:0],
-        np.zeros(0, np.uint8),
-    )
-    some = [*parts, empty]
-    return Seen(
-        np.concatenate([seen.key for seen in some]),
-        np.concatenate([seen.time_ns for seen in some]),
-        np.concatenate([seen.addresses for seen in some]),
-        np.concatenate([seen.length for seen in some]),
-        np.concatenate([seen.kept for seen in some]),
-        rows,
-        np.concatenate([seen.note for seen in some]),
-    )
-
-
-def _told(parts: dict[Point, Seen]) -> Told:
-    point = np.concatenate([np.full(len(seen), point, np.int32) for point, seen in parts.items()])
-    seen = _joined(list(parts.values()))
-    order = np.argsort(seen.time_ns, kind="stable")
-    payloads = Strand(seen.rows.reshape(-1), order * seen.rows.shape[1], seen.kept[order].astype(np.int64))
+def _told(parts: dict[Point, list[Seen]]) -> Told:
+    """One behind the other. Rows may be of different widths."""
+    points = [point for point, some in parts.items() for _ in some]
+    some = [seen for parts_of_point in parts.values() for seen in parts_of_point]
+    counts = np.array([len(seen) for seen in some], np.int64)
+    widths = np.array([seen.rows.shape[1] for seen in some], np.int64)
+    sizes = counts * widths
+    place = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    at = np.repeat(np.cumsum(sizes) - sizes, counts) + place * np.repeat(widths, counts)
+    length = _column([seen.kept for seen in some], np.int64)
     return Told(
-        point[order],
-        seen.key[order],
-        seen.time_ns[order],
-        seen.addresses[order],
-        payloads,
-        seen.length[order].astype(np.int64),
-        seen.note[order],
+        np.repeat(np.array(points, np.int32), counts),
+        _column([seen.key for seen in some], np.uint64),
+        _column([seen.time_ns for seen in some], np.int64),
+        _column([seen.addresses.reshape(-1) for seen in some], np.uint8).reshape(-1, 36),
+        Strand(_column([seen.rows.reshape(-1) for seen in some], np.uint8), at, length),
+        _column([seen.length for seen in some], np.int64),
+        _column([seen.note for seen in some], np.uint8),
     )
+
+
+def _column(parts: list[Any], kind: type[np.generic]) -> Any:
+    return np.concatenate([np.zeros(0, kind), *parts], dtype=kind, casting="same_kind")

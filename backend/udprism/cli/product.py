@@ -71,14 +71,19 @@ def _spent_s(task: Path) -> float:
 
 @contextlib.contextmanager
 def running(
-    engine: str, max_clients: int, rate_hz: float, settings: Mapping[str, str] = MappingProxyType({})
+    engine: str,
+    max_clients: int,
+    rate_hz: float,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    data: Path | None = None,
 ) -> Iterator[Product]:
     """The product without a client, on free ports of loopback; ended on the way out.
 
-    rate_hz: of streams whose clients cannot ask for a rate. settings: by environment variable. It ends with this
-    program, however that ends.
+    rate_hz: of streams whose clients cannot ask for a rate. settings: by environment variable. data: where it stores
+    what it keeps; None for nowhere. It ends with this program, however that ends.
     """
-    command = [sys.executable, "-c", "from udprism.cli.leash import run; run()", "serve", "--ephemeral"]
+    command = [sys.executable, "-c", "from udprism.cli.leash import run; run()", "serve"]
+    command += ["--ephemeral"] if data is None else ["--data", str(data)]
     command += ["--engine", engine, "--clients", "0", "--udp", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     command += ["--rate-hz", str(rate_hz)]
     room = {"UDPRISM_MAX_CLIENTS": str(max(max_clients, 10_000)), "UDPRISM_MAX_SESSIONS": str(max_clients + 10_000)}

@@ -1,57 +1,39 @@
-"""One recording: sightings of datagrams into a ring of files, by a thread of its own that nothing else waits for."""
+"""One recording, as the program has it: queues of sightings, and the process that writes what comes through them."""
 
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import subprocess
+import sys
 import threading
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
-from udprism import __version__
-from udprism.capture import pcap_writer, pcapng_writer
-from udprism.capture.frames import Frames, make_frames
-from udprism.capture.pcapng_writer import INBOUND, MAX_COMMENT_BYTES, OUTBOUND, Described, Marks
-from udprism.capture.sightings import Point, Seen, Told, Window
+from udprism.capture.sightings import Point, Seen
 from udprism.columns.types import NS_PER_S, U8Column, U64Column
-from udprism.node.recording_files import FileRing
-from udprism.udp.sight import Note, comments
+from udprism.node.recording_writer import FileFormat, RecordingPlan
+from udprism.udp.control import Control
+from udprism.udp.sight import Recorder
+from udprism.udp.sight_queue import SightQueue
+
+__all__ = ["Chosen", "FileFormat", "OnlyChosen", "Recording", "RecordingPlan"]
 
 log = logging.getLogger(__name__)
 
-FileFormat: TypeAlias = Literal["pcapng", "pcap"]
-MAX_WAITING: Final = 1 << 19
-"""Sightings that wait to be written; further ones are not recorded, and counted."""
 _EVERY_S: Final = 0.1
-_FORGET_NS: Final = 10 * NS_PER_S
-"""So long after the window a note of a datagram is still worth keeping: its sighting came late."""
-_BYTES_BESIDE: Final = 512
-"""Of a packet beside its payload, at most, but for the last one's comment: headers, options, a fate."""
+_LEAVES_BEHIND_NS: Final = 10 * NS_PER_S
+"""So long what a client left behind counts as its address: its last datagrams still wait."""
 _ENDPOINT: Final = np.dtype("S18")  # of one width, so that trailing zeros tell nothing apart wrongly
-_COMMENTS: Final = comments()
-_INTERFACES: Final = {
-    Point.SENDER: Described("sender", "datagrams as they leave udprism's colour server, before its links"),
-    Point.RECEIVER: Described("receiver", "datagrams as udprism's clients receive them"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class RecordingPlan:
-    """What is recorded, and into how much room. clients: ids; None for everything."""
-
-    id: str
-    file_format: FileFormat
-    max_bytes: int
-    max_files: int
-    clients: list[str] | None
 
 
 class Recording:
-    """A `udp.sight.Recorder`: shown datagrams by any thread, written by its own."""
+    """Datagrams reach it through queues, which any process may hold. Its process writes them; nothing waits for it."""
 
     def __init__(
         self,
@@ -59,13 +41,13 @@ class Recording:
         folder: Path,
         unix_ns: Callable[[], int],
         hold_ns: Callable[[], int],
-        wanted: Callable[[], set[bytes]] | None,
+        turned: Callable[[], None] = lambda: None,
         ended: Callable[[BaseException | None], None] = lambda bug: None,
     ) -> None:
-        """hold_ns: for how long to wait for a datagram's fate. wanted: endpoints of the recorded clients; None for all.
+        """hold_ns: for how long to wait for a datagram's fate. turned: called before each turn, ten times per second.
 
-        ended: called on the recording's thread when it ends, with the bug that it met or None.
-        Raises: OSError if no file can be made there.
+        ended: called when it ends, with the bug that it met or None. Both on the recording's thread. Blocks until the
+        first file is open. Raises: OSError if it cannot be, or if there is no process.
         """
         self.plan = plan
         self.began_unix_ns = unix_ns()
@@ -73,44 +55,71 @@ class Recording:
         self.fault: str | None = None
         self.recorded = dict.fromkeys(Point, 0)
         """Datagrams that were written, by point."""
-        self.missed = dict.fromkeys(Point, 0)
-        """Datagrams that were not: the thread or the disk could not keep up."""
-        self._unix_ns, self._hold_ns, self._ended = unix_ns, hold_ns, ended
-        self._chosen = None if wanted is None else Chosen(wanted)
-        self._window = Window(Note.UNKNOWN, Note.CORRUPT)
-        self._incoming: deque[tuple[Point, Seen] | tuple[None, tuple[U64Column, U8Column]]] = deque()
-        self._waiting = 0
-        self._taken = dict.fromkeys(Point, 0)
-        self._drops_written = dict.fromkeys(Point, 0)
-        interfaces = [_INTERFACES[point] for point in Point]
-        header = pcapng_writer.file_header(f"udprism {__version__}", interfaces)
-        header = pcap_writer.FILE_HEADER if plan.file_format == "pcap" else header
-        self._files = FileRing(folder, plan.id, plan.file_format, header, plan.max_bytes, plan.max_files)
+        self._left_out = dict.fromkeys(Point, 0)
+        self._turned_away = dict.fromkeys(Point, 0)
+        self._not_written: dict[Point, int] | None = None
+        """What its end found in the queues and in the process, in place of what was turned away."""
+        self._folder, self._files = folder, list[str]()
+        self._unix_ns, self._hold_ns, self._turned, self._ended = unix_ns, hold_ns, turned, ended
+        self._queues: list[SightQueue] = []
+        self._new: list[int] = []
+        """Descriptors of queues that the process does not have yet."""
+        self._opening = threading.Lock()
+        here, there = socket.socketpair()
+        with there:
+            command = [sys.executable, "-m", "udprism.node.recording_process"]
+            self._process = subprocess.Popen(command, stdin=there.fileno(), stdout=subprocess.DEVNULL)
+        self._control = Control(here)
+        self._begin()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="udprism-recording", daemon=True)
         self._thread.start()
 
+    def _begin(self) -> None:
+        try:
+            self._control.say({"plan": self.plan.to_json(), "folder": str(self._folder)})
+            heard = self._control.hear()
+        except OSError:
+            heard = None
+        said = {"refused": "its process does not start"} if heard is None else heard.body
+        if "refused" in said:
+            self._control.close()
+            self._process.wait()
+            raise OSError(said["refused"])
+        self._take(said)
+
     # -- from any thread
 
-    def see(self, point: Point, seen: Seen) -> None:
-        """Sightings, copied. What finds no room is counted; once it is to end, nothing is taken, and nothing missed."""
-        if not self._takes:
-            return
-        if self._waiting + len(seen) > MAX_WAITING:
-            self.missed[point] += len(seen if self._chosen is None else self._chosen.of(seen))
-            return
-        self._waiting += len(seen)
-        self._incoming.append((point, seen))
+    def open(self) -> tuple[int, SightQueue]:
+        """A queue for one producer, and a descriptor of it, which the recording closes within a turn.
 
-    def note(self, key: U64Column, note: U8Column) -> None:
-        """What became of datagrams."""
-        if self._takes:
-            self._incoming.append((None, (key, note)))
+        One that is opened when the recording has ended takes nothing.
+        """
+        file, queue = SightQueue.create()
+        with self._opening:
+            self._queues.append(queue)
+            self._new.append(file)
+            if self._ending.is_set():
+                queue.close()
+        return file, queue
+
+    @property
+    def missed(self) -> dict[Point, int]:
+        """Datagrams that were not written: the process or the disk could not keep up, or it ended before."""
+        if self._not_written is not None:
+            return self._not_written
+        queues = list(self._queues)
+        return {point: self._turned_away[point] + sum(one.turned_away[point] for one in queues) for point in Point}
 
     @property
     def files(self) -> list[Path]:
         """Oldest first."""
-        return list(self._files.paths)
+        return [self._folder / name for name in self._files]
+
+    @property
+    def pid(self) -> int:
+        """The process that writes."""
+        return self._process.pid
 
     @property
     def size_bytes(self) -> int:
@@ -128,10 +137,6 @@ class Recording:
         """Whether it still records."""
         return self.ended_unix_ns is None and self.fault is None
 
-    @property
-    def _takes(self) -> bool:
-        return self.running and not self._ending.is_set()
-
     def end(self) -> None:
         """Write what waits, and close the file. Blocks for that long."""
         self._ending.set()
@@ -142,91 +147,75 @@ class Recording:
     def _run(self) -> None:
         bug: BaseException | None = None
         try:
-            while not self._ending.wait(_EVERY_S):
-                # The newest waits for the next turn, so that there is a last packet to carry the sums.
-                self._turn(min(self._unix_ns() - self._hold_ns(), self._window.newest_ns), last=False)
-            self._turn(1 << 62, last=True)
-        except OSError as error:
-            self.fault = error.strerror or str(error)
+            ending = False
+            while not ending and self.fault is None:
+                ending = self._ending.wait(_EVERY_S)
+                self._turned()
+                if not self._turn():
+                    break
+            self._close_queues()
+            self._control.finish()
+            while (heard := self._control.hear()) is not None:
+                self._take(heard.body)
         except Exception as error:
-            self.fault, bug = "a bug; the log says more", error
             log.exception("a bug in a recording")
+            bug = error
         finally:
-            self.ended_unix_ns = self._unix_ns()
-            self._files.close()
-            self._forget()
-            self._ended(bug)
+            self._finish(bug)
 
-    def _forget(self) -> None:
-        """What was taken and not written was missed."""
-        self._take_in(self._unix_ns())
-        for point in Point:
-            known = self.recorded[point] + (self._window.left_out if point == Point.RECEIVER else 0)
-            self.missed[point] += self._taken[point] - known
-        self._window = Window(Note.UNKNOWN, Note.CORRUPT)
+    def _turn(self) -> bool:
+        with self._opening:
+            files, self._new = self._new, []
+        with suppress(OSError):  # its process has ended, and what it said last can be heard
+            self._control.say({"now_ns": self._unix_ns(), "hold_ns": self._hold_ns()}, files)
+        for file in files:
+            os.close(file)
+        heard = self._control.hear()
+        if heard is not None:
+            self._take(heard.body)
+        return heard is not None
 
-    def _turn(self, until_ns: int, *, last: bool) -> None:
-        now_ns = self._unix_ns()
-        self._take_in(now_ns)
-        told = self._window.take(until_ns, forget_ns=min(until_ns, now_ns) - _FORGET_NS)
-        self._waiting = len(self._window) + sum(len(one[1]) for one in list(self._incoming) if one[0] is not None)
-        if told is None:
-            return
-        # Small enough that a file takes several: the bound of the files holds.
-        longest = int(told.payloads.length.max()) + _BYTES_BESIDE
-        count = max(1, self._files.bytes_a_file // 4 // longest)
-        for start in range(0, len(told.key), count):
-            part = told.part(slice(start, start + count))
-            self._write(part, last=last and start + count >= len(told.key))
+    def _take(self, said: dict[str, Any]) -> None:
+        self._files = said["files"]
+        self.recorded = dict(zip(Point, said["recorded"], strict=True))
+        self._left_out = dict(zip(Point, said["left_out"], strict=True))
+        self._turned_away = dict(zip(Point, said["turned_away"], strict=True))
+        self.fault = said["fault"]
 
-    def _take_in(self, now_ns: int) -> None:
-        if self._chosen is not None:
-            self._chosen.refresh(now_ns)
-        for _ in range(len(self._incoming)):
-            point, what = self._incoming.popleft()
-            if point is None:
-                self._window.note(now_ns, *what)  # type: ignore[misc]
-                continue
-            assert isinstance(what, Seen)
-            seen = what if self._chosen is None else self._chosen.of(what)
-            self._taken[point] += len(seen)
-            self._window.see(point, seen)
+    def _close_queues(self) -> None:
+        with self._opening:
+            self._ending.set()
+            for queue in self._queues:
+                queue.close()
 
-    def _write(self, told: Told, *, last: bool) -> None:
-        frames = make_frames(told.addresses, told.payloads, told.length)
-        if self.plan.file_format == "pcap":
-            self._files.write(pcap_writer.records(told.time_ns, frames))
-        else:
-            self._files.write(self._blocks(told, frames, last=last))
-        for point in Point:
-            self.recorded[point] += int(np.count_nonzero(told.point == point))
-
-    def _blocks(self, told: Told, frames: Frames, *, last: bool) -> U8Column:
-        texts, comment = _COMMENTS, told.note.astype(np.int32)
-        if last:
-            words = _COMMENTS[int(told.note[-1])]
-            texts = [*_COMMENTS, f"{words}; {self._sums(told)}" if words else self._sums(told)]
-            comment[-1] = len(texts) - 1
-        drops = np.zeros(len(told.key), np.uint64)
-        for point in Point:
-            missed, at = self.missed[point], np.flatnonzero(told.point == point)
-            if len(at):
-                drops[at[0]], self._drops_written[point] = missed - self._drops_written[point], missed
-        direction = np.where(told.point == Point.SENDER, OUTBOUND, INBOUND).astype(np.uint32)
-        marks = Marks(told.point, direction, told.key, drops, comment)
-        return pcapng_writer.blocks(told.time_ns, frames, marks, texts)
-
-    def _sums(self, told: Told) -> str:
-        recorded = {point: self.recorded[point] + int(np.count_nonzero(told.point == point)) for point in Point}
-        words = [
-            f"{recorded[point]} datagrams recorded at the {point.name.lower()}, {self.missed[point]} not recorded"
+    def _finish(self, bug: BaseException | None) -> None:
+        self._close_queues()
+        self._control.close()
+        code = self._process.wait()
+        if bug is None and code > 0:
+            bug = RuntimeError(f"the process of the recording {self.plan.id} ended with {code}")
+        if bug is not None:
+            self.fault = "a bug; the log says more"
+        elif code:
+            self.fault = f"its process was ended by signal {-code}"
+        # What was taken and not written was missed.
+        self._not_written = {
+            point: sum(queue.offered[point] + queue.turned_away[point] for queue in self._queues)
+            - self.recorded[point]
+            - self._left_out[point]
             for point in Point
-        ]
-        return ("end of the recording: " + "; ".join(words))[:MAX_COMMENT_BYTES]
+        }
+        with self._opening:
+            self._queues.clear()
+            for file in self._new:
+                os.close(file)
+            self._new.clear()
+        self.ended_unix_ns = self._unix_ns()
+        self._ended(bug)
 
 
 class Chosen:
-    """Which sightings are of the clients that are recorded. `refresh` by one thread, `of` by any."""
+    """Which sightings are of the clients that are recorded. `refresh` by one thread, the others by any."""
 
     def __init__(self, wanted: Callable[[], set[bytes]]) -> None:
         """wanted: the clients' endpoints now, 18 bytes each."""
@@ -237,7 +226,7 @@ class Chosen:
     def refresh(self, now_ns: int) -> None:
         """Where they are now. What one left behind counts for some seconds more: its last datagrams still wait."""
         for one in self._wanted():
-            self._until_ns[one] = now_ns + _FORGET_NS
+            self._until_ns[one] = now_ns + _LEAVES_BEHIND_NS
         self._until_ns = {one: until_ns for one, until_ns in self._until_ns.items() if until_ns > now_ns}
         self._sorted = np.array(sorted(self._until_ns), _ENDPOINT)
 
@@ -250,3 +239,18 @@ class Chosen:
         client = np.concatenate((seen.addresses[:, 16:32], seen.addresses[:, 34:36]), axis=1).view(_ENDPOINT)[:, 0]
         at = np.minimum(np.searchsorted(chosen, client), len(chosen) - 1)
         return seen.part(chosen[at] == client)
+
+
+class OnlyChosen:
+    """A `sight.Recorder` that passes on the sightings of chosen clients."""
+
+    def __init__(self, recorder: Recorder, chosen: Chosen) -> None:
+        self._recorder, self._chosen = recorder, chosen
+
+    def see(self, point: Point, seen: Seen) -> None:
+        """Theirs."""
+        self._recorder.see(point, self._chosen.of(seen))
+
+    def note(self, key: U64Column, note: U8Column) -> None:
+        """Everybody's: whose they are is not known here."""
+        self._recorder.note(key, note)

@@ -15,7 +15,7 @@ from udprism.columns.types import NS_PER_MS, NS_PER_S, U8Column, U64Column
 from udprism.errors import RequestError
 from udprism.node.assembly import Assembly
 from udprism.node.bodies import recordings as bodies
-from udprism.node.recorder import FileFormat, Recording, RecordingPlan
+from udprism.node.recorder import Chosen, FileFormat, OnlyChosen, Recording, RecordingPlan
 from udprism.node.recording_files import files_in
 from udprism.udp.sight import Recorder, endpoint_of
 
@@ -29,10 +29,14 @@ _SETTLE_NS: Final = 300 * NS_PER_MS
 """Losses are declared some sweeps after they are due."""
 
 
+def _together(recorders: list[Recorder]) -> Recorder | None:
+    return recorders[0] if len(recorders) == 1 else _All(recorders) if recorders else None
+
+
 class _All:
     """Several recorders as one."""
 
-    def __init__(self, recorders: tuple[Recorder, ...]) -> None:
+    def __init__(self, recorders: list[Recorder]) -> None:
         self._recorders = recorders
 
     def see(self, point: Point, seen: Seen) -> None:
@@ -57,6 +61,8 @@ class Recordings:
         self._assembly, self._folder, self._given_up = assembly, folder, given_up
         self._connecting = threading.Lock()
         self._recordings: dict[str, Recording] = {}
+        self._recorders: dict[str, list[Recorder]] = {}
+        """Of each recording that runs, by point."""
         self._changing = asyncio.Lock()
         self._beginning: str | None = None
         """The id of one whose first file may be there already."""
@@ -123,11 +129,8 @@ class Recordings:
                 raise RequestError(
                     f"no file can be written in {self._folder}: {error.strerror or error}", kind="not-kept"
                 ) from error
-            else:
-                self._recordings[plan.id] = recording
             finally:
                 self._beginning = None
-            self._connect()
             self._assembly.note("recording", f"recording {plan.id} begun", None)
             return bodies.of_running(recording)
 
@@ -171,13 +174,27 @@ class Recordings:
 
     def _begin(self, plan: RecordingPlan, folder: Path, wanted: Callable[[], set[bytes]] | None) -> Recording:
         folder.mkdir(parents=True, exist_ok=True)
-        return Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, wanted, self._ended)
+        chosen, unix_ns = None if wanted is None else Chosen(wanted), self._assembly.clock.unix_ns
+
+        def refresh() -> None:
+            if chosen is not None:
+                chosen.refresh(unix_ns())
+
+        refresh()
+        recording = Recording(plan, folder, unix_ns, self._hold_ns, refresh, self._ended)
+        recorders: list[Recorder] = [recording.open()[1] for _ in Point]
+        if chosen is not None:
+            recorders = [OnlyChosen(one, chosen) for one in recorders]
+        self._recordings[plan.id], self._recorders[plan.id] = recording, recorders
+        self._connect()
+        return recording
 
     def _hold_ns(self) -> int:
         """After so long it is known what became of a datagram: its link holds it, and then it is missed."""
         assembly = self._assembly
         loss_after_ns = round(assembly.settings.loss_after_s * NS_PER_S)
-        return loss_after_ns + assembly.server.send_log.hold_ns + _SETTLE_NS
+        behind_ns = max(0, assembly.clock.now_ns() - assembly.pool.accounting.settled_ns)
+        return behind_ns + loss_after_ns + assembly.server.send_log.hold_ns + _SETTLE_NS
 
     def _ended(self, bug: BaseException | None) -> None:
         self._connect()
@@ -187,11 +204,11 @@ class Recordings:
     def _connect(self) -> None:
         """Show the datagrams to the recordings that run. Any thread."""
         with self._connecting:
-            running = tuple(one for one in list(self._recordings.values()) if one.running)
-            recorder = None if not running else running[0] if len(running) == 1 else _All(running)
+            self._recorders = {name: recorders for name, recorders in self._recorders.items() if self.is_running(name)}
+            running = list(self._recorders.values())
             # The sender first: what arrives has then been seen there.
-            self._assembly.server.outlet.tap.recorder = recorder
-            self._assembly.pool.accounting.tap.recorder = recorder
+            self._assembly.server.outlet.tap.recorder = _together([one[Point.SENDER] for one in running])
+            self._assembly.pool.accounting.tap.recorder = _together([one[Point.RECEIVER] for one in running])
 
     async def _wanted(self, flows: list[str]) -> Callable[[], set[bytes]]:
         """Where these clients are just now: a client that opens another socket is another address."""

@@ -48,6 +48,8 @@ class ClientAccounting:
         self.drops = drops
         self.datagrams = 0
         clients = self.table.clients
+        self.settled_ns = clock.now_ns()
+        """What was overdue until then has been declared lost. Read by any thread."""
         self.tap = ReceiverTap(self.table.max_clients, lambda slot: clients[slot].local)
         self._sender = sender
         self._rules = sender.rules
@@ -277,6 +279,7 @@ class ClientAccounting:
             read_ns = None if read_ns is None else min(read_ns, left_until_ns)
         if read_ns is None:
             return
+        self.settled_ns = read_ns
         declared = self.ledger.expire(read_ns, self._sender.sockets.dropped, self.hold_ns)
         if len(declared.slot):
             self.tap.lost(key_of(self.ledger.session[declared.slot], declared.extended), declared.cause)

@@ -1,7 +1,6 @@
 """What a recording sees of the colour server's datagrams and of those that hosted clients receive, as columns.
 
-Two taps, one per thread. Each costs one comparison while nothing is recorded, and copies its batch otherwise: the
-sockets' rows are overwritten by the next batch.
+Two taps, one per thread. Each costs one comparison while nothing is recorded.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class Recorder(Protocol):
     """Takes what was seen. Each method may be called from any thread, and never waits."""
 
     def see(self, point: Point, seen: Seen) -> None:
-        """Sightings, copied."""
+        """Sightings. Their columns are the caller's again afterwards: what is kept is copied."""
 
     def note(self, key: U64Column, note: U8Column) -> None:
         """What became of datagrams."""
@@ -115,6 +114,9 @@ class SenderTap:
         """None while nothing is recorded. Set by any thread."""
         self._flows = flows
         self._senders = senders
+        self._session: U32Column = np.zeros(0, np.uint32)
+        self._pairs: Rows = np.zeros((0, 36), np.uint8)
+        """By flow: the addresses of that session."""
 
     def sent(self, batch: Outgoing, unix_ns: int) -> None:
         """n datagrams that carry their final bytes. unix_ns: when those left that do not carry it themselves."""
@@ -126,12 +128,24 @@ class SenderTap:
         key, time_ns = np.full(count, UNNUMBERED, np.uint64), np.full(count, unix_ns, np.int64)
         if batch.stamp is not None:
             key = key_of(flows.session_id[flow], batch.number)
-            time_ns = wire.decode_colours(batch.rows, batch.length).sent_at_unix_ns.copy()
-        addresses = _pairs(self._sources(flow), endpoints_of(flows.sockaddr[flow]))
-        kept = np.minimum(batch.length, width).astype(np.int32)
+            time_ns = wire.decode_colours(batch.rows, batch.length).sent_at_unix_ns
+        length = batch.length.astype(np.int32)
+        kept = np.minimum(length, width)
         note = np.zeros(count, np.uint8)
-        seen = Seen(key, time_ns, addresses, batch.length.astype(np.int32), kept, batch.rows.copy(), note)
-        recorder.see(Point.SENDER, seen)
+        recorder.see(Point.SENDER, Seen(key, time_ns, self._addresses(flow), length, kept, batch.rows, note))
+
+    def _addresses(self, flow: I32Column) -> Rows:
+        """uint8[n, 36]. A session has the same ones from its beginning to its end."""
+        session = self._flows.session_id[flow]
+        if len(self._session) < len(self._flows.session_id):
+            self._session = np.zeros_like(self._flows.session_id)
+            self._pairs = np.zeros((len(self._session), 36), np.uint8)
+        stale = distinct(flow[(self._session[flow] != session) | (session == 0)])
+        if len(stale):
+            self._pairs[stale] = _pairs(self._sources(stale), endpoints_of(self._flows.sockaddr[stale]))
+            self._session[stale] = self._flows.session_id[stale]
+        rows: Rows = self._pairs[flow]
+        return rows
 
     def _sources(self, flow: I32Column) -> Rows:
         index = self._flows.socket_index[flow]
@@ -169,11 +183,11 @@ class ReceiverTap:
         local = self._locals(arrivals.slot, key)
         seen = Seen(
             np.full(count, UNNUMBERED, np.uint64) if key is None else key,
-            arrivals.received_unix_ns.copy(),
+            arrivals.received_unix_ns,
             _pairs(endpoints_of(arrivals.source), local),
-            arrivals.length.copy(),
+            arrivals.length,
             np.minimum(arrivals.length, width).astype(np.int32),
-            arrivals.rows.copy(),
+            arrivals.rows,
             _NOTE_OF_FLAGS[flags],
         )
         recorder.see(Point.RECEIVER, seen)

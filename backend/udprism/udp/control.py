@@ -1,0 +1,58 @@
+"""A channel between the program and a process that it started: one line of JSON each, with descriptors if need be.
+
+Whoever asks waits for the answer before it asks again, so what is read is never more than one line.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
+
+_PIECE_BYTES: Final = 1 << 16
+_MAX_FILES: Final = 64
+
+
+class Heard(NamedTuple):
+    """One line, and the descriptors that came with it: the receiver's now."""
+
+    body: dict[str, Any]
+    files: list[int]
+
+
+class Control:
+    """One end. Raises: OSError, if the other end is gone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """sock: of a pair of Unix stream sockets."""
+        self._sock = sock
+
+    def say(self, body: dict[str, Any], files: Sequence[int] = ()) -> None:
+        """One line. files: at most 64."""
+        line = json.dumps(body).encode() + b"\n"
+        sent = socket.send_fds(self._sock, [line], files) if files else 0
+        self._sock.sendall(line[sent:])
+
+    def hear(self) -> Heard | None:
+        """The next line; None if the other end is gone."""
+        line, files = b"", []
+        while not line.endswith(b"\n"):
+            with suppress(ConnectionResetError):
+                piece, descriptors, _, _ = socket.recv_fds(self._sock, _PIECE_BYTES, _MAX_FILES)
+                files += descriptors
+                line += piece
+                if piece:
+                    continue
+            return None
+        return Heard(json.loads(line), files)
+
+    def finish(self) -> None:
+        """Say no more; the other end's last lines can still be heard."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Both ways."""
+        self._sock.close()
