@@ -43,6 +43,7 @@ REACHED_BY: tuple[tuple[str, str, str], ...] = (
     ("node/sender_plan.py", "node/test_senders.py", "a sender's description is refused or begun"),
     ("node/*.py", "node/test_bridge.py", "one subject of the bridge, whose threads it needs"),
     ("relay/*.py", "relay/test_testing.py", "parts of one process, which is run whole"),
+    ("udp/command_handler.py", "udp/test_server.py", "what the server does with commands"),
     ("udp/command_sockets.py", "udp/test_server.py", "the server's answers to single datagrams"),
     ("udp/descriptors.py", "node/test_bridge.py", "the limit of open files, met by clients"),
     ("udp/endpoints/*.py", "node/test_senders.py", "senders and receivers, from the description to the socket"),

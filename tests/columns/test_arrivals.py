@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from udprism.columns.arrivals import NO_ARRIVALS, SOCKADDR_BYTES, Arrivals
+from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
 from udprism.columns.types import BoolColumn, I64Column
 
 
@@ -28,7 +28,3 @@ def test_a_part_has_the_same_rows_of_every_column(which: I64Column | BoolColumn)
     assert part.rows[:, 3].tolist() == part.source[:, SOCKADDR_BYTES - 1].tolist() == expected
     part.rows[:] = 9
     assert batch.rows[:, 0].tolist() == [0, 1, 2], "a part is a copy"
-
-
-def test_no_arrivals_are_none() -> None:
-    assert len(NO_ARRIVALS) == 0

@@ -15,7 +15,7 @@ from peers.golden import Caught
 from peers.scenarios import SCENARIOS, SWAPPED
 from udprism.columns.types import F64Column, I64Column, Rows
 from udprism.wire.artnet import Artnet, Op, operation_of
-from udprism.wire.e131 import PRIORITY_START_CODE, sync_address
+from udprism.wire.e131 import PRIORITY_START_CODE
 from udprism.wire.format import Decoded, Mark
 from udprism.wire.formats import FORMATS
 
@@ -169,7 +169,10 @@ def _(seen: Seen) -> None:
     assert first.data[-1][22:38] == second.data[-1][22:38]  # one CID, two counts
     assert set(second.number.tolist()) == {0}
     syncs = seen.controls()
-    assert [sync_address(data) for data in syncs] == [63_999] * 2  # to its group, though the data is unicast
+    # E1.31-2018 table 4-2: the framing vector at 40, the synchronisation address at 45.
+    assert {int.from_bytes(data[40:44], "big") for data in syncs} == {1}
+    addresses = [int.from_bytes(data[45:47], "big") for data in syncs]
+    assert addresses == [63_999] * 2  # to its group, though the data is unicast
     assert [data[44] for data in syncs] == [0, 1]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from udprism.columns.arrivals import NO_ARRIVALS, Arrivals
+from udprism.columns.arrivals import Arrivals
 from udprism.columns.types import NS_PER_S
 from udprism.udp.arrivals import PollReceiver, Receiver, best_receiver
 from udprism.udp.sockets import report_errors, sockaddr_row
@@ -423,10 +423,9 @@ def test_columns_have_the_shapes_and_types_of_a_batch(receiver, open_socket, sen
     sock = open_socket()
     receiver.add(sock, 11)
     sender.sendto(b"\xc7" + bytes(22), sock.getsockname())
-    arrivals = NO_ARRIVALS
     end = time.monotonic() + 5
-    while not len(arrivals) and time.monotonic() < end:
-        arrivals = receiver.poll(0.1)
+    while not len(arrivals := receiver.poll(0.1)):
+        assert time.monotonic() < end
     columns = (arrivals.slot, arrivals.received_unix_ns, arrivals.length, arrivals.rows, arrivals.source)
     assert [column.dtype.name for column in columns] == ["int32", "int64", "int32", "uint8", "uint8"]
     assert arrivals.rows.shape == (1, WIDTH)

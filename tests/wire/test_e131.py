@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from udprism.wire.e131 import E131, group_of, sync_address
+from udprism.wire.e131 import E131, group_of
 
 CID = bytes(range(16))
 
@@ -29,11 +29,6 @@ DISCOVERY = extended(
 
 def fields_of(data: bytes) -> dict[str, str]:
     return {field.name: field.value for field in E131().fields(data)}
-
-
-def test_a_synchronisation_names_its_universe_and_a_discovery_has_none() -> None:
-    assert sync_address(SYNC) == 7962
-    assert sync_address(DISCOVERY) is None
 
 
 def test_a_synchronisation_is_explained() -> None:

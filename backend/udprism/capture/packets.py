@@ -85,8 +85,6 @@ class CaptureFile(Protocol):
     """All that have been met so far."""
     cut_at: int | None
     """Where the last record begins if it is not whole: the file was cut, or still grows. Known at the end."""
-    ignored_blocks: int
-    """Records that hold no packet and say nothing that is needed here."""
 
     def packets(self) -> Iterator[Packets]:
         """Batches of 1 to SLICE_PACKETS packets.

@@ -42,7 +42,6 @@ class PcapFile:
         # The upper half of the last word has flags about frame check sequences, which lie behind the IP packet.
         self.interfaces = [Interface(link_type=words[5] & 0xFFFF, snap_bytes=words[4])]
         self.cut_at: int | None = None
-        self.ignored_blocks = 0
 
     def packets(self) -> Iterator[Packets]:
         """See CaptureFile."""

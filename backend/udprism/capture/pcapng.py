@@ -50,7 +50,6 @@ class PcapngFile:
         self._buffer = buffer
         self.interfaces: list[Interface] = []
         self.cut_at: int | None = None
-        self.ignored_blocks = 0
 
     def packets(self) -> Iterator[Packets]:
         """See CaptureFile."""
@@ -238,7 +237,6 @@ class _Section:
             captured[simple] = np.minimum(np.minimum(original[simple], np.maximum(0, room[simple])), self._snap_bytes())
             timed = is_packet | old
             is_packet = timed | simple
-            self._file.ignored_blocks += int(np.count_nonzero(~is_packet & (kind != Block.INTERFACE)))
         wrong = (interface >= known) | (captured > room)
         good = first_true(wrong if only_packets else wrong & is_packet)
         if good < len(at):

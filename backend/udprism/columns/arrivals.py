@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows
 
 SOCKADDR_BYTES = 28
@@ -36,12 +34,3 @@ class Arrivals:
         return Arrivals(
             self.slot[which], self.received_unix_ns[which], self.length[which], self.rows[which], self.source[which]
         )
-
-
-NO_ARRIVALS = Arrivals(
-    np.zeros(0, np.int32),
-    np.zeros(0, np.int64),
-    np.zeros(0, np.int32),
-    np.zeros((0, 0), np.uint8),
-    np.zeros((0, SOCKADDR_BYTES), np.uint8),
-)

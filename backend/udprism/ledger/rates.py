@@ -13,6 +13,7 @@ FLAG_LOST = 1
 FLAG_REORDERED = 2
 FLAG_DUPLICATE = 4
 FLAG_CORRUPT = 8
+_FLAGS = (FLAG_LOST, FLAG_REORDERED, FLAG_DUPLICATE, FLAG_CORRUPT)
 _LOSS_SAMPLES = 10
 _SAMPLES_PER_LOSS_SAMPLE = 4
 _FLAG_SAMPLES = 4
@@ -70,8 +71,8 @@ class Rates:
         self._windows = [_Window(capacity, every, depth) for every, depth in _WINDOWS]
         self._slow_received = np.zeros((_LOSS_SAMPLES, capacity), np.uint32)
         self._slow_lost = np.zeros((_LOSS_SAMPLES, capacity), np.uint32)
-        self._events = np.zeros((4, capacity), np.uint32)
-        self._quiet = np.full((4, capacity), _FLAG_SAMPLES, np.uint8)
+        self._events = np.zeros((len(_FLAGS), capacity), np.uint32)
+        self._quiet = np.full((len(_FLAGS), capacity), _FLAG_SAMPLES, np.uint8)
         self._slow_sampled_ns = np.zeros(_LOSS_SAMPLES, np.int64)
         self._begun_ns = np.full(capacity, -1, np.int64)
         self._samples = 0
@@ -136,11 +137,11 @@ class Rates:
             ledger.duplicates[used],
             ledger.corrupt[used],
         )
-        for row, total in enumerate(totals):
+        for row, (flag, total) in enumerate(zip(_FLAGS, totals, strict=True)):
             now = total.astype(np.uint32)
             happened = (now - self._events[row, used]).astype(np.int32) > 0
             quiet = self._quiet[row, used]
             quiet[:] = np.where(happened, 0, np.minimum(quiet + 1, _FLAG_SAMPLES))
-            flags |= (quiet < _FLAG_SAMPLES).astype(np.uint8) << row
+            flags |= (quiet < _FLAG_SAMPLES).astype(np.uint8) * np.uint8(flag)
             self._events[row, used] = now
         self.flags[used] = flags

@@ -87,11 +87,6 @@ class Level:
         self._counts = np.zeros((rows, BUCKETS), np.uint32)
         self._generation = np.zeros(rows, np.uint32)
 
-    @property
-    def bytes_per_row(self) -> int:
-        """Bytes of one row, once it is in use."""
-        return self._steps.itemsize * self.depth + BUCKETS * 4 + 8 * (3 + len(CAUSES)) + 4
-
     def reset(self, rows: I32Column | I64Column) -> None:
         """Forget these rows; their next totals begin at zero."""
         self.taken[rows] = 0
@@ -164,11 +159,6 @@ class Timeline:
         groups = -(-capacity // _GROUP)
         turn = np.arange(groups, dtype=np.float64) / groups
         self._group_due_ns = {level: now_ns + ((1 - turn) * level.step_ns).astype(np.int64) for level in self._flows}
-
-    @property
-    def bytes_per_flow(self) -> int:
-        """Bytes that the history of one flow takes, once it is in use."""
-        return sum(level.bytes_per_row for level in self._flows)
 
     def reset(self, slots: I32Column, now_ns: int) -> None:
         """New flows in these slots; their history begins now."""

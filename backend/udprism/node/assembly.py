@@ -209,11 +209,11 @@ class Assembly:
 
     def start_server(self) -> None:
         """Start the colour server's thread."""
-        self.server.start()
+        self.server.thread.start()
 
     def start_pool(self) -> None:
         """Start the hosted clients' thread, and the watch over both; until then the pool is the caller's."""
-        self.pool.start()
+        self.pool.thread.start()
         self._watcher.start()
 
     def stop(self) -> None:

@@ -64,7 +64,6 @@ class Carrier:
         self._payload_at = port.pool.ctypes.data + layout.PAYLOAD_AT
         self._target = np.zeros(32, np.uint8)
         self._target[:28] = flows.target_row
-        self._wildcard = any(front.wildcard for front in fronts)
 
     # -- in
 

@@ -9,7 +9,7 @@ from udprism.relay.messages import Messages
 
 BUFFERS = 1024
 
-MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC = 0x40, 0x4000, 0x20  # linux/socket.h
+MSG_DONTWAIT, MSG_NOSIGNAL = 0x40, 0x4000  # linux/socket.h
 
 
 class Arrived(NamedTuple):

@@ -11,31 +11,30 @@ import numpy as np
 from udprism.columns.types import BoolColumn, I64Column
 from udprism.relay import layout
 from udprism.relay.messages import Messages
-from udprism.relay.port import BUFFERS, MSG_DONTWAIT, MSG_NOSIGNAL, MSG_TRUNC, Arrived, Failure
+from udprism.relay.port import BUFFERS, MSG_DONTWAIT, MSG_NOSIGNAL, Arrived, Failure
 from udprism.relay.reader import Reader
-from udprism.udp.ring import Completions, Ring
-from udprism.udp.sockets import MMSGHDR
+from udprism.udp.ring import (
+    BUFFER_SELECT,
+    MORE_TO_COME,
+    OP_ASYNC_CANCEL,
+    OP_POLL_ADD,
+    OP_RECVMSG,
+    OP_SEND,
+    OP_SENDMSG,
+    POLL_ADD_MULTI,
+    RECV_MULTISHOT,
+    SKIP_SUCCESS,
+    WITH_BUFFER,
+    Completions,
+    MessageHeader,
+    Ring,
+)
+from udprism.udp.sockets import MMSGHDR, MSG_TRUNC
 
-_OP_POLL_ADD, _OP_SENDMSG, _OP_RECVMSG, _OP_ASYNC_CANCEL, _OP_SEND = 6, 9, 10, 14, 26
-_RECV_MULTISHOT, _POLL_ADD_MULTI = 1 << 1, 1 << 0
-_BUFFER_SELECT, _SKIP_SUCCESS = 1 << 5, 1 << 6
-_WITH_BUFFER, _MORE_TO_COME = 1 << 0, 1 << 1
-_USUAL = _WITH_BUFFER | _MORE_TO_COME
+_USUAL = WITH_BUFFER | MORE_TO_COME
 _ENOUGH = 512
 _CANCELLED, _SENT, _CONTROL, _READABLE = 0, -1, -2, -3  # generations of what is no datagram
 _NO_NEWS = (errno.ENOBUFS, errno.EAGAIN, errno.EINTR, errno.ENOMEM, errno.ECANCELED)
-
-
-class _MessageHeader(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_bytes", ctypes.c_uint32),
-        ("vectors", ctypes.c_void_p),
-        ("vector_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_bytes", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
 
 
 class RingPort:
@@ -51,7 +50,7 @@ class RingPort:
         self._generation = np.ones(slots, np.int32)
         self._fd = np.full(slots, -1, np.int32)
         self._unarmed: set[int] = set()
-        self._header = _MessageHeader(name_bytes=layout.NAME_BYTES, control_bytes=layout.CONTROL_BYTES)
+        self._header = MessageHeader(name_bytes=layout.NAME_BYTES, control_bytes=layout.CONTROL_BYTES)
         self._waiting: list[Completions] = []
         self._failures: list[Failure] = []
         self._channel = -1
@@ -77,7 +76,7 @@ class RingPort:
 
     def _poll(self, fd: int, kind: int, slot: int) -> None:
         for _, entries in self._ring.submissions_for(1):
-            entries["opcode"], entries["fd"], entries["len"] = _OP_POLL_ADD, fd, _POLL_ADD_MULTI
+            entries["opcode"], entries["fd"], entries["len"] = OP_POLL_ADD, fd, POLL_ADD_MULTI
             entries["op_flags"], entries["slot"], entries["generation"] = select.POLLIN | select.POLLHUP, slot, kind
 
     def forget(self, fd: int, slot: int) -> None:
@@ -86,7 +85,7 @@ class RingPort:
             self._unarmed.discard(slot)
         else:
             for _, entries in self._ring.submissions_for(1):
-                entries["opcode"], entries["fd"], entries["generation"] = _OP_ASYNC_CANCEL, -1, _CANCELLED
+                entries["opcode"], entries["fd"], entries["generation"] = OP_ASYNC_CANCEL, -1, _CANCELLED
                 entries.view(np.int32)[4:6] = slot, self._generation[slot]
             self._ring.enter(0, 0.0)  # before the descriptor is another socket's
         self._generation[slot] += 1
@@ -140,7 +139,7 @@ class RingPort:
         self._unarmed.clear()
         for done, entries in self._ring.submissions_for(len(slots)):
             some = slots[done : done + len(entries)]
-            entries["opcode"], entries["ioprio"], entries["flags"] = _OP_RECVMSG, _RECV_MULTISHOT, _BUFFER_SELECT
+            entries["opcode"], entries["ioprio"], entries["flags"] = OP_RECVMSG, RECV_MULTISHOT, BUFFER_SELECT
             entries["fd"] = self._fd[some]
             entries["address"], entries["len"] = ctypes.addressof(self._header), 1
             entries["op_flags"] = MSG_TRUNC
@@ -149,9 +148,9 @@ class RingPort:
     def _sort_out(self, completed: Completions) -> Completions:
         """Deal with what is not a datagram of a socket that is still ours; return the rest."""
         slot, generation, result, flags = completed.T
-        with_buffer, ours = flags & _WITH_BUFFER != 0, (generation > 0) & (self._generation[slot] == generation)
+        with_buffer, ours = flags & WITH_BUFFER != 0, (generation > 0) & (self._generation[slot] == generation)
         self.give_back((flags[with_buffer & ~ours] >> 16 & 0xFFFF).astype(np.int64))
-        ended = ours & (flags & _MORE_TO_COME == 0)
+        ended = ours & (flags & MORE_TO_COME == 0)
         for its_slot, its_result in zip(slot[ended].tolist(), result[ended].tolist(), strict=True):
             if its_result < 0 and -its_result not in _NO_NEWS:
                 self.errors.append((its_slot, -its_result))
@@ -161,7 +160,7 @@ class RingPort:
         for its_slot, kind, its_flags in zip(
             slot[polled].tolist(), generation[polled].tolist(), flags[polled].tolist(), strict=True
         ):
-            ended_ = its_flags & _MORE_TO_COME == 0
+            ended_ = its_flags & MORE_TO_COME == 0
             if kind == _CONTROL:
                 self.called = True
                 if ended_:
@@ -189,13 +188,13 @@ class RingPort:
         for done, entries in self._ring.submissions_for(len(messages)):
             part = slice(done, done + len(entries))
             plain: BoolColumn = messages.plain[part]
-            entries["fd"], entries["flags"] = messages.fd[part], _SKIP_SUCCESS
+            entries["fd"], entries["flags"] = messages.fd[part], SKIP_SUCCESS
             entries["op_flags"] = MSG_DONTWAIT | MSG_NOSIGNAL
             entries["slot"], entries["generation"] = np.arange(done, done + len(entries)), _SENT
             if plain.all():
-                entries["opcode"], entries["address"], entries["len"] = _OP_SEND, base[part], length[part]
+                entries["opcode"], entries["address"], entries["len"] = OP_SEND, base[part], length[part]
             else:
-                entries["opcode"] = np.where(plain, _OP_SEND, _OP_SENDMSG)
+                entries["opcode"] = np.where(plain, OP_SEND, OP_SENDMSG)
                 entries["address"] = np.where(plain, base[part], header_at[part])
                 entries["len"] = np.where(plain, length[part], 1)
         self._ring.enter(0, 0.0)

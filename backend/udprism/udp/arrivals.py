@@ -20,12 +20,10 @@ import numpy as np
 
 from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
 from udprism.columns.types import NS_PER_S
-from udprism.udp.sockets import drain_error_queue, sockaddr_row
+from udprism.udp.sockets import MSG_TRUNC, SO_TIMESTAMPNS, drain_error_queue, sockaddr_row
 from udprism.udp.uring import UringReceiver
 from udprism.udp.wake import Wake
 
-_SO_TIMESTAMPNS = 35
-_MSG_TRUNC = 0x20  # asked for, the kernel tells the true length of a datagram that was cut off
 _CONTROL_BYTES = 32
 _STAMP = struct.Struct("qq")
 _KNOWN_SENDERS = 16_384
@@ -107,7 +105,7 @@ class PollReceiver:
     def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
         """See `Receiver`."""
         if self.stamps:
-            sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.setblocking(False)
         self._watched[sock.fileno()] = (slot, sock, source_ip and source_ip.partition("%")[0])
         self._poller.register(sock.fileno(), _READABLE)
@@ -161,7 +159,7 @@ class PollReceiver:
                 continue
             slot, sock, source_ip = self._watched[fd]
             try:
-                length, control, _, source = sock.recvmsg_into([self._cells[len(slots)]], _CONTROL_BYTES, _MSG_TRUNC)
+                length, control, _, source = sock.recvmsg_into([self._cells[len(slots)]], _CONTROL_BYTES, MSG_TRUNC)
             except OSError as error:
                 self._failed(self._watched[fd], error)
                 continue

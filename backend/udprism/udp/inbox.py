@@ -9,6 +9,10 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from udprism.errors import RequestError
+from udprism.udp.thread import SupervisedThread
+
+_ENDS_WITHIN_S = 5.0
+"""A thread that has much to do comes to its end in that time, on a busy machine too."""
 
 T = TypeVar("T")
 
@@ -62,3 +66,26 @@ class Inbox:
             while True:
                 _, future = self._waiting.popleft()
                 future.cancel()
+
+
+class InboxThread(SupervisedThread):
+    """A supervised thread with an inbox. wake: interrupts what its body waits for."""
+
+    def __init__(
+        self,
+        name: str,
+        body: Callable[[], None],
+        wake: Callable[[], None],
+        given_up: Callable[[BaseException | None], None],
+    ) -> None:
+        super().__init__(name, body, given_up)
+        self.inbox = Inbox(wake)
+        self._wake = wake
+
+    def end(self) -> bool:
+        """Stop the thread and refuse what still waits. Returns False if it did not end and still uses what it owns."""
+        self.stopping.set()
+        self._wake()
+        ended = self.stop(_ENDS_WITHIN_S)
+        self.inbox.close()
+        return ended

@@ -73,7 +73,7 @@ class Listening:
         )
         self.loop.add(_Keeper(self, clock))
         self.loop.add(self.retries)
-        self.loop.start()
+        self.loop.thread.start()
 
     def new_id(self) -> str:
         """Of a flow: never used again."""

@@ -12,8 +12,7 @@ from udprism.columns.arrivals import Arrivals
 from udprism.columns.runs import distinct
 from udprism.columns.types import NEVER_NS, NS_PER_S, Clock
 from udprism.udp.arrivals import Receiver
-from udprism.udp.inbox import Inbox
-from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
+from udprism.udp.inbox import InboxThread
 
 
 class Endpoint(Protocol):
@@ -48,8 +47,8 @@ class Loop:
     ) -> None:
         """capacity: sockets; the receiver's slots are 0 … capacity - 1."""
         self.receiver = receiver
-        self.inbox = Inbox(receiver.wake)
-        self.thread = SupervisedThread(name, self._run, given_up)
+        self.thread = InboxThread(name, self._run, receiver.wake, given_up)
+        self.inbox = self.thread.inbox
         self.batches = 0
         self._clock = clock
         self._free = list(range(capacity - 1, -1, -1))
@@ -59,17 +58,9 @@ class Loop:
 
     # -- any thread
 
-    def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
-
     def stop(self) -> None:
         """End all endpoints, then the thread."""
-        self.thread.stopping.set()
-        self.receiver.wake()
-        ended = self.thread.stop(ENDS_WITHIN_S)
-        self.inbox.close()
-        if ended:
+        if self.thread.end():
             self.receiver.close()
 
     # -- the loop's thread only, by `inbox`

@@ -26,9 +26,8 @@ from udprism.udp.arrivals import Receiver
 from udprism.udp.client_accounting import ClientAccounting
 from udprism.udp.client_sender import ClientSender
 from udprism.udp.client_sockets import ClientSockets
-from udprism.udp.inbox import Inbox
+from udprism.udp.inbox import InboxThread
 from udprism.udp.lookups import Found, Lookups
-from udprism.udp.thread import ENDS_WITHIN_S, SupervisedThread
 from udprism.wire.measured import HEADER_BYTES
 
 log = logging.getLogger(__name__)
@@ -72,8 +71,8 @@ class ClientPool:
         self.batches = 0
         self.totals: Mapping[str, int] = self.ledger.ever()
         """`Accounts.ever` as of the last sweep: for other threads, replaced whole, so that no figure ever falls."""
-        self.inbox = Inbox(receiver.wake)
-        self.thread = SupervisedThread("udprism-pool", self._run, given_up)
+        self.thread = InboxThread("udprism-pool", self._run, receiver.wake, given_up)
+        self.inbox = self.thread.inbox
         self._clock = clock
         self._silent_after_ns = silent_after_ns
         self._next_sweep_ns = 0
@@ -92,17 +91,9 @@ class ClientPool:
 
     # -- any thread
 
-    def start(self) -> None:
-        """Start the thread."""
-        self.thread.start()
-
     def stop(self) -> None:
         """Disconnect all clients, end the thread and close the sockets."""
-        self.thread.stopping.set()
-        self.receiver.wake()
-        ended = self.thread.stop(ENDS_WITHIN_S)
-        self.inbox.close()
-        if ended:
+        if self.thread.end():
             self.receiver.close()
             self.sockets.close_all()
 

@@ -44,7 +44,27 @@ _REGISTER_BUFFERS, _REGISTER_CANCEL = 22, 24  # PBUF_RING, SYNC_CANCEL
 _CANCEL_EVERYTHING = 1 << 0 | 1 << 2  # ALL, ANY
 _U32 = 0xFFFF_FFFF
 
+OP_POLL_ADD, OP_SENDMSG, OP_RECVMSG, OP_ASYNC_CANCEL, OP_SEND = 6, 9, 10, 14, 26
+RECV_MULTISHOT, POLL_ADD_MULTI = 1 << 1, 1 << 0  # of ioprio, and of a poll's len
+BUFFER_SELECT, SKIP_SUCCESS = 1 << 5, 1 << 6  # a submission's flags
+WITH_BUFFER, MORE_TO_COME = 1 << 0, 1 << 1
+"""A completion's flags. A datagram has both, unless its request has ended with it."""
+
 _BUFFER = np.dtype([("address", "u8"), ("len", "u4"), ("id", "u2"), ("tail", "u2")])
+
+
+class MessageHeader(ctypes.Structure):
+    """struct msghdr, from which a multishot RECVMSG takes how much room it leaves in each buffer."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_bytes", ctypes.c_uint32),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_bytes", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
 
 
 class _Parameters(ctypes.Structure):

@@ -22,7 +22,7 @@ class Sending:
         self.retries = Retries()
         self.loop = Loop("udprism-send", PollReceiver(64, 16, 0.0), 1, clock, given_up)
         self.loop.add(self.retries)
-        self.loop.start()
+        self.loop.thread.start()
 
     # -- the loop's thread only
 

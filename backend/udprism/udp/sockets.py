@@ -26,6 +26,9 @@ from udprism.udp.source import SENT_BYTES, ancillary_of, ask_for_source, is_wild
 
 LINUX = sys.platform == "linux"
 
+SO_TIMESTAMPNS = 35
+MSG_TRUNC = 0x20
+"""With this flag the kernel returns the true length of a datagram that was cut off."""
 _IP_RECVERR = 11  # linux/in.h
 _IPV6_RECVERR = 25  # linux/in6.h
 _ERROR_KINDS = ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR))

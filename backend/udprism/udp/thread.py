@@ -22,8 +22,6 @@ HANGS_FOR_GOOD_NS = 30 * NS_PER_S
 """Without a heartbeat and without processor time: whatever it waits for does not come."""
 LOOPS_FOR_GOOD_NS = 120 * NS_PER_S
 """Of its own processor time, without a heartbeat: no turn takes as long as that."""
-ENDS_WITHIN_S = 5.0
-"""A thread that has much to do comes to its end in that time, on a busy machine too."""
 MAX_RESTARTS = 5
 _RESTARTS_WITHIN_NS = 60 * NS_PER_S
 _BACKOFF_S = 0.05

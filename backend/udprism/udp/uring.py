@@ -20,18 +20,23 @@ import numpy.typing as npt
 
 from udprism.columns.arrivals import SOCKADDR_BYTES, Arrivals
 from udprism.columns.types import NS_PER_S, I64Column
-from udprism.udp.ring import Completions, Ring
-from udprism.udp.sockets import drain_error_queue
+from udprism.udp.ring import (
+    BUFFER_SELECT,
+    MORE_TO_COME,
+    OP_ASYNC_CANCEL,
+    OP_POLL_ADD,
+    OP_RECVMSG,
+    POLL_ADD_MULTI,
+    RECV_MULTISHOT,
+    WITH_BUFFER,
+    Completions,
+    MessageHeader,
+    Ring,
+)
+from udprism.udp.sockets import MSG_TRUNC, SO_TIMESTAMPNS, drain_error_queue
 
-_OP_POLL_ADD, _OP_RECVMSG, _OP_ASYNC_CANCEL = 6, 10, 14
-_RECV_MULTISHOT = 1 << 1
-_POLL_ADD_MULTI = 1 << 0
-_SUBMIT_BUFFER_SELECT = 1 << 5
-_COMPLETED_WITH_BUFFER, _COMPLETED_MORE_TO_COME = 1 << 0, 1 << 1
-_USUAL = _COMPLETED_WITH_BUFFER | _COMPLETED_MORE_TO_COME
+_USUAL = WITH_BUFFER | MORE_TO_COME
 
-_SO_TIMESTAMPNS = 35
-_MSG_TRUNC = 0x20  # asked for, the kernel tells the true length of a datagram that was cut off
 _SUBMISSIONS = 4096
 _POOL_BYTES_MAX = 20 << 20
 
@@ -47,18 +52,6 @@ _IP_AT = {4: slice(_NAME_AT + 4, _NAME_AT + 8), 16: slice(_NAME_AT + 8, _NAME_AT
 _WAKE, _CANCELLED = 0, 1
 _NO_NEWS = (errno.ENOBUFS, errno.EAGAIN, errno.EINTR, errno.ENOMEM)
 _NEVER_AGAIN = {errno.EBADF, errno.ENOTSOCK, errno.EINVAL, errno.EFAULT, errno.EOPNOTSUPP}
-
-
-class _MessageHeader(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_void_p),
-        ("name_bytes", ctypes.c_uint32),
-        ("vectors", ctypes.c_void_p),
-        ("vector_count", ctypes.c_size_t),
-        ("control", ctypes.c_void_p),
-        ("control_bytes", ctypes.c_size_t),
-        ("flags", ctypes.c_int),
-    )
 
 
 class UringReceiver:
@@ -81,7 +74,7 @@ class UringReceiver:
         self._unarmed = np.zeros(capacity, np.bool_)
         """Sockets for which the kernel has no request."""
         self._some_unarmed = False
-        self._header = _MessageHeader(name_bytes=_NAME_BYTES, control_bytes=_CONTROL_BYTES)
+        self._header = MessageHeader(name_bytes=_NAME_BYTES, control_bytes=_CONTROL_BYTES)
         self._buffer_bytes = (_PAYLOAD_AT + width + 7) // 8 * 8
         self._buffers = min(max_buffers, 1 << (_POOL_BYTES_MAX // self._buffer_bytes).bit_length() - 1)
         self._batch = np.zeros((max_batch, self._buffer_bytes), np.uint8)
@@ -110,7 +103,7 @@ class UringReceiver:
 
     def add(self, sock: socket.socket, slot: int, source_ip: str | None = None) -> None:
         """See `arrivals.Receiver`."""
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         # For a socket with O_NONBLOCK the ring answers EAGAIN instead of waiting for its next datagram.
         sock.setblocking(True)
         self._descriptor[slot] = sock.fileno()
@@ -124,7 +117,7 @@ class UringReceiver:
             self._unarmed[slot] = False
         else:
             for _, entries in self._ring.submissions_for(1):
-                entries["opcode"], entries["fd"], entries["slot"] = _OP_ASYNC_CANCEL, -1, _CANCELLED
+                entries["opcode"], entries["fd"], entries["slot"] = OP_ASYNC_CANCEL, -1, _CANCELLED
                 # The address is the user_data to look for: two words of 32 bits, in memory's order.
                 entries.view(np.int32)[4:6] = slot, self._generation[slot]
         self._generation[slot] += 1
@@ -164,7 +157,7 @@ class UringReceiver:
 
     def _watch_wake(self) -> None:
         for _, entries in self._ring.submissions_for(1):
-            entries["opcode"], entries["fd"], entries["len"] = _OP_POLL_ADD, self._wake_fd, _POLL_ADD_MULTI
+            entries["opcode"], entries["fd"], entries["len"] = OP_POLL_ADD, self._wake_fd, POLL_ADD_MULTI
             entries["op_flags"], entries["slot"] = select.POLLIN, _WAKE
 
     def _arm(self) -> None:
@@ -172,19 +165,19 @@ class UringReceiver:
         self._unarmed[slots] = self._some_unarmed = False
         for done, entries in self._ring.submissions_for(len(slots)):
             some = slots[done : done + len(entries)]
-            entries["opcode"], entries["ioprio"], entries["flags"] = _OP_RECVMSG, _RECV_MULTISHOT, _SUBMIT_BUFFER_SELECT
+            entries["opcode"], entries["ioprio"], entries["flags"] = OP_RECVMSG, RECV_MULTISHOT, BUFFER_SELECT
             entries["fd"] = self._descriptor[some]
             entries["address"], entries["len"] = ctypes.addressof(self._header), 1
-            entries["op_flags"] = _MSG_TRUNC
+            entries["op_flags"] = MSG_TRUNC
             entries["slot"], entries["generation"] = some, self._generation[some]
 
     def _sort_out(self, completed: Completions) -> Completions:
         """What is not a datagram of a socket that is still ours is dealt with; the rest is returned."""
         slot, generation, result, flags = completed.T
-        with_buffer = flags & _COMPLETED_WITH_BUFFER != 0
+        with_buffer = flags & WITH_BUFFER != 0
         ours = self._generation[slot] == generation
         self._ring.give_back(_buffer_ids(flags[with_buffer & ~ours]))
-        ended = ours & (flags & _COMPLETED_MORE_TO_COME == 0)
+        ended = ours & (flags & MORE_TO_COME == 0)
         code = -result
         failed = ended & (code > 0) & ~np.isin(code, _NO_NEWS)
         for one, its_code in zip(slot[failed].tolist(), code[failed].tolist(), strict=True):
@@ -201,7 +194,7 @@ class UringReceiver:
         if woken.any():
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._wake_fd)
-            if (flags[woken] & _COMPLETED_MORE_TO_COME == 0).any():
+            if (flags[woken] & MORE_TO_COME == 0).any():
                 self._watch_wake()
         datagrams: Completions = completed[with_buffer & ours]
         return datagrams

@@ -228,13 +228,6 @@ def _data_fields(fields: Fields) -> None:
     fields.rest("slots", HEADER_BYTES, "slot 1 is the first byte")
 
 
-def sync_address(data: bytes) -> int | None:
-    """The universe that a synchronisation datagram is for; None for a control datagram that is none."""
-    if int.from_bytes(data[40:44], "big") != _SYNC:
-        return None
-    return int.from_bytes(data[45:47], "big")
-
-
 class E131Encoder:
     """`Encoder` for E1.31: 170 pixels a universe, from `Sending.universe` on, all with one CID and name.
 

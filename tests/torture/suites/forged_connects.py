@@ -94,7 +94,7 @@ def _flood(rng: random.Random, count: int, trusted: list[str]) -> tuple[ForgedSo
     """The socket, how many sessions there ever were, and how many colours left for them."""
     forged = ForgedSocket(rng, count)
     server = _server(forged, rng, trusted)
-    server.start()
+    server.thread.start()
     try:
         wait_until(lambda: forged.left == 0, deadline_s=600)
     finally:

@@ -9,9 +9,10 @@ from pathlib import Path
 from udprism.cli.doctor.finding import Finding, Severity
 from udprism.columns.types import NS_PER_US
 from udprism.settings import Settings
+from udprism.udp.sockets import header_bytes
 from udprism.wire.measured import HEADER_BYTES, MAX_DATAGRAM_BYTES
 
-IP_AND_UDP_BYTES = 28
+_HEADER_BYTES = header_bytes(socket.AF_INET)
 """IPv4 and UDP headers; IPv6 takes 20 more, so that the three last colours of the very largest do not fit 1500."""
 _ROUND_TRIPS = 1_000
 _ROUND_TRIP_WAIT_S = 0.25
@@ -54,11 +55,11 @@ def check_mtu(settings: Settings, root: Path = Path("/")) -> Finding:
             state = (interface / "operstate").read_text().strip()
         except (OSError, ValueError):
             continue
-        if state != "down" and mtu < MAX_DATAGRAM_BYTES + IP_AND_UDP_BYTES:
+        if state != "down" and mtu < MAX_DATAGRAM_BYTES + _HEADER_BYTES:
             small.append(f"{interface.name} {mtu}")
             smallest = min(smallest, mtu)
     if small:
-        fits = (smallest - IP_AND_UDP_BYTES - HEADER_BYTES) // 3
+        fits = (smallest - _HEADER_BYTES - HEADER_BYTES) // 3
         return Finding(
             Severity.NOTE,
             f"small MTU: {', '.join(small)}",
