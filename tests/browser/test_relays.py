@@ -155,6 +155,8 @@ def test_the_drawer_has_both_sums_both_links_and_the_bytes(
     expect(page.locator("#relayed-bytes")).to_contain_text("68 65 6c 6c 6f 2c 20 72 65 6c 61 79")
     page.select_option("#relayed-way", "down")
     expect(page.locator("#relayed-datagrams tr").first).to_contain_text("24 B")
+    down_only = re.compile(rf"history\?.*flow={made['id']}-0-down")
+    expect(page.locator("#relayed-past #past-csv")).to_have_attribute("href", down_only)
     up = page.locator("#relayed-links .link-editor").first
     flow = f"/api/relays/{made['id']}/flows/{made['id']}-0"
     up.locator(".slider", has_text="Loss").first.locator("[type=number]").fill("100")

@@ -131,7 +131,7 @@ export class Drawer {
     }
     if (is !== was) this.#openSubject(place);
     this.#received.open(this.#isReceived ? place.open : "");
-    const home = need(this.#isReceived ? "received-past" : "overview-past", HTMLElement);
+    const home = need(this.#isReceived ? "received-past" : this.#isRelayed ? "relayed-past" : "overview-past", HTMLElement);
     if (!home.firstChild) home.append(need("past", HTMLElement));
     this.#relayed.open(this.#isRelayed ? place.open : "");
     for (const { tab, button, panel } of this.#tabs) {
@@ -198,7 +198,7 @@ export class Drawer {
     need("drawer-not-kept", HTMLElement).hidden = !this.#moment.paused;
     setText(this.#title, entry?.name ?? id);
     setText(this.#way, entry ? `${entry.target} → ${entry.localAddress ?? ""}, ${entry.stream ?? ""}` : "");
-    this.#overview.openReceived(gone ? "" : id);
+    this.#overview.openFlow(gone ? "" : id, this.#place?.compare ?? "");
     if (!gone && !this.#moment.paused) this.#received.tick();
   }
 
@@ -210,6 +210,7 @@ export class Drawer {
     need("drawer-not-kept", HTMLElement).hidden = true;
     setText(this.#title, flow?.client_address ?? id);
     setText(this.#way, flow ? `${flow.client_address} ⇄ ${flow.target_address}, relayed` : "");
+    this.#overview.openFlow(gone ? "" : `${id}-${this.#relayed.way}`, this.#place?.compare ?? "");
     this.#relayed.tick();
   }
 

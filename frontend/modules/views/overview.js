@@ -52,9 +52,10 @@ export class Overview {
     this.#past.open(id);
   }
 
-  /** The curves over time of a flow that a receiver hears, in its panel; a client's are in this one. @param {string} id "" for none */
-  openReceived(id) {
+  /** The curves over time of a flow with a panel of its own; a client's are in this one. @param {string} id "" for none @param {string} compare words of the address */
+  openFlow(id, compare) {
     this.#past.open(id);
+    this.#past.compare(compare);
   }
 
   live() {

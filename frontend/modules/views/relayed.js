@@ -92,6 +92,11 @@ export class Relayed {
     this.#refresh();
   }
 
+  /** Which direction's curves and datagrams are shown. */
+  get way() {
+    return this.#way.value;
+  }
+
   #refresh() {
     this.#askedAtMs = -Infinity;
     this.#hold.checked = false;
