@@ -39,7 +39,7 @@ REACHED_BY: tuple[tuple[str, str, str], ...] = (
     ("node/joining.py", "end_to_end/test_nodes.py", "two programs that see each other over a real NATS server"),
     ("node/mesh/*.py", "end_to_end/test_nodes.py", "the same"),
     ("node/receiver_plan.py", "node/test_receivers.py", "a receiver's description is refused or opened"),
-    ("node/relay_watch.py", "node/test_relays.py", "relay processes that die and come back"),
+    ("node/relay_*.py", "node/test_relays.py", "relay processes that die and come back, and their sums"),
     ("node/sender_plan.py", "node/test_senders.py", "a sender's description is refused or begun"),
     ("node/*.py", "node/test_bridge.py", "one subject of the bridge, whose threads it needs"),
     ("relay/*.py", "relay/test_testing.py", "parts of one process, which is run whole"),

@@ -38,6 +38,7 @@ from udprism.node.store import Store
 from udprism.node.view import Roster, Snapshot
 from udprism.serving.clients import State
 from udprism.settings import Settings, split_host_port
+from udprism.udp.lookups import Lookups
 from udprism.udp.networks import Targets
 from web.fake_clients import CLASSES, FakeClient, FakeClients
 
@@ -218,13 +219,13 @@ class FakeBridge:
         self.flows = FakeFlows(self.clients)
         self.send_reports = FakeSendReports()
         # Real ones: whoever begins some ends them.
-        self.relays = Relays(None, Targets([], []), lambda kind, text, flow: None)
+        self.relays = Relays(None, Lookups(Targets([], []).resolve), lambda kind, text, flow: None)
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
-        self.senders = Senders(_keeps_nothing, Targets([], []), lambda kind, text, flow: None)
+        self.senders = Senders(_keeps_nothing, Lookups(Targets([], []).resolve), lambda kind, text, flow: None)
         self.recordings = Recordings(cast("Assembly", None), None)
         self.captures = Captures(None)
         self.replays = Replays(
-            Targets([], []), self.recordings.files, self.captures.path, lambda kind, text, flow: None
+            Lookups(Targets([], []).resolve), self.recordings.files, self.captures.path, lambda kind, text, flow: None
         )
 
         stage = Stage(cast("Clients", self.clients), cast("Links", self.links), self.schedule, alone=False)

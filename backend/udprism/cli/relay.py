@@ -52,10 +52,11 @@ def relay(
     """Carry any program's datagrams through links, in both directions, and account for each."""
     from udprism.link.rules import Rule
     from udprism.link.words import read_link
-    from udprism.relay.plan import Plan, networks, resolve
+    from udprism.relay.plan import Plan, ends, networks
     from udprism.udp.networks import Targets
 
-    listening, target = resolve(listen, to, Targets(networks(allow_target or (), "allow-target"), []))
+    found = Targets(networks(allow_target or (), "allow-target"), []).resolve(to)
+    listening, target = ends(listen, found)
     plan = Plan(
         name=name,
         listen=listening,

@@ -44,7 +44,8 @@ def send(
     impairment = read_link(link or "perfect", "link", seed)
     asked = {"format": form, "target": to, "pattern": pattern, "rate_hz": rate_hz, "colours": colours}
     asked |= {"universe": universe, "link": impairment.to_body()}
-    plan = SenderPlan.asked(asked, Targets(networks(allow_target or (), "allow-target"), []))
+    found = Targets(networks(allow_target or (), "allow-target"), []).resolve(to)
+    plan = SenderPlan.asked(asked, found[0])
     ended = end_on_signals()
     clock = SystemClock()
     endpoint = SenderEndpoint("send", plan.show, plan.target, plan.link, clock)

@@ -19,15 +19,13 @@ from udprism.node.directory import Directory
 from udprism.node.hosting import hosted_client, pieces
 from udprism.node.kept import OWN_SERVER, KeptClient
 from udprism.node.links import Links
+from udprism.node.looking_up import look_up
 from udprism.node.threads import Threads
 from udprism.serving.clients import HostedClient, ModeName
 from udprism.serving.routes import Route
 from udprism.udp.descriptors import require_room
 from udprism.udp.networks import has_name
 from udprism.udp.tap_stream import TapStream
-
-_LOOK_UP_WITHIN_S = 10.0
-"""The longest time that adding a client waits for a name server. glibc gives up after 10 to 40 s (resolv.conf(5))."""
 
 
 class Clients:
@@ -103,15 +101,7 @@ class Clients:
         """A target's addresses. Raises: RequestError (403, 422)."""
         if target == OWN_SERVER:
             return (self._assembly.own_target,)
-        future = asyncio.wrap_future(self._assembly.lookups.look_up(target))
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have left
-        try:
-            return await asyncio.wait_for(asyncio.shield(future), _LOOK_UP_WITHIN_S)
-        except TimeoutError:
-            raise RequestError(
-                f"no name server said within {_LOOK_UP_WITHIN_S:.0f} s where {target} is: give an address",
-                field="target",
-            ) from None
+        return await look_up(self._assembly.lookups, target)
 
     def _open(
         self, definitions: list[KeptClient], addresses: tuple[Address, ...]

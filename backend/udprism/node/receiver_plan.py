@@ -111,7 +111,7 @@ class ReceiverPlan:
             listen = format_address((given["host"], given["port"]))
             rest = (given.get(name) for name in ("lamp", "pixels", "interface", "universes"))
             return cls.asked(given["name"], given["format"], listen, *rest)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RequestError(f"not a receiver's plan: {error!r}") from error
 
 

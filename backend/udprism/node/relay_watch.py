@@ -5,10 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
-from udprism.errors import BindError, RelayError
+from udprism.columns.types import Address
+from udprism.errors import RelayError, UdprismError
 from udprism.node.relay_history import RelayHistory
+from udprism.node.relay_totals import RelayTotals
 from udprism.relay.plan import Plan
 from udprism.relay.relay import Relay
 from udprism.udp.clock import SystemClock
@@ -17,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
 TRY_AGAIN_S = 5.0
+_STOPS_WITHIN_S = 5.0
+_STARTING = "it is being started"
 
 
 @dataclass(slots=True)
@@ -34,9 +41,13 @@ class Entry:
 class RelayWatch:
     """All entries, in the order in which they were put. Any thread; one of its own looks after them."""
 
-    def __init__(self, *, keeps_history: bool = True) -> None:
-        """keeps_history: whether each flow has figures over time."""
-        self._keeps_history = keeps_history
+    def __init__(self, permit: Callable[[Address], object], *, keeps_history: bool = True) -> None:
+        """permit: whether it may be sent to this address now. Raises: RequestError.
+
+        keeps_history: whether each flow has figures over time.
+        """
+        self._permit, self._keeps_history = permit, keeps_history
+        self.totals = RelayTotals()
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -55,9 +66,9 @@ class RelayWatch:
         return self._entries.get(relay_id)
 
     def put(self, entry: Entry) -> None:
-        """Look after this one; begin it, unless it runs. May block for as long as a process takes to start."""
+        """Look after this one. One that does not run yet is begun beside the caller: each takes a process's start."""
         if entry.relay is None:
-            self._try(entry)
+            entry.error = _STARTING
         with self._lock:
             self._entries[entry.id] = entry
             if self._watcher is None:
@@ -65,9 +76,18 @@ class RelayWatch:
                 self._watcher.start()
 
     def take(self, relay_id: str) -> None:
-        """Look after it no more."""
+        """Look after it no more, and end it."""
         with self._lock:
-            del self._entries[relay_id]
+            entry = self._entries.pop(relay_id)
+        if entry.relay is not None:
+            entry.relay.close()
+            self.totals.add_ended(entry.relay)
+
+    def counters(self) -> dict[str, Any]:
+        """For /metrics."""
+        entries = self.all()
+        running = [relay for entry in entries if (relay := entry.relay) is not None]
+        return {"relays": len(entries), **self.totals.counters(running)}
 
     def sample(self, entry: Entry, relay: Relay) -> RelayHistory:
         """Its figures over time, up to date. Raises: RelayError."""
@@ -78,37 +98,46 @@ class RelayWatch:
         return entry.history
 
     def stop(self) -> None:
-        """End all of them."""
+        """End all of them, each beside the others: one whose process hangs takes some seconds."""
         self._ended.set()
-        if self._watcher is not None:
-            self._watcher.join()
-        for entry in self.all():
-            if entry.relay is not None:
-                entry.relay.close()
+        running = [relay for entry in self.all() if (relay := entry.relay) is not None]
+        endings = [threading.Thread(target=relay.close, name="udprism-relay-end", daemon=True) for relay in running]
+        for thread in endings:
+            thread.start()
+        until_s = time.monotonic() + _STOPS_WITHIN_S
+        for thread in [*endings, *filter(None, [self._watcher])]:
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     def _look(self) -> None:
-        while not self._ended.wait(_LOOK_EVERY_S):
+        while True:
             for entry in self.all():
+                if self._ended.is_set():
+                    return
                 try:
                     if entry.relay is not None:
                         entry.relay.watch()
-                        self.sample(entry, entry.relay)
+                        with suppress(RelayError):  # its process is in the middle of a batch, or was replaced there
+                            self.sample(entry, entry.relay)
                     elif time.monotonic() >= entry.next_try_s:
-                        begun = self._try(entry)
-                        if begun is not None and entry.id not in self._entries:
-                            begun.close()  # it was taken away meanwhile
-                except RelayError as error:
-                    if entry.relay is not None:
-                        entry.relay.close()
+                        self._try(entry)
+                except UdprismError as error:  # nothing that befalls one relay may end the watch over all
                     self._give_up(entry, error)
+            if self._ended.wait(_LOOK_EVERY_S):
+                return
 
-    def _try(self, entry: Entry) -> Relay | None:
-        try:
-            entry.relay, entry.error = Relay(entry.plan), None
-        except (BindError, RelayError) as error:
-            self._give_up(entry, error)
-        return entry.relay
+    def _try(self, entry: Entry) -> None:
+        self._permit(entry.plan.target)  # addresses of this machine come and go
+        entry.relay, entry.error = Relay(entry.plan), None
+        with self._lock:
+            is_wanted = self._entries.get(entry.id) is entry and not self._ended.is_set()
+        if not is_wanted:
+            entry.relay.close()  # it was taken away meanwhile
 
-    def _give_up(self, entry: Entry, error: BindError | RelayError) -> None:
-        entry.relay, entry.error, entry.next_try_s = None, str(error), time.monotonic() + TRY_AGAIN_S
-        log.warning("the relay %s is not running: %s", entry.plan.name, error)
+    def _give_up(self, entry: Entry, error: UdprismError) -> None:
+        relay, entry.relay, entry.next_try_s = entry.relay, None, time.monotonic() + TRY_AGAIN_S
+        if relay is not None:
+            relay.close()
+            self.totals.add_ended(relay)
+        if str(error) != entry.error:
+            log.warning("the relay %s is not running: %s", entry.plan.name, error)
+        entry.error = str(error)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
-from udprism.columns.types import format_address
+from udprism.columns.types import Address, format_address
 from udprism.errors import BindError, RelayError, RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
@@ -21,13 +19,13 @@ from udprism.node.bodies import relays as relay_bodies
 from udprism.node.bodies.json import as_json
 from udprism.node.bodies.relay_cells import cells_of_flows
 from udprism.node.kept import KeptEndpoint
+from udprism.node.looking_up import look_up
 from udprism.node.relay_watch import Entry, RelayWatch
 from udprism.node.store import Store
-from udprism.relay.memory import DIRECTIONS, DOWN, UP, Count, Snapshot
-from udprism.relay.plan import DEFAULT_IDLE_S, DEFAULT_MAX_FLOWS, Plan, resolve
+from udprism.relay.memory import DIRECTIONS, UP
+from udprism.relay.plan import DEFAULT_IDLE_S, DEFAULT_MAX_FLOWS, Plan, ends
 from udprism.relay.relay import Relay, rows_in_use
-from udprism.relay.sums import total_of
-from udprism.udp.networks import Targets
+from udprism.udp.lookups import Lookups
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +42,15 @@ class Relays:
     def __init__(
         self,
         store: Store | None,
-        targets: Targets,
+        lookups: Lookups,
         note: Callable[[str, str, str | None], None],
         *,
         keeps_history: bool = True,
     ) -> None:
         """note: writes down an event: kind, words, whose. keeps_history: whether each flow has figures over time."""
-        self._store, self._targets, self._note = store, targets, note
-        self._entries = RelayWatch(keeps_history=keeps_history)
+        self._store, self._lookups, self._note = store, lookups, note
+        self._entries = RelayWatch(lambda target: lookups.resolve(format_address(target)), keeps_history=keeps_history)
         self._changing = asyncio.Lock()
-        self._gone = np.zeros((2, 4), np.int64)
-        """Of removed relays: by direction, what came in, and what was lost by the link, its queue, our kernel."""
-        self._restarts_gone = 0
 
     # -- life
 
@@ -91,13 +86,13 @@ class Relays:
         Raises: RequestError (404, 503).
         """
         relay = self._running(relay_id)
-        bodies = await asyncio.to_thread(relay_bodies.flow_bodies, relay_id, relay)
+        bodies = await self._do(lambda: relay_bodies.flow_bodies(relay_id, relay))
         words = (query or "").lower().split()
         found = [body for body in bodies if all(word in relay_bodies.words_of(body) for word in words)]
         shown = found[offset : offset + limit]
         if cells:
             ordinals = [body["ordinal"] for body in shown]
-            told = await asyncio.to_thread(cells_of_flows, relay, ordinals, cells)
+            told = await self._do(lambda: cells_of_flows(relay, ordinals, cells))
             shown = [{**body, "cells": told.get(body["ordinal"])} for body in shown]
         return [as_json(body) for body in shown], len(found)
 
@@ -112,8 +107,8 @@ class Relays:
     async def datagrams(self, relay_id: str, flow_id: str, direction: str, limit: int) -> list[dict[str, Any]]:
         """The last datagrams of one direction, newest last. Raises: RequestError (404, 503)."""
         relay, which = self._running(relay_id), _direction(direction)
-        row, _ = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
-        records = await asyncio.to_thread(relay.records, row, which)
+        row, _ = await self._row(relay, relay_id, flow_id)
+        records = await self._do(lambda: relay.records(row, which))
         return [as_json(body) for body in relay_bodies.datagram_bodies(records[-limit:])]
 
     async def steps(
@@ -124,7 +119,7 @@ class Relays:
 
         def read() -> Steps:
             history = self._entries.sample(entry, relay)
-            row, _ = self._row(relay, relay_id, flow_id)
+            row, _ = _row(relay, relay_id, flow_id)
             return history.steps(row, which, from_unix_ns, to_unix_ns, step_s)
 
         steps: Steps = await self._do(read)
@@ -134,10 +129,10 @@ class Relays:
 
     async def add(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Begin a relay, and keep it. Raises: RequestError (403, 409, 422, 503, 507), with the field at fault."""
+        plan = self._plan(asked, await look_up(self._lookups, asked["target"]))  # no lock: it may take its time
         async with self._changing:
             if len(self._entries) >= MAX_RELAYS:
                 raise RequestError(f"at most {MAX_RELAYS} relays", kind="too-many-relays")
-            plan = await asyncio.to_thread(self._plan, asked)
             entry = Entry(f"r-{secrets.token_hex(6)}", plan)
             try:
                 entry.relay = await asyncio.to_thread(Relay, plan)
@@ -160,17 +155,13 @@ class Relays:
         async with self._changing:
             entry = self._entry(relay_id)
             await self._write(lambda store: store.remove_endpoint(relay_id))
-            self._entries.take(relay_id)
-            if entry.relay is not None:
-                await asyncio.to_thread(entry.relay.close)
-                self._gone += _totals(entry.relay.read())
-                self._restarts_gone += entry.relay.restarts
+            await asyncio.to_thread(self._entries.take, relay_id)
             self._note("relay", f"relay {entry.plan.name} ended", relay_id)
 
     async def change(self, relay_id: str, changes: dict[str, Any]) -> dict[str, Any]:
         """Change up, down, rules or idle_s. Raises: RequestError (404, 422, 503, 507)."""
-        links = {name: Link.from_body(changes[name]) for name in DIRECTIONS if name in changes}
-        rules = tuple(Rule.from_body(rule) for rule in changes["rules"]) if "rules" in changes else None
+        links = {name: _link(changes[name], name) for name in DIRECTIONS if name in changes}
+        rules = _rules(changes["rules"]) if "rules" in changes else None
         async with self._changing:
             entry, relay = self._entry(relay_id), self._running(relay_id)
             plan = replace(
@@ -208,7 +199,7 @@ class Relays:
         """Give one flow a link of its own, or take it away (None). Not kept. Raises: RequestError (404, 422, 503)."""
         relay, which = self._running(relay_id), _direction(direction)
         link = None if body is None else Link.from_body(body)
-        _, ordinal = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+        _, ordinal = await self._row(relay, relay_id, flow_id)
         if link is None:
             await self._do(lambda: relay.clear_own_link(which, ordinal))
         else:
@@ -217,14 +208,14 @@ class Relays:
     async def end_flow(self, relay_id: str, flow_id: str) -> None:
         """End one flow. Raises: RequestError (404, 503)."""
         relay = self._running(relay_id)
-        _, ordinal = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+        _, ordinal = await self._row(relay, relay_id, flow_id)
         await self._do(lambda: relay.end_flows(ordinal))
 
     async def rebind(self, relay_id: str, flow_id: str | None) -> int:
         """Change the ports towards the target, of one flow or all; how many. Raises: RequestError (404, 503)."""
         relay, ordinal = self._running(relay_id), None
         if flow_id is not None:
-            _, ordinal = await asyncio.to_thread(self._row, relay, relay_id, flow_id)
+            _, ordinal = await self._row(relay, relay_id, flow_id)
         rebound = await self._do(lambda: relay.rebind(ordinal))
         self._note("relay", f"relay {self._entry(relay_id).plan.name}: {rebound} flows have other ports", relay_id)
         return int(rebound)
@@ -232,37 +223,18 @@ class Relays:
     async def reset(self, relay_id: str) -> None:
         """End all flows and restart the counts: the next client is the first again and meets the same fates."""
         relay = self._running(relay_id)
-        await self._do(relay.reset)
+        self._entries.totals.add_reset(await self._do(relay.reset))
 
     # -- figures
 
     def counters(self) -> dict[str, Any]:
         """For /metrics. From any thread."""
-        entries = self._entries.all()
-        totals, restarts, flows = self._gone.copy(), self._restarts_gone, 0
-        turned_away = np.zeros(len(Count), np.int64)
-        for entry in entries:
-            if entry.relay is not None:
-                restarts += entry.relay.restarts
-                snapshot = entry.relay.read()
-                totals += _totals(snapshot)
-                turned_away += snapshot.counts
-                flows += len(rows_in_use(snapshot))
-        return {
-            "relays": len(entries),
-            "relay_flows": flows,
-            "relay_datagrams_total": {name: int(totals[place, 0]) for place, name in enumerate(DIRECTIONS)},
-            "relay_datagrams_lost_total": {
-                cause: int(totals[:, 1 + place].sum()) for place, cause in enumerate(("link", "queue", "kernel"))
-            },
-            "relay_drops_total": {one.name.lower(): int(turned_away[one]) for one in relay_bodies.TURNED_AWAY},
-            "relay_process_restarts_total": restarts,
-        }
+        return self._entries.counters()
 
     # -- inside
 
-    def _plan(self, asked: dict[str, Any]) -> Plan:
-        listen, target = resolve(asked.get("listen") or "127.0.0.1:0", asked["target"], self._targets)
+    def _plan(self, asked: dict[str, Any], found: Sequence[Address]) -> Plan:
+        listen, target = ends(asked.get("listen") or "127.0.0.1:0", found)
         for entry in self._entries.all():
             if entry.relay is not None and target == entry.relay.address:
                 raise RequestError(f"{format_address(target)} is the relay {entry.plan.name}", field="target")
@@ -270,9 +242,9 @@ class Relays:
             name=asked.get("name") or "relay",
             listen=listen,
             target=target,
-            up=Link.from_body(asked.get("up") or {}),
-            down=Link.from_body(asked.get("down") or {}),
-            rules=tuple(Rule.from_body(rule) for rule in asked.get("rules") or ()),
+            up=_link(asked.get("up") or {}, "up"),
+            down=_link(asked.get("down") or {}, "down"),
+            rules=_rules(asked.get("rules") or ()),
             idle_s=asked.get("idle_s") or DEFAULT_IDLE_S,
             max_flows=asked.get("max_flows") or DEFAULT_MAX_FLOWS,
             any_port=bool(asked.get("any_port")),
@@ -297,14 +269,9 @@ class Relays:
             raise RequestError(entry.error or "it is not running", kind="relay-down")
         return entry.relay
 
-    def _row(self, relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:
-        """A flow's row and its ordinal."""
-        snapshot = relay.read()
-        for row in rows_in_use(snapshot):
-            ordinal = int(snapshot.flows["ordinal"][row])
-            if flow_id == relay_bodies.flow_id(relay_id, ordinal):
-                return row, ordinal
-        raise _not_found("flow", flow_id)
+    async def _row(self, relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:
+        row, ordinal = await self._do(lambda: _row(relay, relay_id, flow_id))
+        return row, ordinal
 
     async def _do(self, act: Callable[[], Any]) -> Any:
         try:
@@ -324,12 +291,38 @@ class Relays:
             raise RequestError(f"{error}; nothing was changed", kind="not-kept") from error
 
 
-def _totals(snapshot: Snapshot) -> npt.NDArray[np.int64]:
-    rows = []
-    for direction in (UP, DOWN):
-        total = total_of(snapshot, direction)
-        rows.append([total.in_, *(total.lost_by_cause.get(cause, 0) for cause in ("link", "queue", "kernel"))])
-    return np.array(rows, np.int64)
+def _row(relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:
+    """A flow's row and its ordinal. May block. Raises: RelayError, RequestError (404)."""
+    snapshot = relay.read()
+    for row in rows_in_use(snapshot):
+        ordinal = int(snapshot.flows["ordinal"][row])
+        if flow_id == relay_bodies.flow_id(relay_id, ordinal):
+            return row, ordinal
+    raise _not_found("flow", flow_id)
+
+
+def _link(body: dict[str, Any], direction: str) -> Link:
+    """Raises: RequestError, whose field says which way's link it is."""
+    with _inside(direction):
+        return Link.from_body(body)
+
+
+def _rules(bodies: Iterable[dict[str, Any]]) -> tuple[Rule, ...]:
+    rules: list[Rule] = []
+    for place, body in enumerate(bodies):
+        with _inside(f"rules.{place}"):
+            rules.append(Rule.from_body(body))
+    return tuple(rules)
+
+
+@contextmanager
+def _inside(field: str) -> Iterator[None]:
+    """A field at fault is one of this field's."""
+    try:
+        yield
+    except RequestError as error:
+        name = field if error.field is None else f"{field}.{error.field}"
+        raise RequestError(error.detail, field=name, kind=error.kind) from error
 
 
 def _direction(name: str) -> int:

@@ -22,7 +22,8 @@ from udprism.errors import RequestError
 from udprism.link.link import Link
 from udprism.node.bodies import replays as bodies
 from udprism.node.bodies.json import Json
-from udprism.udp.networks import Targets
+from udprism.node.looking_up import look_up
+from udprism.udp.lookups import Lookups
 from udprism.udp.replay_process import ReplayPlan
 
 log = logging.getLogger(__name__)
@@ -110,13 +111,13 @@ class Replays:
 
     def __init__(
         self,
-        targets: Targets,
+        lookups: Lookups,
         files_of: Callable[[str], Awaitable[list[Path]]],
         capture_of: Callable[[str], Path],
         note: Callable[[str, str, str | None], None],
     ) -> None:
         """files_of: a recording's files. capture_of: an uploaded file. note: writes down an event."""
-        self._targets, self._files_of, self._capture_of, self._note = targets, files_of, capture_of, note
+        self._lookups, self._files_of, self._capture_of, self._note = lookups, files_of, capture_of, note
         self._replays: dict[str, Replay] = {}
         self._changing = asyncio.Lock()
         self._gone = 0
@@ -161,10 +162,11 @@ class Replays:
 
     async def add(self, asked: Asked) -> Json:
         """Begin to play. Raises: RequestError (403, 404, 409, 422), with the field at fault."""
+        (target, *_) = await look_up(self._lookups, asked.target)  # before the lock: it may take its time
         async with self._changing:
             if sum(one.playing for one in self._replays.values()) >= MAX_REPLAYS:
                 raise RequestError(f"at most {MAX_REPLAYS} replays at once", kind="too-many-replays")
-            plan = await self._plan(asked)
+            plan = await self._plan(asked, target)
             self._forget_the_oldest()
             try:
                 one = await asyncio.to_thread(Replay, asked, plan)
@@ -196,12 +198,11 @@ class Replays:
 
     # -- how
 
-    async def _plan(self, asked: Asked) -> ReplayPlan:
+    async def _plan(self, asked: Asked, target: Address) -> ReplayPlan:
         if (asked.recording is None) == (asked.file is None):
             raise RequestError("either a recording or an uploaded file", field="recording")
         Selection(asked.filter)
         link = Link.from_body(asked.link)
-        target: Address = (await asyncio.to_thread(self._targets.resolve, asked.target))[0]
         if asked.recording is not None:
             files = await self._files_of(asked.recording)
         else:
@@ -222,8 +223,8 @@ class Replays:
             self._forget(one)
 
     def _forget(self, one: Replay) -> None:
+        self._gone += one.said.get("offered", 0)  # both at once: the counters are read by this loop
         del self._replays[one.id]
-        self._gone += one.said.get("offered", 0)
 
     def _replay(self, replay_id: str) -> Replay:
         if replay_id not in self._replays:

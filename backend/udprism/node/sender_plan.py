@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, dataclass, field
+from ipaddress import ip_address
 from typing import Any, Final
 
 from udprism.columns.types import NS_PER_S, Address, format_address
@@ -13,8 +14,8 @@ from udprism.link import fields as read
 from udprism.link.link import Link
 from udprism.node.receiver_plan import MAX_NAME_CHARACTERS
 from udprism.serving.commands import MAX_RATE_HZ, MIN_RATE_HZ
+from udprism.settings import split_host_port
 from udprism.udp.endpoints.sender import Show
-from udprism.udp.networks import Targets
 from udprism.wire.format import Encoder, Format, Sending
 from udprism.wire.formats import FORMATS
 from udprism.wire.patterns import is_still, pattern_of
@@ -73,8 +74,8 @@ class SenderPlan:
         return Show(self.encoder(), form.numbering, form.payload_at, pattern, self.colours, self.period_ns)
 
     @classmethod
-    def asked(cls, given: dict[str, Any], targets: Targets) -> SenderPlan:
-        """From a request, with what is not said filled in. May block for as long as DNS does.
+    def asked(cls, given: dict[str, Any], target: Address) -> SenderPlan:
+        """From a request, with what is not said filled in. target: where that is.
 
         Raises: RequestError, with the field at fault.
         """
@@ -84,7 +85,7 @@ class SenderPlan:
         plan = cls(
             name=given.get("name") or form,
             format=form,
-            target=targets.resolve(given["target"])[0],
+            target=target,
             rate_hz=given.get("rate_hz") or DEFAULT_RATE_HZ,
             colours=given.get("colours") or DEFAULT_PIXELS,
             pattern=given.get("pattern") or DEFAULT_PATTERN,
@@ -117,12 +118,14 @@ class SenderPlan:
         return json.dumps(asdict(self) | {"link": self.link.to_body(), "target": format_address(self.target)})
 
     @classmethod
-    def from_json(cls, text: str, targets: Targets) -> SenderPlan:
+    def from_json(cls, text: str) -> SenderPlan:
         """From what was kept. Raises: RequestError: a disk may give back anything."""
         try:
             given = json.loads(text)
+            host, port = split_host_port(given["target"])
+            target = str(ip_address(host)), port
             identity = bytes.fromhex(given.pop("identity")).hex()
-            plan = cls.asked(given, targets)
+            plan = cls.asked(given, target)
             return cls(**{name: getattr(plan, name) for name in cls.__slots__ if name != "identity"}, identity=identity)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RequestError(f"not a sender's plan: {error!r}") from error

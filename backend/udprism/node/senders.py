@@ -16,11 +16,12 @@ from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.node.bodies import senders as bodies
 from udprism.node.kept import KeptEndpoint
+from udprism.node.looking_up import look_up
 from udprism.node.receivers import Keep
 from udprism.node.sender_plan import SenderPlan
 from udprism.udp.clock import SystemClock
 from udprism.udp.endpoints.sender import SenderEndpoint
-from udprism.udp.networks import Targets
+from udprism.udp.lookups import Lookups
 from udprism.udp.sending import MAX_SENDERS, Sending
 
 log = logging.getLogger(__name__)
@@ -47,26 +48,29 @@ class Senders:
     def __init__(
         self,
         keep: Keep,
-        targets: Targets,
+        lookups: Lookups,
         note: Callable[[str, str, str | None], None],
         given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
         """keep: writes to the store; returns after the commit, or raises RequestError. note: writes down an event."""
-        self._keep, self._targets, self._note, self._given_up = keep, targets, note, given_up
+        self._keep, self._lookups, self._note, self._given_up = keep, lookups, note, given_up
         self._entries: dict[str, Entry] = {}
         self._changing = asyncio.Lock()
         self._clock = SystemClock()
         self._sending: Sending | None = None
-        self._gone = 0
-        """Datagrams that removed senders offered."""
+        self._gone = self._told = 0
+        """Datagrams that removed senders offered; what was told of all."""
 
     # -- life
 
     def restore(self, kept: list[KeptEndpoint]) -> None:
-        """Begin those that were kept. One that cannot is left out, and said; it stays on the disk."""
+        """Begin those that were kept. One that cannot send is in state `error`, and tries again.
+
+        A row that is no sender is left out, and said; it stays on the disk.
+        """
         for one in kept:
             try:
-                entry = Entry(one.id, SenderPlan.from_json(one.body, self._targets))
+                entry = Entry(one.id, SenderPlan.from_json(one.body))
             except RequestError as fault:
                 log.warning("skipped the stored sender %r: %s (%s)", one.id, fault.detail, fault.field)
                 continue
@@ -142,7 +146,8 @@ class Senders:
 
     async def add(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Begin a sender, and keep it. Raises: RequestError (403, 409, 422, 503, 507), with the field at fault."""
-        plan = await asyncio.to_thread(SenderPlan.asked, asked, self._targets)  # before the lock: DNS takes its time
+        (target, *_) = await look_up(self._lookups, asked["target"])  # before the lock: it may take its time
+        plan = SenderPlan.asked(asked, target)
         async with self._changing:
             if len(self._entries) >= MAX_SENDERS:
                 raise RequestError(f"at most {MAX_SENDERS} senders", kind="too-many-senders")
@@ -191,10 +196,9 @@ class Senders:
     def counters(self) -> dict[str, Any]:
         """For /metrics. From any thread."""
         endpoints = [entry.endpoint for entry in list(self._entries.values()) if entry.endpoint is not None]
-        return {
-            "senders": len(self._entries),
-            "sender_datagrams_total": self._gone + sum(int(one.flows.offered.sum()) for one in endpoints),
-        }
+        # Between a sender's end and its sum among those of the removed ones they would fall for a moment.
+        self._told = max(self._told, self._gone + sum(int(one.flows.offered.sum()) for one in endpoints))
+        return {"senders": len(self._entries), "sender_datagrams_total": self._told}
 
     # -- the loop's thread
 
@@ -208,9 +212,13 @@ class Senders:
             return True
         plan = entry.plan
         try:
+            self._lookups.resolve(format_address(plan.target))  # whether it may: addresses of this machine come and go
             endpoint = SenderEndpoint(entry.id, plan.show, plan.target, plan.link, self._clock)
-        except OSError as error:
-            entry.error = error.strerror
+        except (OSError, RequestError) as error:
+            reason = str(error.strerror if isinstance(error, OSError) else error)
+            if reason != entry.error:
+                log.warning("the sender %s cannot send: %s", plan.name, reason)
+            entry.error = reason
             return False
         entry.endpoint, entry.error = endpoint, None
         sending.begin(endpoint)

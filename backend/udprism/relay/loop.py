@@ -109,11 +109,7 @@ class Loop:
 
     def _resume(self) -> None:
         """Take over the flows of a process that died, with their ports: a client does not notice."""
-        self._memory.close_sums()
-        self._memory.ledger[Sum.KERNEL] += self._memory.ledger[Sum.TAKEN] - sum(
-            self._memory.ledger[row] for row in (Sum.LEFT, Sum.LINK, Sum.QUEUE, Sum.KERNEL)
-        )
-        self._memory.ledger[Sum.HELD] = 0
+        self._memory.take_over()
         self._table.resume()
 
     # -- the loop
@@ -224,7 +220,7 @@ class Loop:
                 answer: dict[str, Any] = {"done": self._do(command)}
             except UdprismError as error:
                 answer = {"refused": str(error)}
-            self._control.send(json.dumps(answer).encode())
+            self._control.send(json.dumps({**answer, "number": command["number"]}).encode())
             if command["do"] == "stop":
                 return False
 
@@ -256,12 +252,14 @@ class Loop:
         elif what == "reset":
             for slot in slots:
                 self._end_flow(slot)
+            before = {"ledger": self._memory.ledger[:, :2].tolist(), "counts": self._memory.counts.tolist()}
             self._memory.open_sums()
             self._table.next_ordinal = 0
             self._memory.ledger[:, :2] = 0
             self._memory.counts[:] = 0
             self._memory.rule_hits[:] = 0
             self._memory.close_sums()
+            return before
         elif what == "idle":
             self._idle_ns = round(command["idle_s"] * NS_PER_S)
         return len(slots)

@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 HISTORY = 256
 PAYLOAD_BYTES = 24
 ADDRESS_BYTES = 28  # sizeof(struct sockaddr_in6), the larger of the two
-_READ_WITHIN_NS = 2_000_000_000
+_READ_WITHIN_S = 2.0
 UP, DOWN = 0, 1
 DIRECTIONS = ("up", "down")
 
@@ -143,6 +143,12 @@ class Snapshot(NamedTuple):
     counts: I64Column
     rule_hits: I64Column
 
+    @classmethod
+    def of_the_ended(cls, ledger: list[list[int]], counts: list[int]) -> Snapshot:
+        """One without flows. ledger: the columns of row 0."""
+        no_hits = np.zeros(MAX_RULES, np.int64)
+        return cls(np.array(ledger, np.int64), np.zeros(1, FLOW), np.array(counts, np.int64), no_hits)
+
 
 MAX_RULES = 64
 _HEADER_BYTES = 4096
@@ -170,10 +176,14 @@ class Memory:
 
     @classmethod
     def create(cls, max_flows: int) -> tuple[int, Memory]:
-        """A new memory and its descriptor. Pages are taken as they are written."""
+        """A new memory and its descriptor. Pages are taken as they are written. Raises: OSError."""
         file = os.memfd_create("udprism-relay")
-        os.ftruncate(file, _layout(max_flows + 1)[2])
-        return file, cls(file, max_flows)
+        try:
+            os.ftruncate(file, _layout(max_flows + 1)[2])
+            return file, cls(file, max_flows)
+        except OSError:
+            os.close(file)
+            raise
 
     @property
     def high(self) -> int:
@@ -192,8 +202,20 @@ class Memory:
         """Writer only: all that was taken is accounted for."""
         self._words[0] = (self._words[0] | 1) + 1
 
-    def read(self) -> Snapshot:
-        """One moment of it all. Raises: RelayError, if the writer has held the sums open for two seconds."""
+    def take_over(self) -> None:
+        """Once the writer is gone, or before a new one begins: account for what the last one left half done."""
+        self.close_sums()
+        lost = [Sum.LEFT, Sum.LINK, Sum.QUEUE, Sum.KERNEL]
+        self.ledger[Sum.KERNEL] += self.ledger[Sum.TAKEN] - self.ledger[lost].sum(axis=0)
+        self.ledger[Sum.HELD] = 0
+
+    @property
+    def is_half_done(self) -> bool:
+        """Whether sums are open: a writer is at it, or died at it."""
+        return bool(self._words[0] & 1)
+
+    def read(self, within_s: float = _READ_WITHIN_S) -> Snapshot:
+        """One moment of it all. Raises: RelayError, if the writer has held the sums open for so long."""
 
         def copy() -> Snapshot:
             high = self.high
@@ -201,7 +223,7 @@ class Memory:
                 self.ledger[:, : 2 * high].copy(), self.flows[:high].copy(), self.counts.copy(), self.rule_hits.copy()
             )
 
-        return self._consistent(copy)
+        return self._consistent(copy, within_s)
 
     def records(self, flow: int, direction: int) -> npt.NDArray[np.void]:
         """The kept datagrams of one direction, oldest first: RECORD[≤ HISTORY]. Raises: RelayError, as `read`."""
@@ -213,15 +235,15 @@ class Memory:
         known: npt.NDArray[np.void] = rows[(rows["fate"] != Fate.NONE) & (rows["number"] == numbers.astype(np.uint32))]
         return known
 
-    def _consistent(self, copy: Callable[[], _T]) -> _T:
-        until_ns = time.monotonic_ns() + _READ_WITHIN_NS
+    def _consistent(self, copy: Callable[[], _T], within_s: float = _READ_WITHIN_S) -> _T:
+        until_s = time.monotonic() + within_s
         while True:
             before = self._words[0]
             if not before & 1:
                 taken = copy()
                 if self._words[0] == before:
                     return taken
-            if time.monotonic_ns() > until_ns:
+            if time.monotonic() > until_s:
                 raise RelayError("the relay's process stopped in the middle of a batch")
             time.sleep(0)
 

@@ -14,7 +14,6 @@ from udprism.link.link import Link
 from udprism.link.rules import Rule
 from udprism.relay.memory import MAX_RULES
 from udprism.settings import split_host_port
-from udprism.udp.networks import Targets
 
 MAX_FLOWS = 16_384
 MIN_IDLE_S, MAX_IDLE_S = 0.1, 86_400.0
@@ -84,14 +83,14 @@ class Plan:
                 keep_payload=read.flag(given["keep_payload"], "keep_payload"),
                 allow_from=tuple(given["allow_from"]),
             ).checked()
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise RequestError(f"not a relay's plan: {error!r}") from error
 
 
-def resolve(listen: str, target: str, targets: Targets) -> tuple[Address, Address]:
-    """Where to listen, an IP address or `localhost`, and where to send, as `targets` permits. May block.
+def ends(listen: str, found: Sequence[Address]) -> tuple[Address, Address]:
+    """Where to listen, an IP address or `localhost`, and where to send.
 
-    Of a name's addresses the first of the listener's family, otherwise the first.
+    Of the target's addresses, which were found, the first of the listener's family, otherwise the first.
 
     Raises: RequestError, with the field at fault.
     """
@@ -100,7 +99,6 @@ def resolve(listen: str, target: str, targets: Targets) -> tuple[Address, Addres
         ipaddress_or_localhost(host)
     except ValueError as error:
         raise RequestError(f"expected an IP address and a port: {error}", field="listen") from None
-    found = targets.resolve(target)
     same_family = [address for address in found if (":" in address[0]) == (":" in host)]
     return (host, port), (same_family or found)[0]
 

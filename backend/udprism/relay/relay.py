@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 _READY_WITHIN_S = 20.0
 _ANSWERS_WITHIN_S = 5.0
+_LOOKED_AFTER_WITHIN_S = 1.0
+HANGS_AFTER_S = 15.0
+"""A process that has answered nothing for so long is replaced, as if it had died."""
 _ENDS_WITHIN_S = 2.0
 _RESTARTS_WITHIN_S = 60.0
 MAX_RESTARTS = 5
@@ -45,12 +48,18 @@ class Relay:
         self._control: socket.socket | None = None
         self._own_links: dict[tuple[int, int], Link] = {}
         self._restarted_s: list[float] = []
+        self._asked = 0
+        self._silent_since_s: float | None = None
+        self._missed_a_change = False
         self.restarts = 0
         self.description = ""
         """How the process receives: io_uring, or epoll and why."""
         self.plan = plan
         self.fronts: list[socket.socket] = []
-        self._file, self._memory = Memory.create(plan.max_flows)
+        try:
+            self._file, self._memory = Memory.create(plan.max_flows)
+        except OSError as error:
+            raise RelayError(f"no memory for the relay {plan.name}: {error.strerror}") from error
         try:
             self._start()
         except UdprismError:
@@ -68,12 +77,12 @@ class Relay:
         """Wait until all that was handed on by now is counted as well. Raises: RelayError."""
         self._ask({"do": "settle"})
 
-    def read(self) -> Snapshot:
-        """One moment of its sums; after `close`, the last one. Raises: RelayError.
+    def read(self, within_s: float = 2.0) -> Snapshot:
+        """One moment of its sums; after `close`, the last one. Raises: RelayError, if none can be had within so long.
 
         It closes; a datagram that reached the other side within the last millisecond may not be counted yet.
         """
-        return self._memory.read()
+        return self._memory.read(within_s)
 
     def records(self, row: int, direction: int) -> npt.NDArray[np.void]:
         """The last datagrams of one direction of a flow, oldest first. Raises: RelayError."""
@@ -92,15 +101,15 @@ class Relay:
     def set_link(self, direction: int, link: Link, ordinal: int | None = None) -> int:
         """A link for all flows without one of their own, or for one flow. Returns how many flows it holds for.
 
-        Raises: RelayError.
+        Raises: RelayError. The relay's own link then holds as soon as its process is replaced, which is soon.
         """
         with self._lock:
-            told = self._ask(
-                {"do": "link", "direction": DIRECTIONS[direction], "link": link.to_body(), "flow": ordinal}
-            )
             if ordinal is None:
                 self.plan = replace(self.plan, up=link) if direction == UP else replace(self.plan, down=link)
-            else:
+            told = self._change(
+                {"do": "link", "direction": DIRECTIONS[direction], "link": link.to_body(), "flow": ordinal}
+            )
+            if ordinal is not None:
                 self._own_links[ordinal, direction] = link
             return int(told)
 
@@ -108,23 +117,23 @@ class Relay:
         """A flow has the relay's link again. Raises: RelayError."""
         with self._lock:
             self._own_links.pop((ordinal, direction), None)
-            return int(self._ask({"do": "link", "direction": DIRECTIONS[direction], "link": None, "flow": ordinal}))
+            return int(self._change({"do": "link", "direction": DIRECTIONS[direction], "link": None, "flow": ordinal}))
 
     def own_link(self, direction: int, ordinal: int) -> Link | None:
         """A flow's own link, if it has one."""
         return self._own_links.get((ordinal, direction))
 
     def set_rules(self, rules: tuple[Rule, ...]) -> None:
-        """Other rules; their hits are counted from 0. Raises: RelayError."""
+        """Other rules; their hits are counted from 0. Raises: RelayError, as `set_link`."""
         with self._lock:
-            self._ask({"do": "rules", "rules": [rule.to_body() for rule in rules]})
             self.plan = replace(self.plan, rules=rules)
+            self._change({"do": "rules", "rules": [rule.to_body() for rule in rules]})
 
     def set_idle(self, idle_s: float) -> None:
-        """How long a flow may be idle. Raises: RelayError."""
+        """How long a flow may be idle. Raises: RelayError, as `set_link`."""
         with self._lock:
-            self._ask({"do": "idle", "idle_s": idle_s})
             self.plan = replace(self.plan, idle_s=idle_s)
+            self._change({"do": "idle", "idle_s": idle_s})
 
     def rebind(self, ordinal: int | None = None) -> int:
         """Change the ports towards the target, as a NAT does that forgot them; returns of how many flows.
@@ -133,11 +142,14 @@ class Relay:
         """
         return int(self._ask({"do": "rebind", "flow": ordinal}))
 
-    def reset(self) -> None:
-        """End all flows and restart the counts: the next client is the first again. Raises: RelayError."""
+    def reset(self) -> Snapshot:
+        """End all flows and restart the counts: the next client is the first again. Returns the last sums before.
+
+        Raises: RelayError.
+        """
         with self._lock:
             self._own_links.clear()
-            self._ask({"do": "reset"})
+            return Snapshot.of_the_ended(**self._ask({"do": "reset"}))
 
     def end_flows(self, ordinal: int | None = None) -> int:
         """End one flow, or all; returns how many. Raises: RelayError."""
@@ -156,17 +168,22 @@ class Relay:
         return None if self._process is None else self._process.pid
 
     def watch(self) -> None:
-        """Replace a process that died, with its flows and their ports. Call about twice a second.
+        """Replace a process that died or hangs, with its flows and their ports. Call about twice a second.
 
-        Raises: RelayError, if it died more often than five times in a minute.
+        Raises: RelayError, if that happened more often than five times in a minute.
         """
         with self._lock:
-            if self._process is None or self._process.poll() is None:
+            if self._process is None:
                 return
-            log.warning("the relay %s ended with %s; restarting it", self.plan.name, self._process.returncode)
+            self._forget_links_of_ended_flows()
+            if self._process.poll() is None and not self._is_lost():
+                return
+            how = "hangs" if self._process.poll() is None else f"ended with {self._process.returncode}"
+            log.warning("the relay %s %s; restarting its process", self.plan.name, how)
             now_s = time.monotonic()
             self._restarted_s = [then for then in self._restarted_s if then > now_s - _RESTARTS_WITHIN_S] + [now_s]
             self.restarts += 1
+            self._process.kill()
             self._disconnect()
             if len(self._restarted_s) > MAX_RESTARTS:
                 raise RelayError(f"the relay {self.plan.name} died {len(self._restarted_s)} times in a minute")
@@ -174,14 +191,33 @@ class Relay:
             for (ordinal, direction), link in list(self._own_links.items()):
                 self.set_link(direction, link, ordinal)
 
+    def _is_lost(self) -> bool:
+        """Whether the process, although it is there, has to be replaced: it hangs, or missed a change that is kept."""
+        try:
+            self._ask({"do": "settle"}, _LOOKED_AFTER_WITHIN_S)
+        except RelayError:
+            since_s = self._silent_since_s
+            return since_s is not None and time.monotonic() - since_s > HANGS_AFTER_S
+        return self._missed_a_change
+
+    def _forget_links_of_ended_flows(self) -> None:
+        if self._own_links:
+            flows = self._memory.flows
+            there = set(flows["ordinal"][flows["state"] != State.FREE].tolist())
+            self._own_links = {at: link for at, link in self._own_links.items() if at[0] in there}
+
     def _start(self) -> None:
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._silent_since_s, self._missed_a_change = None, False
+        try:
+            here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            raise RelayError(f"the relay's process cannot be started: {error}") from error
+        self._control = here
         here.settimeout(_READY_WITHIN_S)
         try:
             with there:
                 command = [sys.executable, "-m", "udprism.relay.process"]
                 self._process = subprocess.Popen(command, stdin=there.fileno(), stdout=subprocess.DEVNULL)
-            self._control = here
             self._receive()
             if not self.fronts:  # when the other end is there to read them
                 self.fronts = _bind(self.plan.listen)
@@ -198,17 +234,30 @@ class Relay:
         except Exception:  # such as a port that is taken: the process never gets a plan, and ends
             self._disconnect()
             raise
-        here.settimeout(_ANSWERS_WITHIN_S)
 
-    def _ask(self, command: dict[str, Any]) -> Any:
+    def _change(self, command: dict[str, Any]) -> Any:
+        """As `_ask`, of what the plan says already: a process that misses it is replaced by one that knows."""
+        try:
+            return self._ask(command)
+        except RelayError:
+            self._missed_a_change = True
+            raise
+
+    def _ask(self, command: dict[str, Any], within_s: float = _ANSWERS_WITHIN_S) -> Any:
         with self._lock:
             if self._control is None:
                 raise RelayError(f"the relay {self.plan.name} is closed")
+            self._asked += 1
             try:
-                self._control.send(json.dumps(command).encode())
+                self._control.settimeout(within_s)
+                self._control.send(json.dumps({**command, "number": self._asked}).encode())
                 answer = self._receive()
+                while answer["number"] != self._asked:  # of a question that nobody waits for any more
+                    answer = self._receive()
             except OSError as error:
+                self._silent_since_s = self._silent_since_s or time.monotonic()
                 raise RelayError(f"the relay {self.plan.name} does not answer: {error}") from error
+            self._silent_since_s = None
         if "refused" in answer:
             raise RequestError(answer["refused"])
         return answer["done"]
@@ -238,8 +287,10 @@ class Relay:
         with self._lock:
             if self._control is not None:
                 with contextlib.suppress(RelayError):
-                    self._ask({"do": "stop"})
+                    self._ask({"do": "stop"}, _LOOKED_AFTER_WITHIN_S)
             self._disconnect()
+            if self._memory.is_half_done:  # its process died in the middle of a batch
+                self._memory.take_over()
             for sock in self.fronts:
                 sock.close()
             if self._file >= 0:

@@ -25,8 +25,8 @@ class Lookups:
     """
 
     def __init__(self, resolve: Callable[[str], Found]) -> None:
-        """resolve: may block. Raises: RequestError, which becomes the future's."""
-        self._resolve = resolve
+        """resolve: may block, unless the target is an address. Raises: RequestError, which becomes the future's."""
+        self.resolve = resolve
         self._lock = threading.Lock()
         self._under_way: dict[str, Future[Found]] = {}
         self._waiting: deque[str] = deque()
@@ -57,7 +57,7 @@ class Lookups:
     def _run(self) -> None:
         while (target := self._next()) is not None:
             try:
-                found: Found | BaseException = self._resolve(target)
+                found: Found | BaseException = self.resolve(target)
             except BaseException as error:  # noqa: BLE001  # a bug as well: it is raised where the future is asked
                 found = error
             with self._lock:

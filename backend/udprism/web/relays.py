@@ -10,6 +10,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.link import rules
+from udprism.link.link import Link
 from udprism.node import bodies as answers
 from udprism.node.bodies.relays import DATAGRAM_FIELDS
 from udprism.node.relays import Relays
@@ -157,6 +158,7 @@ class RelayRoutes:
         self, relay_id: str, direction: Direction, body: Annotated[bodies.LinkBody, Body()]
     ) -> Response:
         """Set it, for all flows without a link of their own. Fields that are left out are off."""
+        Link.from_body(body)  # here the body is the link: its field at fault has no other name before it
         changed: dict[str, Any] = await self._relays.change(relay_id, {direction: body})
         return answer(changed[direction])
 
