@@ -16,8 +16,11 @@ from support.guards import LoopWatch, threads_left, watched_loops
 
 __all__ = ["pytest_collection_modifyitems", "pytest_unconfigure"]
 
-# A shell starts what it puts into the background with SIGINT ignored, and what tests start would inherit that.
+# A shell starts what it puts into the background with SIGINT ignored, and `nohup` with SIGHUP ignored; what tests start
+# would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)  # a handler is not inherited, and keeps what was asked for
 
 # One and the same examples wherever CI runs; no deadline and nothing too slow, because a busy machine is no defect.
 SLOW = [hypothesis.HealthCheck.too_slow]

@@ -544,7 +544,7 @@ def test_ten_thousand_clients_are_added_in_one_call_and_all_come_alive() -> None
         async with running(rate_hz=1) as bridge:
             bodies = await bridge.clients.add(count=10_000)
             assert len(bodies) == 10_000
-            await until(lambda: all_live(bridge, 10_000), 60)
+            await until(lambda: all_live(bridge, 10_000), 240)  # seconds on an idle machine
             assert closes(await bridge.ledger())
             assert await bridge.clients.remove_many() == 10_000
             assert (await bridge.clients.page())[1] == 0

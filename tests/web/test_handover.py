@@ -22,19 +22,21 @@ from web.running import (
 )
 
 QUICK = Limits(request_timeout_s=0.5, stall_timeout_s=0.5, linger_timeout_s=0.5)
+PATIENT = Limits(request_timeout_s=60.0, stall_timeout_s=60.0, linger_timeout_s=60.0)
 PATIENCE_S = 1.5
 
 
 @pytest.fixture
 def here() -> Iterator[Running]:
-    with running(limits=QUICK) as served:
+    """Waits for its caller, however long this machine takes."""
+    with running(limits=PATIENT) as served:
         yield served
 
 
 @pytest.fixture
-def patient() -> Iterator[Running]:
-    """Waits for a caller who still sends, however long this machine takes."""
-    with running(limits=Limits(linger_timeout_s=60.0)) as served:
+def quick() -> Iterator[Running]:
+    """Cuts whoever is slow."""
+    with running(limits=QUICK) as served:
         yield served
 
 
@@ -207,8 +209,8 @@ def test_more_headers_than_any_browser_sends_are_refused(here: Running) -> None:
     assert json.loads(body)["type"] == "urn:udprism:problem:headers"
 
 
-def test_headers_over_the_limit_are_refused_and_the_caller_can_read_it(patient: Running) -> None:
-    with patient.raw() as sock:
+def test_headers_over_the_limit_are_refused_and_the_caller_can_read_it(here: Running) -> None:
+    with here.raw() as sock:
         sock.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"a" * 1_000_000 + b"\r\n\r\n")
         assert read_answer(sock)[0] == 431
 
@@ -226,14 +228,12 @@ BODY_BYTES = 20_000_000
 
 @pytest.mark.parametrize("how", ["keep-alive", "close"])
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_caller_of_a_body_over_the_limit_sends_it_all_and_reads_the_413(
-    patient: Running, framing: str, how: str
-) -> None:
+def test_caller_of_a_body_over_the_limit_sends_it_all_and_reads_the_413(here: Running, framing: str, how: str) -> None:
     head = b"POST /api/clients HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: %s\r\n"
     frame = b"Content-Length: %d\r\n\r\n" % BODY_BYTES
     if framing == "chunks":
         frame = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % BODY_BYTES
-    with patient.raw() as sock:
+    with here.raw() as sock:
         sock.sendall(head % how.encode() + frame)
         sock.sendall(b"x" * BODY_BYTES)
         status, body = read_answer(sock)
@@ -247,8 +247,8 @@ def test_caller_that_sends_on_and_on_after_the_413_is_cut() -> None:
         assert send_until_refused(sock, b"x" * 65_536, 1_000)
 
 
-def test_caller_that_sends_slowly_after_the_413_is_cut_in_time(here: Running) -> None:
-    with here.raw() as sock:
+def test_caller_that_sends_slowly_after_the_413_is_cut_in_time(quick: Running) -> None:
+    with quick.raw() as sock:
         sock.sendall(b"POST /api/clients HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
         until_s = time.monotonic() + DEADLINE_S
         while not send_until_refused(sock, b"x", 1):
@@ -272,6 +272,6 @@ def test_upgrade_to_what_is_not_spoken_here_is_answered_as_if_it_had_not_been_as
             assert one_answer(sock) == 200
 
 
-def test_websocket_that_is_open_outlives_the_deadline_of_a_request(here: Running) -> None:
-    with upgraded(here) as sock:
+def test_websocket_that_is_open_outlives_the_deadline_of_a_request(quick: Running) -> None:
+    with upgraded(quick) as sock:
         assert is_open_after(sock, QUICK.request_timeout_s * 2)
