@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from peers import golden
+from support import plain_flow
+from support.plain_flow import PlainCounting, Row
 from udprism.ledger.counting import STREAK, Counting
 from udprism.wire.format import Decoded, Numbering
 from udprism.wire.formats import FORMATS
@@ -14,20 +16,11 @@ SACN, ARTNET, DDP = Numbering(256, 0), Numbering(255, 1), Numbering(15, 1)
 
 
 def decoded(number: list[int], part: list[int] | None = None, numbered: list[bool] | None = None) -> Decoded:
-    count = len(number)
-    return Decoded(
-        valid=np.ones(count, np.bool_),
-        control=np.zeros(count, np.bool_),
-        reason=np.zeros(count, np.uint8),
-        key=np.zeros(count, np.uint64),
-        number=np.array(number, np.uint32),
-        numbered=np.array(numbered if numbered is not None else [True] * count),
-        part=None if part is None else np.array(part, np.uint32),
-        marks=np.zeros(count, np.uint16),
-        rgb=np.zeros((count, 3), np.uint8),
-        coloured=np.zeros(count, np.bool_),
-        all_valid=True,
-    )
+    rows = [Row(one, at) for one, at in zip(number, part or [0] * len(number), strict=True)]
+    batch = plain_flow.decoded(rows, has_parts=part is not None)
+    if numbered is not None:
+        batch.numbered = np.array(numbered)
+    return batch
 
 
 class Sender:
@@ -142,7 +135,8 @@ def test_after_an_interruption_any_number_is_the_next_one() -> None:
 
 
 def test_a_sender_that_counts_anew_is_followed_after_eight_numbers() -> None:
-    sender = believed(SACN, 200)
+    sender = believed(SACN)
+    sender.send(*range(STREAK + 1, 201))
     found = [one for number in range(150, 170) for one in sender.send(number)]
     assert found[:8].count(None) <= 1
     assert [one for one in found if one is not None][-5:] == list(range(6, 11))
@@ -199,38 +193,6 @@ def test_real_senders_are_believed_or_not_and_none_of_them_lost_anything(name: s
         assert sequences == list(range(len(sequences)))
 
 
-class Twin:
-    """`Counting` of one flow, one number at a time: what the rules say, without columns."""
-
-    def __init__(self, modulus: int) -> None:
-        self.modulus, self.believed = modulus, False
-        self.highest: int | None = None
-        self.last = self.top = self.streak = self.astray = self.anew = 0
-
-    def take(self, number: int) -> int | None:
-        found = None
-        if self.highest is None:
-            self.highest, self.top = number, -1
-        else:
-            half = self.modulus // 2
-            step = (number - self.highest + half) % self.modulus - half
-            self.anew = self.anew + 1 if step <= 0 and (number - self.last) % self.modulus == 1 else 0
-            if self.anew >= 8:
-                self.highest, self.top, self.anew = number, -1, 0
-            else:
-                found = self.top + step if self.believed else None
-                self.streak = self.streak + 1 if step == 1 else 0
-                self.astray = 0 if step == 1 else self.astray + 1
-                if step > 0:
-                    self.highest, self.top = number, self.top + step
-        self.last = number
-        if not self.believed and self.streak >= STREAK:
-            self.believed, self.top = True, -1
-        elif self.believed and self.astray >= 64:
-            self.believed = False
-        return found
-
-
 @pytest.mark.parametrize("once", [False, True])
 @pytest.mark.parametrize("modulus", [15, 255, 256, 65_536])
 @pytest.mark.parametrize("seed", range(4))
@@ -240,7 +202,7 @@ def test_columns_count_as_the_plain_twin_does(modulus: int, seed: int, once: boo
     counting = Counting(flows)
     for slot in range(flows):
         counting.begin(slot, Numbering(modulus, 0))
-    twins = [Twin(modulus) for _ in range(flows)]
+    twins = [PlainCounting(modulus) for _ in range(flows)]
     number = rng.integers(0, modulus, flows)
     steps = np.array([1, 2, 0, -1, -2, 3, int(modulus * 0.7)])
     for _ in range(3000):
@@ -250,7 +212,7 @@ def test_columns_count_as_the_plain_twin_does(modulus: int, seed: int, once: boo
         number[slot] = (number[slot] + int(rng.choice(steps, p=chance))) % modulus
         one = int(number[slot])
         found = counting.count(np.array([slot], np.int32), decoded([one]), once=once)
-        expected = twins[slot].take(one)
+        (expected,) = twins[slot].take([Row(one)])
         assert (int(found.sequence[0]) if found.counts[0] else None) == expected
         assert bool(counting.believed[slot]) == twins[slot].believed
 

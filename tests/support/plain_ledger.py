@@ -30,6 +30,8 @@ class PlainLedger:
     base: int = 0
     suspect: int | None = None
     received: int = 0
+    plain: int = 0
+    """Arrivals that have no number."""
     duplicates: int = 0
     reordered: int = 0
     late: int = 0
@@ -108,6 +110,14 @@ class PlainLedger:
         self.beyond += 1
         return number, BEYOND
 
+    def begin(self) -> None:
+        """Numbers restart at 0, of a session without an id: what is open is lost at the next `expire`."""
+        self.pushed_out += len(self.holes)
+        self.settled.update(self.lost.values())
+        for known in (self.holes, self.lost, self.arrived, self.transits):
+            known.clear()
+        self.base, self.highest, self.suspect = 0, -1, None
+
     def _receive(self, number: int) -> None:
         self.received += 1
         self.arrived.add(number)
@@ -117,7 +127,7 @@ class PlainLedger:
         first = max(self.highest + 1, number - self.window + 1)
         self.pushed_out += first - self.highest - 1
         for hole in range(first, number):
-            self.holes[hole] = Hole(due_tick, self.received)
+            self.holes[hole] = Hole(due_tick, self.received + self.plain)
         self.highest = number
         for old in [old for old in self.holes if old <= number - self.window]:
             del self.holes[old]
@@ -133,7 +143,8 @@ class PlainLedger:
         due = [
             number
             for number, hole in sorted(self.holes.items())
-            if now_ns // TICK_NS > hole.due_tick or self.received - hole.received_before >= self.loss_after_arrivals
+            if now_ns // TICK_NS > hole.due_tick
+            or self.received + self.plain - hole.received_before >= self.loss_after_arrivals
         ]
         for number in due:
             del self.holes[number]

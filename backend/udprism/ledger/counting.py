@@ -27,7 +27,8 @@ _ANEW: Final = 8
 
 class Counted(NamedTuple):
     """sequence: int64[n], rubbish where counts is False. counts: bool[n], the row is of a believed flow and bears a
-    number of its own. begun: flows whose next sequence is 0: believed since this batch, or counting anew."""
+    number of its own, which is not from before its count began: that one may have come already. begun: flows whose next
+    sequence is 0: believed since this batch, or counting anew."""
 
     sequence: I64Column
     counts: BoolColumn
@@ -217,8 +218,8 @@ class Counting:
         return bool(self.believed[slot])
 
     def _step(self, slot: int, row: int, number: int, step: int, sequence: I64Column, counts: BoolColumn) -> None:
-        if self.believed[slot]:
-            sequence[row], counts[row] = self.top[slot] + step, True
+        sequence[row] = self.top[slot] + step
+        counts[row] = self.believed[slot] and sequence[row] >= 0
         self._streak[slot] = self._streak[slot] + 1 if step == 1 else 0
         self._astray[slot] = 0 if step == 1 else self._astray[slot] + 1
         if step > 0:
