@@ -53,7 +53,16 @@ def test_a_receiver_and_a_sender_are_added_seen_ended_and_brought_back(visit: Op
     expect(sender.locator("th")).to_have_text("wall")
     [again] = empty.get("/api/senders")["senders"]
     assert (again["colours"], again["target"]) == (10, receiver["listen"])
-    for end in ("End the sender wall", "End the receiver desk"):
+    heard_on = {"format": "e131", "listen": "127.0.0.1:0", "name": "stage", "interface": "lo", "universes": [1, 300]}
+    empty.ask("POST", "/api/receivers", heard_on)
+    page.get_by_role("searchbox", name="Find").fill("")  # that of the lanes of desk
+    page.get_by_role("button", name="End the receiver stage").click()
+    expect(row).to_have_count(1)
+    page.get_by_role("button", name="Undo").last.click()
+    expect(row).to_have_count(2)
+    stage = empty.get("/api/receivers")["receivers"][-1]
+    assert (stage["interface"], stage["universes"]) == ("lo", [1, 300])
+    for end in ("End the sender wall", "End the receiver desk", "End the receiver stage"):
         page.get_by_role("button", name=end).click()
     expect(page.locator("#endpoints tbody tr")).to_have_count(0)
 

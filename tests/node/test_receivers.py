@@ -14,6 +14,7 @@ import pytest
 from udp.test_multicast import frame
 from udprism.errors import RequestError
 from udprism.node.bridge import Bridge
+from udprism.node.receiver_plan import ReceiverPlan
 from udprism.node.store import Store
 from udprism.settings import Settings
 from udprism.wire.e131 import group_of
@@ -251,6 +252,18 @@ def test_a_universe_comes_by_multicast_on_the_named_interface_and_again_after_a_
 
     run(scene, Store.open(tmp_path))
     run(ends, Store.open(tmp_path))
+
+
+@pytest.mark.parametrize(("form", "clock_hz"), [("text", 90_000), ("rtp", 0), ("rtp", 10_000_001)])
+def test_a_clock_that_cannot_be_is_refused(form: str, clock_hz: int) -> None:
+    with pytest.raises(RequestError) as refused:
+        ReceiverPlan.asked(None, form, "127.0.0.1:0", clock_hz=clock_hz)
+    assert refused.value.field == "clock_hz"
+
+
+def test_a_clock_is_kept() -> None:
+    plan = ReceiverPlan.asked(None, "rtp", "127.0.0.1:0", clock_hz=48_000)
+    assert ReceiverPlan.from_json(plan.to_json()) == plan
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from udprism.ledger.history import History
 from udprism.ledger.ledger import Ledger
 from udprism.node.bodies.receivers import flow_body
 from udprism.node.heard_view import attention_of, snapshot
+from udprism.node.receiver_plan import ReceiverPlan
 from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.networks import own_networks
@@ -74,7 +75,8 @@ class Ear:
         return list(self.flows.flows.values())
 
 
-def ear(form: str) -> Iterator[Ear]:
+def ear(form: str, clock_hz: int | None = None) -> Iterator[Ear]:
+    plan = ReceiverPlan.asked(None, form, None, clock_hz=clock_hz)
     ledger = Ledger(CAPACITY, window=256, loss_after_ns=NS_PER_S, loss_after_arrivals=64)
     flows = HeardFlows(CAPACITY, ledger, History(CAPACITY, 256), width=WIDTH, silent_after_ns=2 * NS_PER_S)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -82,7 +84,7 @@ def ear(form: str) -> Iterator[Ear]:
         peers = Peers(CAPACITY, np.random.default_rng(1))
         names = iter(f"f-{number}" for number in range(1000))
         polls = ArtPolls(sock, own_networks) if form == Artnet.name else None
-        endpoint = ReceiverEndpoint("p-1", FORMATS[form], sock, flows, peers, names.__next__, list, polls)
+        endpoint = ReceiverEndpoint("p-1", plan.form, sock, flows, peers, names.__next__, list, polls)
         endpoint.heard_as(sock, 0)
         yield Ear(endpoint, flows)
 
@@ -105,6 +107,11 @@ def ddp() -> Iterator[Ear]:
 @pytest.fixture
 def rtp() -> Iterator[Ear]:
     yield from ear("rtp")
+
+
+@pytest.fixture
+def rtp_at_90_khz() -> Iterator[Ear]:
+    yield from ear("rtp", 90_000)
 
 
 def play(listener: Ear, name: str, until_ns: int = NEVER_NS) -> None:
@@ -320,6 +327,24 @@ def test_a_payload_type_without_a_known_clock_has_no_jitter(rtp: Ear) -> None:
     rtp.hear(data[:3] + b"\2" + data[4:], at_ns=2 * NS_PER_S)
     body = flow_body(rtp.flows, 0, rtp.now_ns)
     assert (body["media_hz"], body["jitter_ticks"], body["jitter_ms"]) == (None, None, None)
+
+
+def test_a_receiver_that_is_told_the_clock_of_a_payload_type_has_jitter(rtp_at_90_khz: Ear) -> None:
+    data = bytearray.fromhex("80600001 00000000 00000007")
+    late_ns = 8 * NS_PER_MS
+    for number, at_ns in enumerate((NS_PER_S, 2 * NS_PER_S + late_ns)):
+        data[3], data[4:8] = number, (90_000 * number).to_bytes(4, "big")
+        rtp_at_90_khz.hear(bytes(data), at_ns=at_ns)
+    body = flow_body(rtp_at_90_khz.flows, 0, rtp_at_90_khz.now_ns)
+    assert body["media_hz"] == 90_000
+    assert body["jitter_ms"] == pytest.approx(8 / 16), "RFC 3550: a sixteenth of the change"
+    kind = next(one for one in rtp_at_90_khz.endpoint.form.fields(bytes(data)) if "payload type" in one.name)
+    assert "90000 ticks a second, as this receiver was told" in kind.about
+
+
+def test_a_clock_that_was_told_changes_no_fixed_one(rtp_at_90_khz: Ear) -> None:
+    play(rtp_at_90_khz, "ffmpeg-pcmu")
+    assert flow_body(rtp_at_90_khz.flows, 0, rtp_at_90_khz.now_ns)["media_hz"] == 8000
 
 
 def poll(listener: Ear, source: socket.socket, at_ns: int) -> bytes | None:

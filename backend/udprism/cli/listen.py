@@ -20,6 +20,7 @@ _MOST_LINES = 20
 _FORMAT_HELP = "ddp, wled, artnet, e131, rtp, text or opaque."
 _LISTEN_HELP = "HOST:PORT; default: the format's usual port on 127.0.0.1."
 _INTERFACE_HELP = "For e131: hear multicast on this interface, such as eth0."
+_CLOCK_HELP = "For rtp: ticks per second of payload types without a fixed clock, such as 90000; their jitter needs it."
 _UNIVERSE_HELP = "With --interface: a universe to hear, again for each; default: 1."
 
 
@@ -29,6 +30,7 @@ def listen(
     listen_on: Annotated[str | None, typer.Option("--listen", help="The same, as an option.")] = None,
     interface: Annotated[str | None, typer.Option(help=_INTERFACE_HELP, show_default=False)] = None,
     universe: Annotated[list[int] | None, typer.Option(help=_UNIVERSE_HELP, show_default=False)] = None,
+    clock_hz: Annotated[int | None, typer.Option(help=_CLOCK_HELP, show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per second with all flows.")] = False,
 ) -> None:
     """Show what other programs send: every sender, its frames, pauses, losses, and what it does wrong."""
@@ -38,7 +40,9 @@ def listen(
     from udprism.udp.listening import Listening
     from udprism.udp.sockets import bind
 
-    plan = ReceiverPlan.asked(None, form, where or listen_on, interface=interface, universes=universe)
+    plan = ReceiverPlan.asked(
+        None, form, where or listen_on, interface=interface, universes=universe, clock_hz=clock_hz
+    )
     settings = Settings(ephemeral=True)
     sock = bind(plan.host, plan.port, settings.receive_buffer_bytes)
     groups = plan.groups(sock.getsockname()[1], settings.receive_buffer_bytes)

@@ -18,10 +18,12 @@ from udprism.udp.multicast import GroupSocket, bind_group
 from udprism.wire.e131 import E131, MAX_UNIVERSE, group_of
 from udprism.wire.format import Format
 from udprism.wire.formats import FORMATS
+from udprism.wire.rtp import Rtp
 
 MAX_NAME_CHARACTERS: Final = 64
 DEFAULT_PIXELS: Final = 300
 MAX_PIXELS: Final = 65_535
+MAX_CLOCK_HZ: Final = 10_000_000
 MAX_UNIVERSES: Final = 256
 """Of one receiver by multicast: each is a socket."""
 
@@ -30,7 +32,8 @@ MAX_UNIVERSES: Final = 256
 class ReceiverPlan:
     """What a receiver is: kept as JSON. lamp: where it answers over HTTP as a WLED lamp of so many pixels, or None.
 
-    interface: where E1.31's multicast groups of these universes are joined; None for unicast alone.
+    interface: where E1.31's multicast groups of these universes are joined; None for unicast alone. clock_hz: of RTP's
+    payload types that have no fixed clock; None if it is unknown.
     """
 
     name: str
@@ -41,11 +44,12 @@ class ReceiverPlan:
     pixels: int = DEFAULT_PIXELS
     interface: str | None = None
     universes: tuple[int, ...] = ()
+    clock_hz: int | None = None
 
     @property
     def form(self) -> Format:
         """Its format."""
-        return FORMATS[self.format]
+        return FORMATS[self.format] if self.clock_hz is None else Rtp(self.clock_hz)
 
     @property
     def address(self) -> Address:
@@ -78,6 +82,7 @@ class ReceiverPlan:
         pixels: int | None = None,
         interface: str | None = None,
         universes: Sequence[int] | None = None,
+        clock_hz: int | None = None,
     ) -> ReceiverPlan:
         """From a request. listen, lamp: HOST:PORT; `listen` is by default the format's usual port on loopback.
 
@@ -97,6 +102,7 @@ class ReceiverPlan:
             read.whole(DEFAULT_PIXELS if pixels is None else pixels, "pixels", 1, MAX_PIXELS),
             interface,
             _universes(form, interface, universes),
+            _clock_hz(form, clock_hz),
         )
 
     def to_json(self) -> str:
@@ -109,7 +115,7 @@ class ReceiverPlan:
         try:
             given = json.loads(text)
             listen = format_address((given["host"], given["port"]))
-            rest = (given.get(name) for name in ("lamp", "pixels", "interface", "universes"))
+            rest = (given.get(name) for name in ("lamp", "pixels", "interface", "universes", "clock_hz"))
             return cls.asked(given["name"], given["format"], listen, *rest)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise RequestError(f"not a receiver's plan: {error!r}") from error
@@ -127,6 +133,14 @@ def _universes(form: str, interface: str | None, universes: Sequence[int] | None
     if not 1 <= len(asked) <= MAX_UNIVERSES:
         raise RequestError(f"expected 1 to {MAX_UNIVERSES} universes", field="universes")
     return tuple(dict.fromkeys(asked))
+
+
+def _clock_hz(form: str, clock_hz: int | None) -> int | None:
+    if clock_hz is None:
+        return None
+    if form != Rtp.name:
+        raise RequestError(f"only {Rtp.name} has a clock that must be told", field="clock_hz")
+    return read.whole(clock_hz, "clock_hz", 1, MAX_CLOCK_HZ)
 
 
 def _own_address(text: str, name: str) -> Address:

@@ -114,10 +114,11 @@ class Receivers:
         pixels: int | None = None,
         interface: str | None = None,
         universes: list[int] | None = None,
+        clock_hz: int | None = None,
     ) -> dict[str, Any]:
         """Begin a receiver, and keep it. Raises: RequestError (409, 422, 503, 507), with the field at fault."""
         async with self._changing:
-            plan = ReceiverPlan.asked(name, form, listen, lamp, pixels, interface, universes)
+            plan = ReceiverPlan.asked(name, form, listen, lamp, pixels, interface, universes, clock_hz)
             if len(self._entries) >= MAX_RECEIVERS:
                 raise RequestError(f"at most {MAX_RECEIVERS} receivers", kind="too-many-receivers")
             entry = Entry(f"{RECEIVER}{secrets.token_hex(6)}", plan)

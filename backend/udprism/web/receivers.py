@@ -9,7 +9,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from udprism.node.bodies import receivers as answers
-from udprism.node.receiver_plan import MAX_NAME_CHARACTERS, MAX_PIXELS, MAX_UNIVERSES
+from udprism.node.receiver_plan import MAX_CLOCK_HZ, MAX_NAME_CHARACTERS, MAX_PIXELS, MAX_UNIVERSES
 from udprism.node.receivers import Receivers
 from udprism.web import bodies
 from udprism.web.answers import answer
@@ -31,6 +31,7 @@ class AddReceiver(bodies.Body):
     pixels: Annotated[int, Field(ge=1, le=MAX_PIXELS)] | None = None
     interface: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)] | None = None
     universes: Annotated[list[int], Field(min_length=1, max_length=MAX_UNIVERSES)] | None = None
+    clock_hz: Annotated[int, Field(ge=1, le=MAX_CLOCK_HZ)] | None = None
 
 
 class ReceiverRoutes:
@@ -60,10 +61,11 @@ class ReceiverRoutes:
         Without `listen`, the format's usual port on 127.0.0.1. Beyond loopback only this machine's own networks are
         heard. `lamp`: where to answer over HTTP as a virtual WLED lamp, HOST:PORT, so that programs find the receiver.
         `interface`, for e131: the name of the interface on which to join the multicast groups of `universes` ([1] if
-        not given); without it only unicast is heard.
+        not given); without it only unicast is heard. `clock_hz`, for rtp: the clock of payload types that have no fixed
+        one, such as 90000; without it their jitter is null.
         """
-        asked = (body.name, body.format, body.listen, body.lamp, body.pixels, body.interface, body.universes)
-        return answer(await self._receivers.add(*asked), 201)
+        asked = (body.name, body.format, body.listen, body.lamp, body.pixels)
+        return answer(await self._receivers.add(*asked, body.interface, body.universes, body.clock_hz), 201)
 
     async def get_receiver(self, receiver_id: str) -> Response:
         """One receiver, with the ids of its flows."""

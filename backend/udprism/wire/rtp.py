@@ -44,7 +44,7 @@ _IS_RTCP: Final[BoolColumn] = np.isin(np.arange(256), _RTCP)
 
 
 class Rtp:
-    """`Format` for RTP. key: SSRC. media_hz: known for RFC 3551's static payload types alone."""
+    """`Format` for RTP. key: SSRC. media_hz: known for RFC 3551's static payload types, and told for all others."""
 
     name = "rtp"
     port = 5004
@@ -52,6 +52,11 @@ class Rtp:
     reasons: Sequence[str] = REASONS
     row_bytes = 16
     payload_at = HEADER_BYTES
+
+    def __init__(self, other_hz: int = 0) -> None:
+        """other_hz: the clock of payload types without a fixed one, in ticks per second; 0 if it is unknown."""
+        self._other_hz = other_hz
+        self._hz: I32Column = np.where(_HZ > 0, _HZ, np.int32(other_hz)).astype(np.int32)
 
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
         n = len(rows)
@@ -72,7 +77,7 @@ class Rtp:
             rgb=np.zeros((n, 3), np.uint8),
             coloured=np.zeros(n, np.bool_),
             media_ticks=(first >> 32).astype(np.uint32).byteswap(),
-            media_hz=_HZ.take(rows[:, 1]),
+            media_hz=self._hz.take(rows[:, 1]),
             all_valid=bool(valid.all()),
         )
         mark(decoded, (rows[:, 1] & 0x80) != 0, Mark.COMMITS)
@@ -97,6 +102,8 @@ class Rtp:
             return fields.found
         hz = _CLOCK_HZ.get(second & 0x7F)
         clock = f"{hz} ticks a second (RFC 3551)" if hz else "clock not told by the datagram"
+        if not hz and self._other_hz:
+            clock = f"{self._other_hz} ticks a second, as this receiver was told"
         fields.hexadecimal(
             "marker and payload type", 1, 1, f"type {second & 0x7F}, {clock}" + ("; marker" if second & 0x80 else "")
         )

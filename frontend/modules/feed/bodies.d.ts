@@ -496,7 +496,7 @@ export interface Rebound {
   rebound: number;
 }
 
-/** A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld: replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null. interface, universes: where it has joined the multicast groups of these universes, or null and none. also_bound: other programs that are bound to its port. */
+/** A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld: replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null. interface, universes: where it has joined the multicast groups of these universes, or null and none. clock_hz: for rtp, the clock that it was told for payload types without a fixed one, or null. also_bound: other programs that are bound to its port. */
 export interface Receiver {
   id: string;
   name: string;
@@ -515,6 +515,7 @@ export interface Receiver {
   pixels: number;
   interface: string | null;
   universes: number[];
+  clock_hz: number | null;
   receives_by: string;
   also_bound: string[];
 }

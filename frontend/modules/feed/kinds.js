@@ -30,8 +30,11 @@ export const KINDS = [
       { name: "format", label: "Format", options: IN_FORMATS },
       { name: "listen", label: "Listen on", placeholder: "the format’s usual port", hint: "IP address and port; port 0: any free one" },
       { name: "name", label: "Name", placeholder: "the format’s" },
+      { name: "interface", label: "Multicast on", placeholder: "no interface", hint: "sACN only: an interface such as eth0 hears universe 1, others by REST" },
+      { name: "clock_hz", label: "Clock", type: "number", placeholder: "the payload type’s", hint: "RTP only: ticks per second, for its jitter" },
     ],
-    keep: ["lamp", "pixels"],
+    keep: ["lamp", "pixels", "universes"],
+    tidy: ({ universes = [], ...definition }) => (universes.length ? { ...definition, universes } : definition),
     columns: [
       { label: "Format", text: formatOf },
       { label: "Listens on", text: (body) => body.listen },

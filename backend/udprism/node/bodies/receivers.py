@@ -33,6 +33,7 @@ class Receiver(TypedDict):
     """A receiver, with the ids of its flows. drops: datagrams that belong to no flow, by reason. answered, withheld:
     replies to Art-Net's polls. lamp: where it answers over HTTP as a WLED lamp of `pixels`, or null.
     interface, universes: where it has joined the multicast groups of these universes, or null and none.
+    clock_hz: for rtp, the clock that it was told for payload types without a fixed one, or null.
     also_bound: other programs that are bound to its port."""
 
     id: str
@@ -52,6 +53,7 @@ class Receiver(TypedDict):
     pixels: int
     interface: str | None
     universes: list[int]
+    clock_hz: int | None
     receives_by: str
     also_bound: list[str]
 
@@ -161,6 +163,7 @@ def receiver_body(entry: Entry, listening: Listening) -> dict[str, Any]:
         "pixels": entry.plan.pixels,
         "interface": entry.plan.interface,
         "universes": list(entry.plan.universes),
+        "clock_hz": entry.plan.clock_hz,
         "receives_by": listening.loop.receiver.description,
     }
 
