@@ -384,6 +384,45 @@ def test_what_cannot_be_names_its_field_and_adds_nothing(asked: dict[str, Any], 
     asyncio.run(main())
 
 
+def test_what_is_kept_of_thousands_is_there_although_nobody_waits_for_it_or_the_pool_is_too_busy(
+    tmp_path: Path,
+) -> None:
+    """With a caller that leaves between two pieces, and a pool that takes nothing for a moment after the commit."""
+    store = Store.open(tmp_path)
+
+    async def main() -> None:
+        async with running(store) as bridge:
+            added = bridge.clients.add_in_pieces(count=1200)
+            first = await anext(added)
+            await added.aclose()
+            assert len(first) < 1200
+            _, there = await bridge.clients.page()
+            assert there == 1200
+
+            submit, refusals = bridge._assembly.pool.inbox.submit, iter(range(3))
+
+            def full(work: Callable[[], Any]) -> Any:
+                if next(refusals, None) is not None:
+                    raise RequestError("too busy", kind="busy")
+                return submit(work)
+
+            bridge._assembly.pool.inbox.submit = full  # type: ignore[method-assign]
+            assert len(await bridge.clients.add("late", count=2)) == 2
+
+            leaving = asyncio.ensure_future(bridge.clients.add("left", count=600))
+            while len(bridge._directory) < 1802:
+                await asyncio.sleep(0)
+            leaving.cancel()
+            await until(lambda: has_clients(bridge, 1802))
+
+    asyncio.run(main())
+
+
+async def has_clients(bridge: Bridge, count: int) -> bool:
+    _, there = await bridge.clients.page()
+    return there == count
+
+
 def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path) -> None:
     async def first() -> list[str]:
         async with running(Store.open(tmp_path), clients=2) as bridge:

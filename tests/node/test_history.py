@@ -58,6 +58,7 @@ def test_a_client_that_is_not_there_has_no_history() -> None:
             with pytest.raises(RequestError) as caught:
                 await bridge.history("c-nobody", 0, time.time_ns(), None)
         assert caught.value.kind == "not-found"
+        assert (caught.value.field, caught.value.detail) == ("flow", "no flow 'c-nobody'")
 
     asyncio.run(main())
 

@@ -177,7 +177,12 @@ class Bridge:
         if flow is None:
             steps = await self._threads.pool(lambda: self._steps(from_unix_ns, to_unix_ns, step_s))
         else:
-            steps = await self.flows.steps(flow, from_unix_ns, to_unix_ns, step_s)
+            try:
+                steps = await self.flows.steps(flow, from_unix_ns, to_unix_ns, step_s)
+            except RequestError as error:
+                if error.kind != "not-found":
+                    raise
+                raise RequestError(f"no flow {flow!r}", field="flow", kind="not-found") from error
         return history_body(steps, flow, self._assembly.events.between(from_unix_ns, to_unix_ns, flow))
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
@@ -102,7 +101,7 @@ class Captures:
         A process of its own reads it: the program's threads share no lock with it. One file at a time.
         """
         async with self._reading:
-            return await asyncio.to_thread(_inspected, path)
+            return await _inspected(path)
 
     def stop(self) -> None:
         """Delete all of them."""
@@ -148,21 +147,43 @@ def _put(path: Path, at: int, data: bytes) -> None:
         os.close(fd)
 
 
-def _inspected(path: Path) -> dict[str, Any]:
+async def _inspected(path: Path) -> dict[str, Any]:
     on_a_leash = "from udprism.cli.leash import run; run()"
     command = [sys.executable, "-c", on_a_leash, "inspect", str(path), "--json"]
-    leash, held = os.pipe()
     try:
-        done = subprocess.run(command, stdin=leash, capture_output=True, timeout=_READ_WITHIN_S, check=False)
-    except subprocess.TimeoutExpired:
+        code, out, err = await _output_of(command)
+    except TimeoutError:
         raise RequestError(f"reading takes longer than {_READ_WITHIN_S:.0f} s", kind="unreadable") from None
+    except OSError as error:
+        raise RequestError(f"no process to read it: {error.strerror or error}", kind="busy") from error
+    if not path.exists():
+        raise RequestError("it was deleted while it was read", kind="not-found")
+    if not out:
+        reason = err.decode(errors="replace").strip().rpartition("\n")[2]
+        raise RequestError(reason.removeprefix("udprism: ").removeprefix(f"{path}: "), kind="unreadable")
+    try:
+        body: dict[str, Any] = json.loads(out)
+    except ValueError:  # it was killed while it wrote
+        raise RequestError(f"the process that read it ended with {code}", kind="unreadable") from None
+    return body
+
+
+async def _output_of(command: list[str]) -> tuple[int | None, bytes, bytes]:
+    """Exit code, output and errors of a command that also ends with this program, or as soon as nobody waits for it.
+
+    Raises: OSError, TimeoutError.
+    """
+    leash, held = os.pipe()
+    process = None
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=leash, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(_READ_WITHIN_S):
+            out, err = await process.communicate()
     finally:
         os.close(leash)
         os.close(held)
-    if not path.exists():
-        raise RequestError("it was deleted while it was read", kind="not-found")
-    if not done.stdout:
-        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise RequestError(reason.removeprefix("udprism: ").removeprefix(f"{path}: "), kind="unreadable")
-    body: dict[str, Any] = json.loads(done.stdout)
-    return body
+        if process is not None and process.returncode is None:
+            process.kill()
+    return process.returncode, out, err

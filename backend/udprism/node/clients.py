@@ -67,10 +67,29 @@ class Clients:
     ) -> AsyncGenerator[list[Json], None]:
         """As `add`, but with some hundred bodies at a time: those of thousands of clients take tens of megabytes.
 
-        Read it to its end: what is not read is not added.
+        All are added before the first ones are told. One that is removed meanwhile is left out.
         """
-        where, settings = target or OWN_SERVER, self._assembly.settings
+        where = target or OWN_SERVER
         addresses = await self._look_up(where)  # before the lock: it may take a name server's time
+        adding = asyncio.ensure_future(self._add_all(where, addresses, name, rate_hz, colours, mode, count))
+        adding.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may have left
+        ids = await asyncio.shield(adding)  # once it is begun, what is kept is there as well
+        for piece in pieces(ids):
+            bodies = await self._threads.pool(partial(self._bodies_of, piece))
+            yield [self._complete(body) for body in bodies]
+
+    async def _add_all(
+        self,
+        where: str,
+        addresses: tuple[Address, ...],
+        name: str | None,
+        rate_hz: float | None,
+        colours: int | None,
+        mode: ModeName | None,
+        count: int,
+    ) -> list[str]:
+        """Their ids. Raises: RequestError."""
+        settings = self._assembly.settings
         async with self._directory.changing:
             most = settings.max_clients - len(self._directory)
             if count > most:
@@ -94,8 +113,8 @@ class Clients:
                 self._directory.put(definition)
             route = Route(addresses, is_name=has_name(where))
             for some, theirs in zip(pieces(clients), pieces(sockets), strict=True):
-                bodies = await self._threads.pool(partial(self._add, some, theirs, route))
-                yield [self._complete(body) for body in bodies]
+                await self._threads.pool_in_the_end(partial(self._pool.add, some, theirs, [route] * len(some)))
+            return [definition.id for definition in definitions]
 
     async def _look_up(self, target: str) -> tuple[Address, ...]:
         """A target's addresses. Raises: RequestError (403, 422)."""
@@ -168,7 +187,7 @@ class Clients:
                     self._pool.pause(slot, new.paused)
                 return self.bodies([slot])[0]
 
-            return self._complete(await self._threads.pool(change))
+            return self._complete(await self._threads.pool_in_the_end(change))
 
     async def remove(self, client_id: str) -> None:
         """Remove one client. Raises: RequestError (404, 507)."""
@@ -185,7 +204,7 @@ class Clients:
             for client_id in chosen:
                 self._directory.drop(client_id)
             for piece in pieces(chosen):
-                await self._threads.pool(partial(self._remove, piece))
+                await self._threads.pool_in_the_end(partial(self._remove, piece))
             await self._links.forget_clients(chosen)
             return len(chosen)
 
@@ -258,8 +277,9 @@ class Clients:
         self._pool.settle(self._assembly.clock.now_ns())
         return datagram_bodies(self._pool.columns, slot, limit)
 
-    def _add(self, clients: list[HostedClient], sockets: list[socket.socket], route: Route) -> list[Client]:
-        return self.bodies(self._pool.add(clients, sockets, [route] * len(clients)))
+    def _bodies_of(self, ids: list[str]) -> list[Client]:
+        slots = (self._pool.table.slot_of_id.get(one) for one in ids)
+        return self.bodies([slot for slot in slots if slot is not None])
 
     def _remove(self, ids: list[str]) -> None:
         self._pool.remove([self.slot(one) for one in ids])

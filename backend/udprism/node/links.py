@@ -98,7 +98,7 @@ class Links:
         """Kept first, then set."""
         body = None if link is None else link.to_body()
         await self._threads.keep(lambda store: store.put_links(dict.fromkeys(client_ids, body)))
-        await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids, link)))
+        await self._threads.server_in_the_end(lambda: self._book.put_owners(dict.fromkeys(client_ids, link)))
         if keep_delays:
             self._note_since()
         else:
@@ -121,7 +121,7 @@ class Links:
     async def forget_clients(self, client_ids: Collection[str]) -> None:
         """These clients are gone, from the store as well."""
         if any(client_id in self._book.of_owner for client_id in client_ids):
-            await self._threads.server(lambda: self._book.put_owners(dict.fromkeys(client_ids)))
+            await self._threads.server_in_the_end(lambda: self._book.put_owners(dict.fromkeys(client_ids)))
             self._note_since()
 
     # -- the default, and all of them
@@ -144,7 +144,7 @@ class Links:
         body = None if link is None else link.to_body()
         async with self._directory.changing:
             await self._threads.keep(lambda store: store.put_links({DEFAULT_LINK: body}))
-            await self._threads.server(lambda: self._book.put_default(link))
+            await self._threads.server_in_the_end(lambda: self._book.put_default(link))
             await self._changed(None, but=self._book.of_owner)
             self._note("link", f"link of everybody: {link or Link()}")
 
@@ -152,7 +152,7 @@ class Links:
         """Clear every impairment: the default, all clients', all sessions'. All or none. Raises: RequestError (507)."""
         async with self._directory.changing:
             await self._threads.keep(lambda store: store.clear_links())
-            await self._threads.server(self._book.clear)
+            await self._threads.server_in_the_end(self._book.clear)
             await self._changed(None)
             self._note("link", "all links were cleared")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from udprism.errors import RequestError, StoreError
@@ -11,6 +12,9 @@ from udprism.node.assembly import Assembly
 from udprism.node.store import Store
 
 T = TypeVar("T")
+
+_IN_THE_END_S = 10.0
+_AGAIN_AFTER_S = 0.05
 
 
 class Threads:
@@ -26,6 +30,17 @@ class Threads:
         """What `work` returns on the pool's thread."""
         return await asyncio.wrap_future(self._assembly.pool.inbox.submit(work))
 
+    async def pool_in_the_end(self, work: Callable[[], T]) -> T:
+        """As `pool`, for what is kept already: tried again while the thread is too busy to take it, for ten seconds.
+
+        Raises: RequestError (503).
+        """
+        return await _in_the_end(lambda: self.pool(work))
+
+    async def server_in_the_end(self, work: Callable[[], T]) -> T:
+        """The same of `server`."""
+        return await _in_the_end(lambda: self.server(work))
+
     async def server(self, work: Callable[[], T]) -> T:
         """What `work` returns on the server's thread."""
         return await asyncio.wrap_future(self._assembly.server.inbox.submit(work))
@@ -40,3 +55,14 @@ class Threads:
             self.store_error = str(error)
             raise RequestError(f"{error}; nothing was changed", kind="not-kept") from error
         self.store_error = None
+
+
+async def _in_the_end(ask: Callable[[], Awaitable[T]]) -> T:
+    until_s = time.monotonic() + _IN_THE_END_S
+    while True:
+        try:
+            return await ask()
+        except RequestError as error:
+            if error.kind != "busy" or time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(_AGAIN_AFTER_S)

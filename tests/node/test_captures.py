@@ -1,0 +1,64 @@
+"""The process that looks into a capture file, when it ends otherwise than it should."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from udprism.errors import RequestError
+from udprism.node.captures import Captures
+
+
+def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str) -> Path:
+    """A file to look into, by this script instead of Python."""
+    executable = tmp_path / "reader"
+    executable.write_text(f"#!/bin/sh\n{script}\n")
+    executable.chmod(0o700)
+    monkeypatch.setattr("udprism.node.captures.sys", SimpleNamespace(executable=str(executable)))
+    file = tmp_path / "file"
+    file.touch()
+    return file
+
+
+def refusal(file: Path) -> RequestError:
+    with pytest.raises(RequestError) as refused:
+        asyncio.run(Captures(None).inspect(file))
+    return refused.value
+
+
+def test_one_that_is_killed_while_it_writes_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = refusal(reader(monkeypatch, tmp_path, "printf '{\"flows\": [' ; kill -9 $$"))
+    assert (found.kind, found.detail) == ("unreadable", "the process that read it ended with -9")
+
+
+def test_one_that_cannot_be_started_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = reader(monkeypatch, tmp_path, "")
+    (tmp_path / "reader").unlink()
+    assert refusal(file).kind == "busy"
+
+
+def test_it_ends_as_soon_as_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    file = reader(monkeypatch, tmp_path, f"echo $$ > {told}; exec sleep 1000")
+
+    async def leave() -> None:
+        asking = asyncio.ensure_future(Captures(None).inspect(file))
+        while not (told.exists() and told.read_text()):
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(leave())
+    with pytest.raises((ProcessLookupError, ChildProcessError)):  # it was reaped by the loop, or here
+        reap(int(told.read_text()))
+
+
+def reap(process: int) -> None:
+    while True:
+        os.kill(process, 0)
+        os.waitpid(process, 0)
