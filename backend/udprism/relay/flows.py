@@ -16,7 +16,7 @@ from udprism.relay.fronts import Front, answer_control
 from udprism.relay.memory import DOWN, UP, Count, Memory
 from udprism.relay.messages import Routes
 from udprism.relay.port import Port
-from udprism.udp.sockets import NAME_BYTES, sockaddr_row
+from udprism.udp.sockets import NAME_BYTES, sockaddr_row, source_address
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,9 @@ class Flows:
         self.sockets: dict[int, socket.socket] = {}
         self._memory, self._port, self._routes, self._fronts, self._target = memory, port, routes, fronts, target
         self._keep_ttl, self._dont_fragment = keep_ttl, dont_fragment
+        self._source: str | None = None
+        """From where datagrams left to the target when that was looked at last."""
+        self.follow_route()
         slots = memory.rows + len(fronts)
         self.tos_at, self.ttl_at = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
         for place, front in enumerate(fronts):
@@ -70,9 +73,15 @@ class Flows:
         self._answer_to_client(slot)
         return True
 
-    def _open_socket(self, wanted_port: int) -> tuple[socket.socket, layout.Offsets]:
+    def _open_socket(
+        self, wanted_port: int, instead_of: socket.socket | None = None
+    ) -> tuple[socket.socket, layout.Offsets]:
+        """instead_of: a socket that has this port now, and is about to be closed."""
         sock = socket.socket(self.family, socket.SOCK_DGRAM)
         try:
+            if instead_of is not None:  # for as long as there are both
+                for one in (instead_of, sock):
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             host = "::" if self.family == socket.AF_INET6 else "0.0.0.0"
             if self.family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -86,6 +95,8 @@ class Flows:
                     sock.bind((host, 0))
             if not self.any_port:  # a connected socket receives from the target only
                 sock.connect(self._target)
+            if instead_of is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
         except OSError:
             sock.close()
             raise
@@ -132,6 +143,31 @@ class Flows:
         self.close(slot)
         self._install(slot, *fresh)
         self._memory.counts[Count.REBINDS] += 1
+        return True
+
+    def follow_route(self) -> None:
+        """Open all flows' sockets anew, with their ports, if datagrams to the target now leave from another address.
+
+        A connected socket keeps the address that it began with, although this machine may have another one by now.
+        Call it now and then.
+        """
+        if self.any_port:  # not connected: the kernel chooses for each datagram
+            return
+        try:
+            source = source_address(self._target)
+        except OSError:
+            return  # there is no way to the target now
+        moved = self._source in (None, source) or all(self._move(slot) for slot in list(self.sockets))
+        if moved:  # otherwise the rest is tried again
+            self._source = source
+
+    def _move(self, slot: int) -> bool:
+        try:
+            fresh = self._open_socket(int(self._memory.flows["local_port"][slot]), self.sockets[slot])
+        except OSError:
+            return False
+        self.close(slot)
+        self._install(slot, *fresh)
         return True
 
     def close(self, slot: int) -> None:

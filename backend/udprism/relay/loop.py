@@ -143,7 +143,8 @@ class Loop:
                 next_sweep_ns = now_ns + _SWEEP_NS
 
     def _sweep(self, now_ns: int) -> None:
-        """End what is idle; what is refused no more is refused no more."""
+        """Follow the route, end what is idle; what is refused no more is refused no more."""
+        self._flows.follow_route()
         ledger, state = self._memory.ledger, self._memory.flows["state"]
         left, refused = ledger[Sum.LEFT, UP::2].copy(), ledger[Sum.REFUSED, UP::2].copy()
         lives = (state == State.REFUSED) & (left > self._left) & (refused == self._refused)
