@@ -227,6 +227,26 @@ def test_a_file_with_any_bit_flipped_can_be_worked_with_or_is_set_aside(tmp_path
         takes_changes(tmp_path)
 
 
+@pytest.mark.parametrize("table", ["clients", "links", "facts", "endpoints", "commands"])
+def test_a_column_with_a_damaged_name_is_seen_at_the_start(tmp_path: Path, table: str) -> None:
+    whole = filled(tmp_path)
+    begins = whole.index(f"CREATE TABLE {table}".encode())
+    names = [name for name in (b"position", b"body", b"value") if name in whole[begins : whole.index(b")", begins)]]
+    whole[whole.index(names[0], begins)] ^= 1
+    (tmp_path / FILE_NAME).write_bytes(whole)
+    store = Store.open(tmp_path)
+    assert store.set_aside is not None
+    assert (store.endpoints("receiver"), store.commands()) == ([], {})
+    store.close()
+
+
+def test_a_column_s_name_in_other_letters_is_the_same_name(tmp_path: Path) -> None:
+    whole = filled(tmp_path)
+    whole[whole.index(b"position", whole.index(b"CREATE TABLE clients"))] ^= 0x20
+    (tmp_path / FILE_NAME).write_bytes(whole)
+    assert len(reloaded(tmp_path).clients) == 40
+
+
 BITS = {
     "write version, of which SQLite says nothing before a write": 18 * 8,
     "read version": 19 * 8 + 3,

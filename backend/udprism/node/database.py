@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from udprism.errors import StoreError
@@ -112,6 +113,7 @@ def connect(path: Path, read: Callable[[sqlite3.Connection], object]) -> sqlite3
             connection.execute("PRAGMA synchronous = FULL")
             _check(connection, path)
             _migrate(connection, path)
+            _require_columns(connection)
             _try_to_write(connection)
             read(connection)
         except (
@@ -141,6 +143,26 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         if _integrity(connection) != "ok":
             raise CorruptError
         log.warning("%s was damaged and its indices were rebuilt: %s", path, " ".join(found.split()))
+
+
+def _require_columns(connection: sqlite3.Connection) -> None:
+    """The tables have the columns that this program reads and writes. Raises: CorruptError, sqlite3.Error.
+
+    A damaged schema may have other names, and SQLite checks a name only when a statement has it.
+    """
+    with closing(sqlite3.connect(":memory:")) as new:
+        for statement in chain.from_iterable(MIGRATIONS):
+            new.execute(statement)
+        if _columns(connection) != _columns(new):
+            raise CorruptError
+
+
+def _columns(connection: sqlite3.Connection) -> set[tuple[str, str]]:
+    """(table, column) in small letters: SQL takes both."""
+    found = connection.execute(
+        "SELECT lower(t.name), lower(c.name) FROM sqlite_master t, pragma_table_info(t.name) c WHERE t.type = 'table'"
+    )
+    return set(found.fetchall())
 
 
 def _try_to_write(connection: sqlite3.Connection) -> None:
