@@ -72,7 +72,7 @@ def test_numbers_of_types_reasons_states_fates_and_causes_are_the_code_s() -> No
         "unexplained",
         "unknown path",
         "path",
-        "awaiting word",
+        "awaiting report",
     )
     assert len(causes) == len(Cause)
     assert ", ".join(f"{cause.value} {word}" for cause, word in zip(Cause, causes, strict=True)) in flat

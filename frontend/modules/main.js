@@ -1,13 +1,16 @@
 /** Puts the page together: the world, the clock, the feed, and the parts that look at them. */
 import { AddDialog } from "./dialogs/add.js";
-import { Address, LENSES, VIEWS } from "./base/address.js";
+import { Address, VIEWS } from "./base/address.js";
+import { Asking } from "./feed/asking.js";
 import { AttentionList } from "./views/attention.js";
 import { Banner, conditionOf } from "./views/banner.js";
+import { Chosen } from "./views/chosen.js";
 import { Clock } from "./feed/clock.js";
+import { Controls } from "./views/controls.js";
 import { followCopies, showJoin } from "./dialogs/code.js";
 import { atNode } from "./base/node.js";
 import { NodeChips } from "./views/nodes.js";
-import { need, setAttribute, setText, within } from "./base/dom.js";
+import { need, setAttribute, setText } from "./base/dom.js";
 import { Drawer, isClient } from "./views/drawer.js";
 import { EndpointsView } from "./views/endpoints.js";
 import { followTerms } from "./dialogs/explain.js";
@@ -23,15 +26,14 @@ import { Lanes } from "./views/lanes.js";
 import { LinkDialog } from "./dialogs/linkdialog.js";
 import { followMotion, followReducedMotion } from "./dialogs/motion.js";
 import { learnNames } from "./draw/names.js";
-import { announce, notify } from "./dialogs/notices.js";
+import { notify } from "./dialogs/notices.js";
 import { keepPreferences, readPreferences } from "./base/preferences.js";
 import { Recordings } from "./dialogs/recordings.js";
 import { RemoveDialog, removeWithUndo } from "./dialogs/remove.js";
-import { isMoving, select } from "./feed/selection.js";
 import { RunPanel } from "./views/run.js";
 import { followSaves } from "./base/save.js";
 import { ServerView } from "./views/server.js";
-import { applyFrame, applyMessage, emptyWorld, keepRows } from "./feed/state.js";
+import { applyFrame, applyMessage, emptyWorld } from "./feed/state.js";
 import { Summary } from "./views/summary.js";
 import { followSystemTheme, onThemeChange } from "./draw/theme.js";
 import { followThemeButton } from "./dialogs/theme.js";
@@ -39,19 +41,15 @@ import { Timeline } from "./views/timeline.js";
 import { followViewLinks, showView } from "./views/viewlinks.js";
 import { Wall } from "./views/wall.js";
 
-const ROWS_ASK_MS = 100;
-/** The server sends the ribbons of at most 256 rows. */
-const ROWS_MOST = 255;
-const REORDER_MS = 2000;
 /** A crowd opens on the wall. */
 const CROWD = 100;
 
 const preferences = readPreferences();
 const address = new Address();
 export const world = emptyWorld();
-export const clock = new Clock(painted);
+export const clock = new Clock(() => asking.painted());
 const moment = new Moment(world, () => {
-  chosenFor = "";
+  chosen.forget();
   moment.show(address.place.open, address.place.session);
   drawer.follow(address.place);
   clock.tickNow();
@@ -60,7 +58,7 @@ const moment = new Moment(world, () => {
 export const feed = new Feed(new URL(atNode("ws/live"), location.href).href.replace(/^http/, "ws"), {
   message: (message) => {
     if (moment.kept) return;
-    if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was restarted: its counts start at zero");
+    if (message.type === "hello" && world.hello && world.hello.instance !== message.instance) notify("The server was restarted. Its counts start at zero");
     applyMessage(world, message);
     if (message.type === "hello") welcome(message);
     if (message.type === "status" && message.clients.total > CROWD) address.suggestView("wall");
@@ -120,44 +118,24 @@ function rangeChanged() {
   address.adjust({ from: held ? held.from.toFixed(1) : "", to: held ? held.to.toFixed(1) : "" });
 }
 
-// --- what is shown, and in what order -------------------------------------------------------------------------------------------------
+// --- what is shown, and what is asked for ---------------------------------------------------------------------------------------------
 
-/** @type {number[]} */ let chosen = [];
-let chosenAtMs = -Infinity;
-let chosenFor = "";
-
-/** The selection is worked out again when the roster or the question changes; orders that move, now and then. */
-function choose() {
-  const { find, order } = address.place;
-  // Where there is no client there is no roster either: the status tells that nothing is missing.
-  const told = world.rosterChanges > 0 || world.status?.clients.total === 0;
-  const question = `${world.rosterChanges} ${told} ${order} ${find}`;
-  const nowMs = performance.now();
-  const stale = (isMoving(order) || find !== "") && nowMs - chosenAtMs > REORDER_MS;
-  if (question === chosenFor && !stale) return;
-  chosenFor = question;
-  chosenAtMs = nowMs;
-  chosen = select(world, find, order);
-  const empty = told && world.roster.size === 0;
-  need("empty", HTMLElement).hidden = !empty || !["lanes", "wall"].includes(address.place.view);
-  for (const view of ["lanes", "wall"]) {
-    need(view, HTMLElement).hidden = empty || address.place.view !== view;
-    need(`${view}-nothing`, HTMLElement).hidden = chosen.length > 0 || !told;
-  }
-  const removal = need("remove-open", HTMLButtonElement);
-  const removable = chosen.filter((slot) => world.roster.get(slot)?.kind === "client").length;
-  removal.disabled = removable === 0;
-  removal.hidden = empty || !["lanes", "wall"].includes(address.place.view);
-  const what = find.trim() === "" ? "Remove all…" : `Remove ${count(removable)} found…`;
-  setText(within(removal, "span", HTMLElement), what);
-  removal.title = what;
-  lanes.setOrder(chosen);
-  wall.setOrder(chosen);
-}
+const chosen = new Chosen(world, (slots) => {
+  lanes.setOrder(slots);
+  wall.setOrder(slots);
+});
+const asking = new Asking(world, feed, clock, () => {
+  const { view, find, open: client, session } = address.place;
+  const sessions = view === "server";
+  return {
+    paused: moment.paused, rows: view === "lanes" ? sighted : [], drawer: drawer.slot, eager: motion() !== "calm" || drawer.isOpen,
+    client: isClient(client) ? client : null, session: session || null, sessions, find: sessions ? find.trim() : "",
+  };
+});
 
 clock.add({
   tick: () => {
-    choose();
+    chosen.tick(address.place);
     summary.tick();
     attention.tick();
     server.tick();
@@ -171,30 +149,6 @@ clock.add({
 });
 clock.add(lanes);
 clock.add(wall);
-
-/** After each animation frame: ask for what the next one will show, no more often than it can be seen. */
-let askedAtMs = -Infinity;
-let rowsAskedAtMs = -Infinity;
-let firstPictureSeen = false;
-function painted() {
-  const nowMs = performance.now();
-  if (world.frames > 0 && !firstPictureSeen) {
-    firstPictureSeen = true;
-    performance.mark("first-picture");
-  }
-  const eager = motion() !== "calm" || drawer.isOpen;
-  if (moment.paused || !feed.hasCredit || nowMs - askedAtMs < (eager ? 0 : clock.tickMs / 2)) return;
-  askedAtMs = nowMs;
-  const wanted = address.place.view === "lanes" ? sighted.slice(0, ROWS_MOST) : [];
-  if (drawer.slot >= 0 && !wanted.includes(drawer.slot)) wanted.push(drawer.slot);
-  const rows = wanted.length > 0 && nowMs - rowsAskedAtMs >= Math.min(ROWS_ASK_MS, clock.tickMs / 2);
-  if (rows) rowsAskedAtMs = nowMs;
-  keepRows(world, new Set(wanted));
-  const { view, find: words, open: client, session } = address.place;
-  const sessions = view === "server";
-  feed.watch({ rows: wanted, client: isClient(client) ? client : null, sessions, find: sessions ? words.trim() : "", session: session || null });
-  feed.more(rows);
-}
 
 /** @param {import("./feed/messages.js").Hello} hello */
 function welcome(hello) {
@@ -210,7 +164,8 @@ function welcome(hello) {
 function pause(paused) {
   if (paused) {
     moment.begin();
-    askForAll();
+    const kept = asking.askForAll(chosen.slots);
+    if (chosen.slots.length > kept) notify(`The lanes of ${count(kept)} clients are kept. Of the others, only colours, figures and states are kept`);
   } else {
     moment.end();
     // What came meanwhile was not applied: everything is told anew.
@@ -224,15 +179,6 @@ function pause(paused) {
   if (word) setText(word, paused ? "Resume" : "Pause");
   clock.tickNow();
   showCondition();
-}
-
-/** The last picture before a pause has the ribbons of as many clients as one frame holds, first those that are in sight. */
-function askForAll() {
-  const wanted = [...new Set([...(drawer.slot >= 0 ? [drawer.slot] : []), ...sighted, ...chosen])].slice(0, ROWS_MOST);
-  const { open: client } = address.place;
-  feed.watch({ rows: wanted, client: isClient(client) ? client : null, sessions: false, find: "", session: address.place.session || null });
-  feed.more(true, true);
-  if (chosen.length > wanted.length) notify(`The ribbons of ${count(wanted.length)} clients are kept; of the others colours, numbers and states`);
 }
 
 let seen = { frames: 0, missed: 0 };
@@ -256,22 +202,13 @@ setInterval(() => {
 
 // --- controls -------------------------------------------------------------------------------------------------------------------------
 
-const [find, order] = [need("find", HTMLInputElement), need("order", HTMLSelectElement)];
-find.addEventListener("input", () => address.adjust({ find: find.value }));
-order.addEventListener("change", () => address.adjust({ order: /** @type {import("./base/address.js").Order} */ (order.value) }));
+const controls = new Controls(address);
 need("pause", HTMLButtonElement).addEventListener("click", () => pause(!moment.paused));
 need("add-open", HTMLButtonElement).addEventListener("click", () => addDialog.open(address.place.view === "endpoints" ? "receivers" : undefined));
 need("empty-add", HTMLButtonElement).addEventListener("click", () => addDialog.open());
-for (const button of document.querySelectorAll(".nothing button")) button.addEventListener("click", () => address.adjust({ find: "" }));
-const lens = need("lens", HTMLSelectElement);
-const spotlight = need("spotlight", HTMLInputElement);
-lens.addEventListener("change", () => address.adjust({ lens: /** @type {import("./base/address.js").Lens} */ (lens.value) }));
-spotlight.addEventListener("change", () => address.adjust({ spotlight: spotlight.checked }));
-const compare = need("compare", HTMLInputElement);
-compare.addEventListener("change", () => address.adjust({ compare: compare.value.trim() }));
 followViewLinks((view) => address.go({ view }));
 need("link-open", HTMLButtonElement).addEventListener("click", () => linkDialog.open());
-need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDialog.open(chosen, address.place.find));
+need("remove-open", HTMLButtonElement).addEventListener("click", () => removeDialog.open(chosen.slots, address.place.find));
 
 const help = followHelp(preferences);
 followTerms();
@@ -296,17 +233,9 @@ followReducedMotion((less) => clock.reduceMotion(less));
 
 followKeys({
   enabled: () => preferences.shortcuts,
-  find: () => {
-    find.focus();
-    find.select();
-  },
+  find: () => controls.find(),
   pause: () => pause(!moment.paused),
-  lens: () => {
-    if (address.place.view !== "wall") return;
-    const next = LENSES[(LENSES.indexOf(address.place.lens) + 1) % LENSES.length] ?? "colour";
-    address.adjust({ lens: next });
-    announce(`Lens: ${next}`);
-  },
+  lens: () => controls.nextLens(),
   help: () => help.showModal(),
   add: () => addDialog.open(),
   view: (index) => address.go({ view: VIEWS[index] ?? "lanes" }),
@@ -322,10 +251,7 @@ address.follow((place) => {
   const asked = place.from !== "" && place.to !== "" && from < to ? { from, to } : null;
   if (asked?.from !== overTime.held?.from || asked?.to !== overTime.held?.to) overTime.show(asked);
   timeline.showRange();
-  if (find.value !== place.find) find.value = place.find;
-  order.value = place.order;
-  lens.value = place.lens;
-  spotlight.checked = place.spotlight;
+  controls.follow(place);
   if (wall.lens !== place.lens) showWallKey(place.lens, motion());
   wall.lens = place.lens;
   wall.spotlight = place.spotlight;
@@ -336,7 +262,7 @@ address.follow((place) => {
   wall.markOpen(place.open);
   lanes.markOrder(place.order);
   document.title = `${place.view === "lanes" ? "" : `${place.view} · `}udprism`;
-  chosenFor = "";
+  chosen.forget();
   clock.tickNow();
 });
 

@@ -16,7 +16,7 @@ BUSY_HEADER = """() => {
   }
   const badge = document.getElementById("link-badge");
   badge.hidden = false;
-  badge.querySelector(".who").textContent = "Link impaired: everybody";
+  badge.querySelector(".who").textContent = "Link impaired: all clients";
   document.getElementById("attention").hidden = false;
   document.querySelector("#attention ul").innerHTML = "<li>all clients lose about 7.1 % (the link)</li>";
 }"""

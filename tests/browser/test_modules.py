@@ -192,18 +192,18 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
     assert said(serverState="restarting")["word"] == "Restarting"
     assert said(serverState="busy")["word"] == "Busy"
     assert said(serverState="hangs")["word"] == "Stuck"
-    assert "12 frames per second, 1 picture in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
+    assert "12 frames per second, 1 frame in 5 shown" in said(framesPerS=12.3, shownOneIn=5)["text"]
     assert said(feed="refused", reason="it speaks another protocol")["button"] == "Reload"
     assert "5 pages are open; retrying" in said(feed="waiting", reason="5 pages are open")["text"]
-    signed_out = said(feed="connecting", needsToken=True, reason="the server wants its token")
-    assert (signed_out["button"], signed_out["kind"]) == ("Give the token", "bad")
-    assert "the server wants its token" in signed_out["text"]
+    signed_out = said(feed="connecting", needsToken=True, reason="the server requires its token")
+    assert (signed_out["button"], signed_out["kind"]) == ("Enter the token", "bad")
+    assert "the server requires its token" in signed_out["text"]
 
 
 @pytest.mark.parametrize(
     ("status", "problem", "reason"),
     [
-        (401, {"type": "urn:udprism:problem:token", "detail": "send it"}, "wants its token"),
+        (401, {"type": "urn:udprism:problem:token", "detail": "send it"}, "requires its token"),
         (
             503,
             {"type": "urn:udprism:problem:too-many-viewers", "detail": "as many pages are open as are served: 200"},
@@ -214,9 +214,9 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
         (
             426,
             {"type": "urn:udprism:problem:websocket", "detail": "a websocket"},
-            "must pass on Upgrade and Connection",
+            "must forward Upgrade and Connection",
         ),
-        (502, None, "a proxy in between answers with HTTP 502"),
+        (502, None, "a proxy in between responds with HTTP 502"),
     ],
 )
 def test_page_says_what_the_server_said(modules: Visit, status: int, problem: object, reason: str) -> None:

@@ -145,7 +145,7 @@ def test_a_link_that_cannot_be_is_refused_beside_its_slider(home: Visit) -> None
 def test_a_profile_sets_the_link_of_everybody_and_clear_takes_it_away(page: Page) -> None:
     page.click("#link-open")
     page.select_option("#link-dialog [name=profile]", label="Home Wi-Fi")
-    expect(page.locator("#link-badge")).to_contain_text("everybody", timeout=SOON_MS)
+    expect(page.locator("#link-badge")).to_contain_text("all clients", timeout=SOON_MS)
     expect(page.locator("#link-dialog .profile-models")).to_contain_text("access point")
     page.click("#link-dialog .link-clear")
     expect(page.locator("#link-badge")).to_be_hidden(timeout=SOON_MS)
@@ -259,8 +259,8 @@ def test_a_new_token_after_a_restart_is_asked_for_and_leads_back_to_the_view(bro
         again = ("serve", "--udp", "127.0.0.1:0", "--http", http, "--data", str(tmp_path))
         with program.running(*again, UDPRISM_TOKEN="second"):
             page.evaluate("() => dispatchEvent(new Event('online'))")
-            expect(page.locator("#banner")).to_contain_text("the server wants its token", timeout=SOON_MS)
-            page.get_by_role("button", name="Give the token").click()
+            expect(page.locator("#banner")).to_contain_text("the server requires its token", timeout=SOON_MS)
+            page.get_by_role("button", name="Enter the token").click()
             page.get_by_label("Token").fill("second")
             page.get_by_role("button", name="Open").click()
             page.wait_for_selector("html[data-feed=live]")

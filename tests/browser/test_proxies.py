@@ -138,7 +138,7 @@ def test_link_in_a_chat_leads_to_the_view_that_it_names(through: tuple[BrowserCo
     ("through", "place", "words"),
     [
         (HOST_LOST, "#failed", "must forward Host"),  # browsers send Origin for modules, too
-        (NO_UPGRADE, "#banner", "must pass on Upgrade and Connection"),
+        (NO_UPGRADE, "#banner", "must forward Upgrade and Connection"),
     ],
     indirect=["through"],
     ids=lambda value: getattr(value, "name", ""),

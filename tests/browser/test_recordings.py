@@ -75,7 +75,7 @@ def test_a_dropped_capture_is_read_and_sent_again(page: Page, home: Visit) -> No
     page.fill("#capture [name=target]", "127.0.0.1:5004")
     page.fill("#capture [name=speed]", "100")
     page.click("#capture [type=submit]")
-    expect(page.locator("#notices")).to_contain_text("Sent again")
+    expect(page.locator("#notices")).to_contain_text("Replaying to")
     page.click("#capture .close")
     page.click("#recordings-open")
     expect(page.locator("#replays-list li")).to_contain_text("→ 127.0.0.1:5004")

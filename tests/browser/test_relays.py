@@ -175,5 +175,5 @@ def test_the_drawer_has_both_sums_both_links_and_the_bytes(
     page.click("#relayed-rebind")
     expect(page.locator("#relayed-facts")).not_to_contain_text(port_before)
     page.click("#relayed-end")
-    expect(page.locator("#drawer-gone")).to_have_text("This conversation is over, or its relay has ended.")
+    expect(page.locator("#drawer-gone")).to_have_text("This conversation has ended, or its relay has ended.")
     forget_what_ended(one)

@@ -56,7 +56,7 @@ def bench(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Measure the whole product on this machine, beside its baselines.
+    """Measure how many datagrams this machine carries.
 
     Ends with exit code 4 if --rate-hz is more than this machine can send: the figures are those of a lower rate.
     """

@@ -6,7 +6,9 @@ from importlib.resources import files
 
 
 def dissector() -> None:
-    """Print a Wireshark dissector of the colour protocol, in Lua: `udprism dissector > udprism.lua`.
+    """Print a Wireshark dissector of the colour protocol.
+
+    It is written in Lua: `udprism dissector > udprism.lua`.
 
     Copy it into Wireshark's "Personal Lua Plugins" folder, or use it once: tshark -X lua_script:udprism.lua.
     """

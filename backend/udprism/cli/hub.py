@@ -26,17 +26,22 @@ _ANSWER_PARTS: Final = 256
 
 
 def hub(
-    nodes: Annotated[list[str], typer.Argument(help="Names of the nodes.")],
+    nodes: Annotated[list[str], typer.Argument(metavar="NODE...", help="Names of the nodes.")],
     listen: Annotated[str, typer.Option(help="Where the NATS server listens.")] = "127.0.0.1:4222",
     directory: Annotated[Path, typer.Option(help="Where configuration and keys are kept.")] = Path("udprism-hub"),
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate of the NATS server.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
-    reach: Annotated[str | None, typer.Option(help="Name or address by which nodes reach it; else `listen`'s.")] = None,
+    reach: Annotated[
+        str | None, typer.Option(help="Name or address by which nodes reach it; default: --listen.")
+    ] = None,
     looks: Annotated[list[str] | None, typer.Option(help="A node that may look at others but change nothing.")] = None,
     nats_plain: Annotated[bool, typer.Option(help="Allow it beyond this machine without TLS.")] = False,
     write_only: Annotated[bool, typer.Option(help="Write the files and end.")] = False,
 ) -> None:
-    """Start a NATS server with a user per node, and print each node's command."""
+    """Start a NATS server with a user per node.
+
+    Prints the command that starts each node.
+    """
     try:
         host, port = split_host_port(listen)
     except ValueError as error:

@@ -15,11 +15,14 @@ _AS_HELP = "PORT=FORMAT: the format of what is sent to that port; the usual port
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A pcap or pcapng file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pcap or pcapng file.")],
     as_format: Annotated[list[str] | None, typer.Option("--as", help=_AS_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with rates over time.")] = False,
 ) -> None:
-    """Show the flows of a capture: loss by sequence number, and delay between two interfaces."""
+    """Show the flows of a capture file.
+
+    Shows loss by sequence number for formats that have one, and the delay between two interfaces.
+    """
     from udprism.capture.datagrams import DatagramReader
     from udprism.node.inspection import Inspection
     from udprism.udp.mapped_file import mapped

@@ -33,7 +33,10 @@ def listen(
     clock_hz: Annotated[int | None, typer.Option(help=_CLOCK_HELP, show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per second with all flows.")] = False,
 ) -> None:
-    """Show what other programs send: every sender, its frames, pauses, losses, and what it does wrong."""
+    """Show what other programs send in one format.
+
+    For each sender: its frames, pauses and losses, and what it does wrong.
+    """
     from udprism.node.receiver_plan import Entry, ReceiverPlan
     from udprism.settings import Settings
     from udprism.udp.clock import SystemClock

@@ -28,7 +28,10 @@ def record(
     max_files: Annotated[int, typer.Option("--max-files", help="Files to keep; a new one replaces the oldest.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print the recording as one JSON object.")] = False,
 ) -> None:
-    """Record the running program's datagrams, with the cause of each loss, until Ctrl-C."""
+    """Record the datagrams of the running program.
+
+    The files give the cause of each loss. Ctrl-C ends the recording.
+    """
     settings = read_settings(http=http)
     running = _Running(f"http://{settings.http}", settings.token)
     asked = {"flows": clients or "all", "format": form, "max_bytes": max_bytes, "max_files": max_files}

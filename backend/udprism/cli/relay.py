@@ -49,7 +49,7 @@ def relay(
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per second, then the sums.")] = False,
 ) -> None:
-    """Carry any program's datagrams through links, in both directions, and account for each."""
+    """Forward any program's datagrams through links. Each direction has its own link, and its sums close."""
     from udprism.link.rules import Rule
     from udprism.link.words import read_link
     from udprism.relay.plan import Plan, ends, networks
@@ -135,7 +135,8 @@ def _say_sums(one: Relay, as_json: bool) -> None:
         causes = ", ".join(f"{count:,} by the {cause}" for cause, count in total.lost_by_cause.items()) or "none"
         print(
             f"{name:4} {total.in_:,} in = {total.out:,} out + {total.lost:,} lost ({causes}) + {total.held:,} held; "
-            f"{total.duplicated:,} doubled, {total.corrupted:,} damaged, {total.refused:,} refused by the far end"
+            f"{total.duplicated:,} duplicated, {total.corrupted:,} corrupted, "
+            f"{total.refused:,} refused by the destination"
         )
 
 

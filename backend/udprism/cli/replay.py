@@ -24,7 +24,7 @@ _TARGET_HELP = "A network to send to, beyond this machine's own."
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="A pcap or pcapng file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pcap or pcapng file.")],
     to: Annotated[str, typer.Option(help="Where the datagrams go, HOST:PORT.")],
     speed: Annotated[float, typer.Option(min=0.001, max=1000.0, help="How many times faster than the original.")] = 1.0,
     loop: Annotated[int, typer.Option(min=0, help="How many times to play the file; 0: until interrupted.")] = 1,
@@ -35,7 +35,10 @@ def replay(
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The sums as one JSON object.")] = False,
 ) -> None:
-    """Send the UDP payloads of a capture again with their original timing, through a link."""
+    """Send the UDP payloads of a capture file again.
+
+    They keep their original timing and go through a link.
+    """
     from udprism.capture.selection import Selection
     from udprism.link.words import read_link
     from udprism.relay.plan import networks

@@ -63,7 +63,7 @@ def run(
         Path | None, typer.Option("--report", metavar="FILE", help="Also write the run as one HTML file.")
     ] = None,
 ) -> None:
-    """Play a scenario without a page, print a table and a verdict.
+    """Play a scenario and print a table and a verdict.
 
     Exits with 1 if an expectation fails, and with 4, without a verdict, if this machine did not keep the schedule.
     """

@@ -1,4 +1,4 @@
-"""`udprism send`: a test picture in one format to a lamp or a program, without a page."""
+"""`udprism send`: a test pattern in one format to a lamp or a program, without a page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def send(
     allow_target: Annotated[list[str] | None, typer.Option(help=_TARGET_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The sums as one JSON object.")] = False,
 ) -> None:
-    """Send a test picture with right numbers, refreshes and a goodbye, through a link."""
+    """Send a test pattern in one format, through a link. It ends with the format's goodbye, if there is one."""
     from udprism.link.words import read_link
     from udprism.node.bodies.senders import sender_body
     from udprism.node.sender_plan import SenderPlan

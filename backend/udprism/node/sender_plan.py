@@ -31,7 +31,7 @@ _IDENTITY_BYTES: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class SenderPlan:
-    """A test picture on its way to `target`, an IP address. identity: hexadecimal, E1.31's CID; the same after a
+    """A test pattern on its way to `target`, an IP address. identity: hexadecimal, E1.31's CID; the same after a
     restart, so that receivers see the same source."""
 
     name: str

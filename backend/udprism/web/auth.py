@@ -34,7 +34,7 @@ TRUSTED: Final = "udprism.trusted"
 _ASK: Final = """<!doctype html>
 <html lang="en">
 <title>udprism: token needed</title>
-<h1>This udprism wants its token</h1>
+<h1>This udprism requires its token</h1>
 <p>Open the whole address that <code>udprism serve</code> printed, or paste the token here.</p>
 <form method="get">
 {fields}  <label>Token <input name="token" type="password" autocomplete="off" required></label>

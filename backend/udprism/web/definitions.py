@@ -173,7 +173,7 @@ DEFINITIONS: Final = (
     ),
     Definition(
         "lost_by_cause.awaiting",
-        "Lost: awaiting word",
+        "Lost: awaiting report",
         "datagrams",
         "Lost from another node's server, and that node has not said yet what it sent: the cause will be known once it "
         "can be reached.",
@@ -202,7 +202,7 @@ DEFINITIONS: Final = (
     ),
     Definition(
         "rate_asked_hz",
-        "Rate asked for",
+        "Requested rate",
         "datagrams/s",
         "The rate that the client requests when it connects; `rate_hz` in its body.",
         None,
@@ -264,7 +264,7 @@ DEFINITIONS: Final = (
     ),
     Definition(
         "anomalies.negative_delays",
-        "Stamps from the future",
+        "Negative delays",
         "datagrams",
         "Datagrams whose send time is later than their arrival, although both ends share a clock.",
         None,

@@ -22,7 +22,7 @@ RELAYS: Final = (
         "datagrams",
         "Of those, datagrams that the kernel accepted for sending, without the duplicates that the link made.",
         None,
-        "Whether the far end received them is unknown. If it is on this machine, its buffer's drops are shown as well.",
+        "Whether the target received them is unknown. If it is on this machine, its buffer's drops are shown as well.",
     ),
     Definition(
         "relay_lost",
@@ -35,13 +35,13 @@ RELAYS: Final = (
         "relay_refused",
         "Refused",
         "datagrams",
-        "Of those that went out, how many the far end's machine refused because nothing listens there.",
+        "Of those that went out, how many the destination's machine refused because nothing listens there.",
         "ip(7), IP_RECVERR",
         "Over a network this is a minimum: an ICMP error may be lost or not be sent.",
     ),
     Definition(
         "as_rfc3550",
-        "As RFC 3550 would say",
+        "As RFC 3550 counts",
         "datagrams",
         "Expected - received, where a duplicate counts as received: it hides a loss, and the figure may be negative.",
         "RFC 3550, appendix A.3",
@@ -49,7 +49,7 @@ RELAYS: Final = (
     ),
     Definition(
         "as_iperf3",
-        "As iperf3 would say",
+        "As iperf3 counts",
         "datagrams",
         "A gap in the numbers adds to the losses; a datagram not above the highest number subtracts one, never below "
         "0, and is called out of order.",

@@ -61,7 +61,7 @@ class SenderRoutes:
         return answer({"senders": senders, "total": len(senders)})
 
     async def add_sender(self, body: AddSender) -> Response:
-        """Send a test picture in one format to a target, which must be allowed as that of a hosted client.
+        """Send a test pattern in one format to a target, which must be allowed as that of a hosted client.
 
         A picture that moves is sent `rate_hz` times per second, a still one as often as its format wants it refreshed.
         """

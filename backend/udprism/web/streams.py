@@ -53,7 +53,7 @@ class Streams:
         """
         if self._hub.is_full:
             return problem.from_request_error(self._full())
-        detail = "this is a websocket: a proxy that leads here must pass on Upgrade and Connection"
+        detail = "this is a websocket: a proxy in front of it must forward Upgrade and Connection"
         return problem.response(426, "websocket", detail, headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
     async def live(self, websocket: WebSocket) -> None:

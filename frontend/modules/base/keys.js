@@ -9,7 +9,7 @@ export const KEYS = [
   ["/", "find a client"],
   ["P", "pause and resume"],
   ["L", "next lens on the wall"],
-  ["A", "add clients"],
+  ["A", "add clients and more"],
   ["1 2 3", "lanes, wall, server"],
   ["?", "this help"],
   ["↑ ↓ ← →", "move among clients"],

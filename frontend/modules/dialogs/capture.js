@@ -103,7 +103,7 @@ export class CaptureDialog {
     try {
       await ask("POST", "api/replays", { ...this.#source, target, speed: speed ?? 1, loop });
       showError(this.#form, "", "");
-      notify(`Sent again to ${target}: see Recordings…`);
+      notify(`Replaying to ${target}: see Recordings…`);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
       showError(this.#form, error.field, error.message);
@@ -133,8 +133,8 @@ function factsOf(found) {
     words.push(`${from} → ${to}: ${plural(one.datagrams, "datagram")}, median ${milliseconds(p50)}, p99 ${milliseconds(p99)}`);
   }
   if (found.flows.length > MOST_SHOWN) words.push(`the first ${MOST_SHOWN} flows are shown`);
-  if (found.cut_at !== null) words.push("its last packet is not whole");
-  if (found.fault) words.push(`broken ${found.fault.detail}: nothing after that was read`);
+  if (found.cut_at !== null) words.push("the last packet is truncated");
+  if (found.fault) words.push(`damaged: ${found.fault.detail}; nothing after that was read`);
   return words.join(" · ");
 }
 

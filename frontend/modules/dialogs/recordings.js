@@ -49,7 +49,7 @@ export class Recordings {
   async #toggle() {
     this.#button.disabled = true;
     const running = this.#running;
-    if (running) await attempt(() => ask("POST", `api/recordings/${running.id}/stop`), "The recording has ended: see Recordings…");
+    if (running) await attempt(() => ask("POST", `api/recordings/${running.id}/stop`), "The recording has ended. See Recordings…");
     else await attempt(() => ask("POST", "api/recordings", {}), "Recording: click again to end it");
     this.#button.disabled = false;
     void this.#look();

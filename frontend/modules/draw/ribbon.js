@@ -152,7 +152,7 @@ export function describeCell(cells, place, number) {
   if (fate === Fate.LOST) return `${which}lost ${CAUSES[byte >> Cell.CAUSE_SHIFT] ?? ""}`.trim();
   const marks = [
     fate === Fate.LATE ? "late" : "", byte & Cell.REORDERED ? "reordered" : "", byte & Cell.DUPLICATE ? "more than one copy" : "",
-    byte & Cell.CORRUPT ? "damaged" : "",
+    byte & Cell.CORRUPT ? "corrupted" : "",
   ].filter(Boolean);
   return `${which}arrived${marks.length ? `, ${marks.join(", ")}` : ""}, #${[0, 1, 2].map((part) => (cells[at + part] ?? 0).toString(16).padStart(2, "0")).join("")}`;
 }

@@ -17,10 +17,10 @@ const EMPTY_MARK = 1;
 
 /** The letters of a lane (`RelayCells.fates`): in words, and as a cell. @type {Readonly<Record<string, {words: string, cell: number}>>} */
 export const LETTERS = Object.freeze({
-  ".": { words: "sent on", cell: Fate.RECEIVED },
-  d: { words: "sent on, and a copy of it", cell: Fate.RECEIVED | Cell.DUPLICATE },
-  c: { words: "sent on, damaged by the link", cell: Fate.RECEIVED | Cell.CORRUPT },
-  r: { words: "sent on, and refused by the far end", cell: Fate.RECEIVED },
+  ".": { words: "forwarded", cell: Fate.RECEIVED },
+  d: { words: "forwarded, and duplicated", cell: Fate.RECEIVED | Cell.DUPLICATE },
+  c: { words: "forwarded, corrupted by the link", cell: Fate.RECEIVED | Cell.CORRUPT },
+  r: { words: "forwarded, and refused by the destination", cell: Fate.RECEIVED },
   h: { words: "held by the link", cell: Fate.EMPTY },
   l: { words: "lost by the link or a rule", cell: Fate.LOST },
   q: { words: "lost by the link’s full queue", cell: Fate.LOST },
@@ -69,7 +69,7 @@ export function sizesKey() {
   const dark = isDark();
   const ramp = picture(RAMP_PX, 12, (pixels) => pixels.forEach((_, index) => { pixels[index] = rampColour((index % RAMP_PX) / (RAMP_PX - 1), dark); }));
   const middle = Math.round(Math.sqrt(LEAST_BYTES * MOST_BYTES));
-  const shapes = [["lost", "l"], ["held", "h"], ["copied", "d"], ["damaged", "c"]].map(([words = "", letter = ""]) => {
+  const shapes = [["lost", "l"], ["held", "h"], ["duplicated", "d"], ["corrupted", "c"]].map(([words = "", letter = ""]) => {
     const cells = cellsOf({ size_bytes: [400, 400, 400], fates: `.${letter}.` }, dark);
     const canvas = picture(CELL_PX * 3, ROWS, (pixels) => drawCells(pixels, cells, CELL_PX, 3, paints));
     canvas.style.width = `${CELL_PX * 3}px`;

@@ -15,7 +15,7 @@ import { count, perSecond, plural } from "../base/format.js";
 
 const IN_FORMATS = /** @type {const} */ ([
   ["ddp", "DDP"], ["wled", "WLED realtime"], ["artnet", "Art-Net"], ["e131", "sACN (E1.31)"], ["rtp", "RTP"],
-  ["text", "text: a colour’s name or #rrggbb"], ["opaque", "anything: bytes without a meaning"],
+  ["text", "text: a colour’s name or #rrggbb"], ["opaque", "opaque: any bytes, not decoded"],
 ]);
 const OUT_FORMATS = IN_FORMATS.filter(([value]) => !["rtp", "text", "opaque"].includes(value));
 const formatOf = (/** @type {any} */ body) => IN_FORMATS.find(([value]) => value === body.format)?.[1].split(":")[0] ?? body.format;
@@ -25,12 +25,12 @@ const total = (/** @type {Record<string, number>} */ counts) => Object.values(co
 export const KINDS = [
   {
     name: "receivers", one: "receiver", title: "Receivers",
-    about: "A receiver listens on a port in one format. Each sender that it hears becomes a lane, with its losses where the format counts.",
+    about: "A receiver listens on a port in one format. Each sender that it hears becomes a lane. The lane shows losses if the format has sequence numbers.",
     fields: [
       { name: "format", label: "Format", options: IN_FORMATS },
       { name: "listen", label: "Listen on", placeholder: "the format’s usual port", hint: "IP address and port; port 0: any free one" },
-      { name: "name", label: "Name", placeholder: "the format’s" },
-      { name: "interface", label: "Multicast on", placeholder: "no interface", hint: "sACN only: an interface such as eth0 hears universe 1, others by REST" },
+      { name: "name", label: "Name", placeholder: "the format’s name" },
+      { name: "interface", label: "Multicast on", placeholder: "no interface", hint: "sACN only: an interface such as eth0. It hears universe 1; REST adds others" },
       { name: "clock_hz", label: "Clock", type: "number", placeholder: "the payload type’s", hint: "RTP only: ticks per second, for its jitter" },
     ],
     keep: ["lamp", "pixels", "universes"],
@@ -47,22 +47,22 @@ export const KINDS = [
   },
   {
     name: "senders", one: "sender", title: "Senders",
-    about: "A sender sends a test picture in one format to another program or device, through a link if you like.",
+    about: "A sender sends a test pattern in one format to another program or device. Its datagrams can pass through a link.",
     fields: [
       { name: "format", label: "Format", options: OUT_FORMATS },
       { name: "target", label: "Target", placeholder: "192.0.2.7:4048", hint: "HOST:PORT of the program or device", required: true },
-      { name: "pattern", label: "Picture", placeholder: "rainbow", hint: "rainbow, chase, random, a colour’s name or #rrggbb" },
-      { name: "rate_hz", label: "Pictures per second", type: "number", placeholder: "40" },
+      { name: "pattern", label: "Pattern", placeholder: "rainbow", hint: "rainbow, chase, random, a colour’s name or #rrggbb" },
+      { name: "rate_hz", label: "Frames per second", type: "number", placeholder: "40" },
       { name: "colours", label: "Pixels", type: "number", placeholder: "170" },
       { name: "universe", label: "First universe", type: "number", placeholder: "1", hint: "Art-Net and sACN only" },
-      { name: "name", label: "Name", placeholder: "the format’s", wide: true },
+      { name: "name", label: "Name", placeholder: "the format’s name", wide: true },
     ],
     keep: ["link"],
     columns: [
       { label: "Format", text: formatOf },
       { label: "To", text: (body) => body.target },
-      { label: "Picture", text: (body) => `${body.pattern}, ${plural(body.colours, "pixel")}` },
-      { label: "Pictures", text: (body) => `${count(body.frames)} at ${perSecond(body.rate_hz)}` },
+      { label: "Pattern", text: (body) => `${body.pattern}, ${plural(body.colours, "pixel")}` },
+      { label: "Frames", text: (body) => `${count(body.frames)} at ${perSecond(body.rate_hz)}` },
       { label: "Datagrams sent", text: (body) => count(body.ledger.passed_on) },
       { label: "Not sent", text: (body) => count(total(body.ledger.lost_by_cause)) },
       { label: "Skipped", text: (body) => count(body.skipped) },
@@ -70,14 +70,14 @@ export const KINDS = [
   },
   {
     name: "relays", one: "relay", title: "Relays",
-    about: "A relay carries any program’s datagrams to a target and back, each way through a link: send to the relay instead of the target. Each client address is a conversation.",
+    about: "A relay forwards any program’s datagrams to a target and back, with a link in each direction. Let your program send to the relay instead of the target. Each client address is one conversation.",
     fields: [
-      { name: "target", label: "Target", placeholder: "127.0.0.1:5000", hint: "HOST:PORT of the program that is sent to", required: true },
+      { name: "target", label: "Target", placeholder: "127.0.0.1:5000", hint: "HOST:PORT of the program that receives", required: true },
       { name: "listen", label: "Listen on", placeholder: "any free port on this machine", hint: "IP address and port; port 0: any free one" },
-      { name: "name", label: "Name", placeholder: "relay", hint: "with a link’s seed, it decides which datagrams are lost" },
+      { name: "name", label: "Name", placeholder: "relay", hint: "the name and a link’s seed decide which datagrams are lost" },
       { name: "idle_s", label: "A conversation ends after", type: "number", placeholder: "120", hint: "seconds without a datagram" },
-      { name: "max_flows", label: "Most conversations", type: "number", placeholder: "1000" },
-      { name: "any_port", label: "Answers from any port of the target (TFTP)", type: "checkbox" },
+      { name: "max_flows", label: "Maximum conversations", type: "number", placeholder: "1000" },
+      { name: "any_port", label: "Accept replies from any port of the target (TFTP)", type: "checkbox" },
     ],
     keep: ["up", "down", "rules", "keep_ttl", "dont_fragment", "keep_payload", "allow_from"],
     tidy: ({ rules = [], ...definition }) => ({ ...definition, rules: rules.map((/** @type {any} */ { hits, ...rule }) => rule) }),
@@ -89,7 +89,7 @@ export const KINDS = [
       { label: "→ lost", term: "relay_lost", text: (body) => count(body.ledger?.up.lost) },
       { label: "← in", term: "relay_in", text: (body) => count(body.ledger?.down.in) },
       { label: "← lost", term: "relay_lost", text: (body) => count(body.ledger?.down.lost) },
-      { label: "Dropped before us", text: (body) => count(body.own_buffer_drops) },
+      { label: "Dropped before the relay", text: (body) => count(body.own_buffer_drops) },
       { label: "Dropped at the target", text: (body) => count(body.target_buffer?.drops) },
     ],
   },

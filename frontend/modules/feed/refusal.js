@@ -28,8 +28,8 @@ export async function whyRefused(url) {
  * @returns {Refusal}
  */
 export function refusalOf(status, problem) {
-  if (!problem) return { needsToken: false, reason: `a proxy in between answers with HTTP ${status}` };
-  if (problem.type.endsWith(":token")) return { needsToken: true, reason: "the server wants its token, a new one if it was restarted" };
-  if (status === 426) return { needsToken: false, reason: "the server answers, but no websocket gets through: a proxy in between must pass on Upgrade and Connection" };
+  if (!problem) return { needsToken: false, reason: `a proxy in between responds with HTTP ${status}` };
+  if (problem.type.endsWith(":token")) return { needsToken: true, reason: "the server requires its token, and a restart creates a new one" };
+  if (status === 426) return { needsToken: false, reason: "the server responds, but the websocket does not get through: the proxy must forward Upgrade and Connection" };
   return { needsToken: false, reason: problem.detail };
 }

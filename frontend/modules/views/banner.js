@@ -6,7 +6,7 @@ import { announce } from "../dialogs/notices.js";
 /** @typedef {{feed: import("../feed/feed.js").FeedState, answered: boolean, lastFrameUnixMs: number, retryAtUnixMs: number, reason: string, needsToken: boolean,
  *   paused: boolean,
  *   pausedAtUnixMs: number, framesPerS: number, eager: boolean, shownOneIn: number, serverState: string, nowUnixMs: number}} Situation */
-/** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload" | "Give the token"}} Condition */
+/** @typedef {{pill: string, word: string, kind: "" | "bad" | "note", text: string, button: "" | "Retry now" | "Resume" | "Reload" | "Enter the token"}} Condition */
 
 const SLOW_FRAMES_PER_S = 20;
 /** @type {Record<string, [string, string]>} */
@@ -27,7 +27,7 @@ export function conditionOf(now) {
     return { pill: "refused", word: "Stopped", kind: "bad", text: `${asOf}: ${now.reason}.`, button: "Reload" };
   }
   if (now.needsToken && now.feed !== "live") {
-    return { pill: "refused", word: "Signed out", kind: "bad", text: `${asOf}: ${now.reason}.`, button: "Give the token" };
+    return { pill: "refused", word: "Signed out", kind: "bad", text: `${asOf}: ${now.reason}.`, button: "Enter the token" };
   }
   if (now.feed === "waiting") {
     const seconds = Math.max(1, Math.ceil((now.retryAtUnixMs - now.nowUnixMs) / 1000));
@@ -36,7 +36,7 @@ export function conditionOf(now) {
   }
   if (now.feed === "connecting" || !now.answered) {
     const again = !Number.isNaN(now.lastFrameUnixMs);
-    return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again || now.reason ? `${asOf}: ${now.reason ? `${now.reason}; ` : ""}connecting again.` : "", button: "" };
+    return { pill: "connecting", word: "Connecting", kind: again ? "bad" : "", text: again || now.reason ? `${asOf}: ${now.reason ? `${now.reason}; ` : ""}reconnecting.` : "", button: "" };
   }
   if (now.paused) {
     return { pill: "paused", word: "Paused", kind: "note", text: `Paused at ${clockTime(now.pausedAtUnixMs)}. Datagrams keep flowing; the page shows this moment, and you can still explore it.`, button: "Resume" };
@@ -46,8 +46,8 @@ export function conditionOf(now) {
     return { pill: "behind", word, kind: "note", text, button: "" };
   }
   if (now.eager && now.framesPerS < SLOW_FRAMES_PER_S) {
-    const share = now.shownOneIn > 1 ? `, 1 picture in ${now.shownOneIn} shown` : "";
-    return { pill: "behind", word: "Behind", kind: "note", text: `This display runs at ${Math.round(now.framesPerS)} frames per second${share}. Only pictures are skipped, no data.`, button: "" };
+    const share = now.shownOneIn > 1 ? `, 1 frame in ${now.shownOneIn} shown` : "";
+    return { pill: "behind", word: "Behind", kind: "note", text: `This display runs at ${Math.round(now.framesPerS)} frames per second${share}. Only frames are skipped, no data.`, button: "" };
   }
   return { pill: "live", word: "Live", kind: "", text: "", button: "" };
 }

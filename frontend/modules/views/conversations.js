@@ -113,8 +113,8 @@ class RelayLanes {
 
   /** @param {Relay} relay @param {Flow[]} flows @param {number} total @param {boolean} sought */
   #tell(relay, flows, total, sought) {
-    const more = total > flows.length ? `The first ${count(flows.length)} of ${plural(total, "conversation")}; find others by their address.` : "";
-    setText(this.#note, more || (total ? "" : sought ? "No conversation has these words." : `No conversation yet: send to ${relay.listen}.`));
+    const more = total > flows.length ? `The first ${count(flows.length)} of ${plural(total, "conversation")}. Search by address to find others.` : "";
+    setText(this.#note, more || (total ? "" : sought ? "No conversation matches." : `No conversation yet: send to ${relay.listen}.`));
     const rows = keepRows(this.#rows, this.#list, flows, ({ id }) => new Conversation(() => this.#open(id)));
     for (const [row, flow] of rows) row.tell(flow, this.#laneWidth(row));
   }

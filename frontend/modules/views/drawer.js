@@ -193,7 +193,7 @@ export class Drawer {
   #tickReceived(id) {
     const entry = this.#world.byId.get(id);
     const gone = this.#received.gone || (this.#world.rosterChanges > 0 && !entry);
-    this.#showGone(gone, "This flow is gone: nothing came for ten minutes, or its receiver ended.");
+    this.#showGone(gone, "This flow has ended: it was silent for ten minutes, or its receiver has ended.");
     this.#pause.hidden = this.#change.hidden = this.#remove.hidden = true;
     need("drawer-not-kept", HTMLElement).hidden = !this.#moment.paused;
     setText(this.#title, entry?.name ?? id);
@@ -205,7 +205,7 @@ export class Drawer {
   /** @param {string} id */
   #tickRelayed(id) {
     const { flow, gone } = this.#relayed;
-    this.#showGone(gone, "This conversation is over, or its relay has ended.");
+    this.#showGone(gone, "This conversation has ended, or its relay has ended.");
     this.#pause.hidden = this.#change.hidden = this.#remove.hidden = true;
     need("drawer-not-kept", HTMLElement).hidden = true;
     setText(this.#title, flow?.client_address ?? id);

@@ -85,7 +85,7 @@ class Lane {
     setIcon(this.#stateIcon, state);
     setAttribute(this.element, "data-state", state);
     setAttribute(this.element, "data-behind", String(behind));
-    this.#rateCell.title = behind ? "The sender is behind: it skips ticks of its schedule. Nothing is lost on the way, but less is sent than was requested." : "";
+    this.#rateCell.title = behind ? "The sender falls behind its schedule. No datagram is lost on the way, but fewer are sent than requested." : "";
     setAttribute(this.element, "data-losing", String(lossRatio(world, slot) > 0));
   }
 

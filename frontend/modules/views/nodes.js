@@ -27,7 +27,7 @@ export function clockOf(node) {
   if (!node.clock) return "";
   const { ahead_ms: ahead, bound_ms: bound } = node.clock;
   const way = ahead < 0 ? "behind" : "ahead";
-  return `${node.name}'s clock is ${Math.abs(ahead).toFixed(1)} ms ${way}, ±${bound.toFixed(1)} ms: delays between both machines are no truer than that`;
+  return `${node.name}'s clock is ${Math.abs(ahead).toFixed(1)} ms ${way}, ±${bound.toFixed(1)} ms: delays between the two machines cannot be more accurate than that`;
 }
 
 export class NodeChips {

@@ -114,7 +114,7 @@ export class Overview {
     write("loss_ratio", percent(client?.loss_ratio));
     write("jitter_ms", milliseconds(client?.jitter_ms));
     write("rtt_ms", milliseconds(client?.rtt_ms));
-    write("rate_hz", !client ? UNKNOWN : client.stream === "plain" ? "the server’s default: a plain stream cannot choose" : client.rate_hz === null ? "server’s default" : perSecond(client.rate_hz));
+    write("rate_hz", !client ? UNKNOWN : client.stream === "plain" ? "the server’s default, because a plain stream cannot choose" : client.rate_hz === null ? "server’s default" : perSecond(client.rate_hz));
     write("colours", client ? count(client.colours) : UNKNOWN);
     write("relayed", count(ledger?.relayed));
     write("conflated", count(ledger?.conflated));

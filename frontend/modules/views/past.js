@@ -17,7 +17,7 @@ const OTHER = { label: "other", colour: "text", dash: [2, 3], compared: true };
 const CAUSES = /** @type {const} */ ([
   ["link", "link", "accent"], ["sender_kernel", "sender’s kernel", "warn"], ["receiver_kernel", "receiver’s kernel", "warn"],
   ["unexplained", "unexplained", "bad"], ["unknown_path", "unknown path", "bad"],
-  ["path", "path", "warn"], ["awaiting", "awaiting word", "accent"],
+  ["path", "path", "warn"], ["awaiting", "awaiting report", "accent"],
 ]);
 
 export class Past {
@@ -85,7 +85,7 @@ export class Past {
     if (document.activeElement !== this.#compare) this.#compare.value = words;
     const found = comparisonOf(words, (name) => [...this.#world.roster.values()].find((entry) => entry.name === name || entry.id === name)?.id ?? null);
     const why = typeof found === "string" ? found : "";
-    setText(this.#why, why || (found ? "Dotted: the other one. Its delay is the p50, its losses are all causes together." : ""));
+    setText(this.#why, why || (found ? "Dotted: what it is compared with. Its delay is the p50; its losses are the total of all causes." : ""));
     const next = typeof found === "string" ? null : found;
     if (JSON.stringify(next) === JSON.stringify(this.#comparison)) return;
     this.#comparison = next;

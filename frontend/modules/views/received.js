@@ -65,7 +65,7 @@ export function factsOf(flow) {
 
 /** @param {Flow} flow */
 function jitterWords(flow) {
-  if (flow.jitter_ticks === null || flow.media_hz === null) return "its datagrams tell no clock";
+  if (flow.jitter_ticks === null || flow.media_hz === null) return "the datagrams carry no timestamps";
   return `${milliseconds(flow.jitter_ms)}, ${flow.jitter_ticks.toFixed(1)} ticks of ${count(flow.media_hz)} per second`;
 }
 
@@ -73,7 +73,7 @@ function jitterWords(flow) {
 function stateWords(flow) {
   const repeats = flow.frames.repeats_after_ms;
   if (flow.state === "held") return `held: the same picture${repeats === null ? "" : `, repeated every ${span(repeats)}`}`;
-  if (flow.state === "ended") return "ended: the sender said goodbye";
+  if (flow.state === "ended") return "ended by the sender";
   return `${flow.state}, last datagram ${span(flow.age_ms)} ago`;
 }
 
@@ -160,7 +160,7 @@ export class Received {
       if (this.#facts.children.length <= index) this.#facts.append(element("div", {}, element("dt", {}, name), element("dd", {})));
       setText(/** @type {Node} */ (this.#facts.children[index]?.lastChild), text);
     });
-    const shared = this.#alsoBound.map((other) => `Not of this sender: ${other} is bound to this port too, and may get what was meant for here.`);
+    const shared = this.#alsoBound.map((other) => `Not from this sender: ${other} is also bound to this port, and may receive datagrams meant for this receiver.`);
     const notes = flow.notes.length ? [...flow.notes, ...shared] : ["Nothing unusual so far.", ...shared];
     if (notes.join("\n") !== [...this.#notes.children].map((node) => node.textContent).join("\n")) {
       this.#notes.replaceChildren(...notes.map((note) => element("li", {}, note)));

@@ -24,16 +24,16 @@ const ROWS = [
   ["Lost by its full queue", "relay_lost", (sums) => sums.lost_by_cause.queue],
   ["Lost by the kernel", "relay_lost", (sums) => sums.lost_by_cause.kernel],
   ["Held", "relay_held", (sums) => sums.held],
-  ["Copies made", "", (sums) => sums.duplicated],
-  ["Damaged", "", (sums) => sums.corrupted],
-  ["Refused by the far end", "relay_refused", (sums) => sums.refused],
-  ["Lost, as RFC 3550 would say", "as_rfc3550", (sums) => sums.as_rfc3550.lost],
-  ["Lost, as iperf3 would say", "as_iperf3", (sums) => sums.as_iperf3.lost],
+  ["Duplicated", "", (sums) => sums.duplicated],
+  ["Corrupted", "", (sums) => sums.corrupted],
+  ["Refused by the destination", "relay_refused", (sums) => sums.refused],
+  ["Lost, as RFC 3550 counts", "as_rfc3550", (sums) => sums.as_rfc3550.lost],
+  ["Lost, as iperf3 counts", "as_iperf3", (sums) => sums.as_iperf3.lost],
 ];
 
 /** What became of one datagram, in words. @param {Datagram} datagram */
 export function fateWords({ fate, cause, duplicated, corrupted, refused }) {
-  const marks = [duplicated ? "copied" : "", corrupted ? "damaged" : "", refused ? "refused by the far end" : ""].filter(Boolean);
+  const marks = [duplicated ? "duplicated" : "", corrupted ? "corrupted" : "", refused ? "refused by the destination" : ""].filter(Boolean);
   return [fate === "lost" && cause ? `lost (${cause})` : fate, ...marks].join(", ");
 }
 
@@ -69,8 +69,8 @@ export class Relayed {
       places.append(element("h4", {}, `${arrow} ${words}`), editor.element);
     });
     for (const select of [this.#scope, this.#way]) select.addEventListener("change", () => this.#refresh());
-    need("relayed-rebind", HTMLButtonElement).addEventListener("click", () => void this.#do("POST", `rebind?flow=${encodeURIComponent(this.#id)}`, "It sends to the target from another port now"));
-    need("relayed-end", HTMLButtonElement).addEventListener("click", () => void this.#do("DELETE", `flows/${encodeURIComponent(this.#id)}`, "Conversation ended: its client’s next datagram begins another"));
+    need("relayed-rebind", HTMLButtonElement).addEventListener("click", () => void this.#do("POST", `rebind?flow=${encodeURIComponent(this.#id)}`, "The relay now sends to the target from another port"));
+    need("relayed-end", HTMLButtonElement).addEventListener("click", () => void this.#do("DELETE", `flows/${encodeURIComponent(this.#id)}`, "Conversation ended. The client’s next datagram starts a new one"));
     this.#rows.addEventListener("click", (event) => {
       const hex = /** @type {Element} */ (event.target).closest("tr")?.getAttribute("data-hex");
       if (hex !== null && hex !== undefined) this.#look(hex);
@@ -184,7 +184,7 @@ export class Relayed {
   /** Looking at one datagram holds the list, which would run away otherwise. @param {string} hex */
   #look(hex) {
     this.#hold.checked = true;
-    setText(this.#bytes, hex ? dump(bytesOf(hex), 0) : "no bytes: it is empty, or this relay keeps none");
+    setText(this.#bytes, hex ? dump(bytesOf(hex), 0) : "no bytes: the datagram is empty, or this relay keeps no payloads");
   }
 
   /** @param {"POST" | "DELETE"} method @param {string} path @param {string} done */

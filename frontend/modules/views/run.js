@@ -149,6 +149,6 @@ function verdictOf(run) {
   if (run.state === "stopped") return "stopped: no verdict";
   if (run.met === null) return `no verdict: the sender kept ${Math.floor((run.schedule_kept_ratio ?? 0) * 100)} % of its schedule`;
   const failed = run.expectations.filter((one) => !one.met).length;
-  if (run.expectations.length === 0) return "finished: nothing was expected";
+  if (run.expectations.length === 0) return "finished: it has no expectations";
   return run.met ? `finished: all ${run.expectations.length} expectations are met` : `finished: ${failed} of ${run.expectations.length} expectations failed`;
 }

@@ -81,7 +81,7 @@ export class Summary {
     const on = links.default || links.clients > 0 || links.sessions > 0;
     this.#badge.hidden = !on;
     if (!on) return;
-    const who = links.default ? "everybody" : [
+    const who = links.default ? "all clients" : [
       links.clients ? plural(links.clients, "client") : "",
       links.sessions ? plural(links.sessions, "session") : "",
     ].filter(Boolean).join(", ");

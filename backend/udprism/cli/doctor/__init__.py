@@ -52,7 +52,10 @@ def doctor(
     nats_ca: Annotated[Path | None, flag("nats_ca")] = None,
     nats_plain: Annotated[bool | None, flag("nats_plain")] = None,
 ) -> None:
-    """Check this machine, before a start or beside a running udprism; exit code 1 if figures would be wrong."""
+    """Check what on this machine would make figures wrong.
+
+    Works before a start and beside a running udprism. Exits with 1 if figures would be wrong.
+    """
     settings = read_settings(
         udp=udp,
         http=http,

@@ -10,16 +10,16 @@ from udprism.relay.memory import CAUSE_SHIFT, DOWN, UP, Fate, Flag, Sum
 from udprism.relay.relay import Relay, rows_in_use
 
 FATES = {
-    ".": "sent on",
-    "d": "sent on, and a copy of it",
-    "c": "sent on, damaged",
-    "r": "sent on, and refused by the far end",
+    ".": "forwarded",
+    "d": "forwarded, and duplicated",
+    "c": "forwarded, corrupted",
+    "r": "forwarded, and refused by the destination",
     "h": "held by the link",
     "l": "lost by the link or a rule",
     "q": "lost by the link's full queue",
     "k": "lost by the kernel",
 }
-"""The letters. The first of refused, damaged and doubled that applies is shown."""
+"""The letters. The first of refused, corrupted and duplicated that applies is shown."""
 
 
 class RelayCells(TypedDict):

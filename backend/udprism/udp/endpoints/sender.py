@@ -1,4 +1,4 @@
-"""Sends a test picture in one format: right numbers, refreshes of a still picture, a goodbye, through a link."""
+"""Sends a test pattern in one format, through a link: correct numbers, refreshes of a still picture, a goodbye."""
 
 from __future__ import annotations
 
