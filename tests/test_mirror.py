@@ -38,7 +38,6 @@ REACHED_BY: tuple[tuple[str, str, str], ...] = (
     ("node/lanes.py", "node/test_receivers.py", "the same, in the live feed"),
     ("node/joining.py", "end_to_end/test_nodes.py", "two programs that see each other over a real NATS server"),
     ("node/mesh/*.py", "end_to_end/test_nodes.py", "the same"),
-    ("node/receiver_plan.py", "node/test_receivers.py", "a receiver's description is refused or opened"),
     ("node/relay_*.py", "node/test_relays.py", "relay processes that die and come back, and their sums"),
     ("node/sender_plan.py", "node/test_senders.py", "a sender's description is refused or begun"),
     ("node/*.py", "node/test_bridge.py", "one subject of the bridge, whose threads it needs"),
