@@ -18,6 +18,7 @@ import pytest
 
 from support.nats import Proxy, proxied, running_nats
 from udprism.errors import RequestError
+from udprism.node.mesh import commands
 from udprism.node.mesh.asks import Answer, Unanswered
 from udprism.node.mesh.commands import Commands
 from udprism.node.mesh.mesh import Mesh
@@ -230,4 +231,28 @@ def test_a_node_that_is_too_busy_to_look_has_not_said_never() -> None:
 
     with pytest.raises(RequestError) as refused:
         asyncio.run(Commands(tell).do(WEST, "instance", request(1)))
+    assert refused.value.kind == "outcome-unknown"
+
+
+def told(*standings: str) -> Commands:
+    """Commands to a node that is heard only when it is asked what became of one: these, then the last again."""
+    left = list(standings)
+
+    async def tell(node_id: str, body: bytes, deadline_s: float) -> Answer:
+        if b'"cancel"' not in body:
+            raise Unanswered("timeout")
+        standing = left.pop(0) if len(left) > 1 else left[0]
+        return Answer({"standing": standing, "status": 201, "type": "text/plain"}, b"made", 0.0, 0.0, 0.0)
+
+    return Commands(tell)
+
+
+def test_a_command_that_its_node_still_carries_out_is_waited_for() -> None:
+    assert asyncio.run(told("running", "running", "done").do(WEST, "instance", request(1))).body == b"made"
+
+
+def test_a_command_that_runs_for_too_long_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "RUNNING_S", 0.1)
+    with pytest.raises(RequestError) as refused:
+        asyncio.run(told("running").do(WEST, "instance", request(1)))
     assert refused.value.kind == "outcome-unknown"

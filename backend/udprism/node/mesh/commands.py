@@ -6,6 +6,7 @@ never will be. No clock is compared with another.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import Counter
@@ -21,6 +22,9 @@ from udprism.node.mesh.transport import new_token
 
 DEADLINE_S: Final = 2.0
 CANCEL_S: Final = 0.8
+RUNNING_S: Final = 8.0
+"""A command that its node says is running is waited for: a relay's process takes seconds to start on a busy machine."""
+_ASK_AGAIN_S: Final = 0.2
 MAX_UNKNOWN: Final = 1024
 
 Tell = Callable[[str, bytes, float], Awaitable[Answer]]
@@ -76,13 +80,20 @@ class Commands:
         if sent is None:
             raise RequestError("no command of this id waits for its outcome", kind="not-found")
         asked = json.dumps({"id": command_id, "cancel": True}).encode()
-        try:
-            answer = await self._tell(sent.node_id, asked, CANCEL_S)
-        except Unanswered:
-            self.outcomes["unknown"] += 1
-            raise _unknown(command_id) from None
+        until_s = time.monotonic() + RUNNING_S
+        while True:
+            try:
+                answer = await self._tell(sent.node_id, asked, CANCEL_S)
+            except Unanswered:
+                self.outcomes["unknown"] += 1
+                raise _unknown(command_id) from None
+            if answer.header.get("standing") != "running" or time.monotonic() >= until_s:
+                break
+            await asyncio.sleep(_ASK_AGAIN_S)
         if answer.header.get("standing") not in ("done", "never", "refused"):
-            raise _unknown(command_id)  # too busy to look, or without room to remember: that is no `never`
+            raise _unknown(
+                command_id
+            )  # it still runs, or that node is too busy to look, or without room to remember: that is no `never`
         return self._understood(command_id, answer)
 
     def _understood(self, id: str, answer: Answer) -> Reply:
