@@ -7,7 +7,7 @@ import { Banner, conditionOf } from "./views/banner.js";
 import { Chosen } from "./views/chosen.js";
 import { Clock } from "./feed/clock.js";
 import { Controls } from "./views/controls.js";
-import { followCopies, showJoin } from "./dialogs/code.js";
+import { followCopies } from "./dialogs/code.js";
 import { atNode } from "./base/node.js";
 import { NodeChips } from "./views/nodes.js";
 import { need, setAttribute, setText } from "./base/dom.js";
@@ -18,14 +18,12 @@ import { followHelp } from "./dialogs/help.js";
 import { Feed } from "./feed/feed.js";
 import { Moment } from "./feed/moment.js";
 import { OverTime } from "./feed/overtime.js";
-import { limitFields } from "./base/form.js";
 import { count } from "./base/format.js";
 import { showLanesKey, showWallKey } from "./draw/key.js";
 import { followKeys } from "./base/keys.js";
 import { Lanes } from "./views/lanes.js";
 import { LinkDialog } from "./dialogs/linkdialog.js";
 import { followMotion, followReducedMotion } from "./dialogs/motion.js";
-import { learnNames } from "./draw/names.js";
 import { notify } from "./dialogs/notices.js";
 import { keepPreferences, readPreferences } from "./base/preferences.js";
 import { Recordings } from "./dialogs/recordings.js";
@@ -40,6 +38,7 @@ import { followThemeButton } from "./dialogs/theme.js";
 import { Timeline } from "./views/timeline.js";
 import { followViewLinks, showView } from "./views/viewlinks.js";
 import { Wall } from "./views/wall.js";
+import { welcome } from "./dialogs/welcome.js";
 
 /** A crowd opens on the wall. */
 const CROWD = 100;
@@ -149,14 +148,6 @@ clock.add({
 });
 clock.add(lanes);
 clock.add(wall);
-
-/** @param {import("./feed/messages.js").Hello} hello */
-function welcome(hello) {
-  learnNames(hello.palette.basic);
-  limitFields(hello.limits);
-  showJoin(hello.udp);
-  setText(need("help-version", HTMLElement), `udprism ${hello.version}`);
-}
 
 // --- pause, condition -----------------------------------------------------------------------------------------------------------------
 

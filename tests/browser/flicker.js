@@ -34,7 +34,7 @@
     #rows = [];
     constructor() {
       setTimeout(() => {
-        this.#say({ type: "hello", protocol: 1, instance: "x", version: "0", server_unix_ms: 0, udp: "127.0.0.1:1", frame_hz: 60, history: 256, max_clients: CLIENTS, palette: { basic: [] }, limits: { name_characters: 64, rate_hz: [0.01, 1000], colours: [1, 480] } });
+        this.#say({ type: "hello", protocol: 1, instance: "x", version: "0", server_unix_ms: 0, udp: "127.0.0.1:1", frame_hz: 60, history: 256, max_clients: CLIENTS, palette: { basic: [], names: [] }, formats: [], limits: { name_characters: 64, rate_hz: [0.01, 1000], colours: [1, 480] } });
         this.onopen();
       });
     }

@@ -91,4 +91,7 @@ def test_hello_names_the_basic_colours_in_both_languages() -> None:
     assert hello["udp"] == "127.0.0.1:12345"
     assert hello["palette"]["basic"][0] == ["red", "#ff0000", "merah"]
     assert len(hello["palette"]["basic"]) == 6
+    assert dict(hello["palette"]["names"])["teal"] == "#008080"
+    assert [row[:2] for row in hello["formats"]][:2] == [["ddp", "DDP"], ["wled", "WLED realtime"]]
+    assert {name for name, _, sends in hello["formats"] if not sends} == {"opaque"}
     assert hello["limits"]["rate_hz"] == [0.01, 1000]

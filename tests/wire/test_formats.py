@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from udprism.columns.types import I32Column, Rows, U8Column
 from udprism.wire.format import NO_PIXELS, Decoded, Encoder, Format, Mark, Sending
-from udprism.wire.formats import FORMATS
+from udprism.wire.formats import FORMATS, SENT, FormatName
 
 IDENTITY = bytes(range(1, 17))
-SENDERS = [name for name, form in FORMATS.items() if form.encoder(Sending(1, IDENTITY)) is not None]
+SENDERS = [name for name in FORMATS if name in SENT]
 MULTIPLE = [name for name in SENDERS if name != "text"]
 
 
@@ -134,3 +136,8 @@ def test_a_thousand_universes_are_encoded_without_copying_their_frame() -> None:
     assert len(encoder.parts) == 1000
     assert rows[999, 126:636].tolist() == frame[-170:].reshape(-1).tolist()
     assert set(length.tolist()) == {636}
+
+
+def test_the_names_that_types_know_are_those_of_the_formats() -> None:
+    assert set(get_args(FormatName)) == set(FORMATS)
+    assert all(form.label for form in FORMATS.values())

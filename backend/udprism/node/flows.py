@@ -14,7 +14,7 @@ from udprism.columns.types import format_address
 from udprism.errors import RequestError
 from udprism.ledger.timeline import Steps
 from udprism.node.assembly import Assembly
-from udprism.node.bodies.flows import flow_of_client, flow_of_session, flows_of_conversation
+from udprism.node.bodies.flows import FlowFormat, flow_of_client, flow_of_session, flows_of_conversation
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.sessions import session_body
 from udprism.node.clients import Clients
@@ -29,7 +29,6 @@ from udprism.serving.clients import Mode
 from udprism.wire.colours import hex_of
 
 FlowKind = Literal["client", "session", "relay", "receiver", "sender", "replay"]
-FlowFormat = Literal["measured", "plain", "ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
 _STREAM_OF_FORMAT: Final = {"measured": Mode.MEASURED, "plain": Mode.PLAIN}
 _OWN_FORMATS: Final = (None, "measured", "plain")
 _SESSION: Final = "s-"

@@ -11,8 +11,9 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from udprism.node import bodies as answers
 from udprism.node.bodies import relays as relay_bodies
+from udprism.node.bodies.flows import FlowFormat
 from udprism.node.bodies.receivers import HeardFlow, Picture
-from udprism.node.flows import FlowFormat, FlowKind, Flows
+from udprism.node.flows import FlowKind, Flows
 from udprism.web import bodies
 from udprism.web.answers import DATAGRAM_FIELDS, answer, datagrams_answer
 from udprism.web.routes import add_routes

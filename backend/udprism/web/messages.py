@@ -18,6 +18,7 @@ from udprism import __version__
 from udprism.columns.types import I32Column, U16Column
 from udprism.web import bodies
 from udprism.wire import colours as palette
+from udprism.wire.formats import FORMATS, SENT
 
 if TYPE_CHECKING:
     from udprism.node.bridge import Bridge, Roster, Snapshot
@@ -153,8 +154,10 @@ def hello(bridge: Bridge, server_unix_ms: int) -> str:
                 "basic": [
                     [name, "#" + bytes(palette.RGB[index]).hex(), palette.INDONESIAN[name]]
                     for index, name in enumerate(palette.NAMES[: palette.BASIC_COUNT])
-                ]
+                ],
+                "names": [[name, "#" + bytes(rgb).hex()] for name, rgb in zip(palette.NAMES, palette.RGB, strict=True)],
             },
+            "formats": [[name, form.label, name in SENT] for name, form in FORMATS.items()],
             "limits": {
                 "clients": settings.max_clients,
                 "viewers": settings.max_viewers,

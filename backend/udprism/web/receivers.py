@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -15,8 +15,8 @@ from udprism.web import bodies
 from udprism.web.answers import answer
 from udprism.web.relays import Address
 from udprism.web.routes import NO_CONTENT, add_routes
+from udprism.wire.formats import FormatName
 
-FormatName = Literal["ddp", "wled", "artnet", "e131", "rtp", "text", "opaque"]
 _ALL: Final = "/receivers"
 _ONE: Final = "/receivers/{receiver_id}"
 

@@ -15,9 +15,9 @@ from udprism.node.sender_plan import MAX_PIXELS
 from udprism.node.senders import Senders
 from udprism.web import bodies
 from udprism.web.answers import answer
-from udprism.web.receivers import FormatName
 from udprism.web.relays import Address
 from udprism.web.routes import NO_CONTENT, add_routes
+from udprism.wire.formats import FormatName
 
 _ALL: Final = "/senders"
 _ONE: Final = "/senders/{sender_id}"

@@ -81,6 +81,7 @@ class Artnet:
     """`Format` for Art-Net. key: the universe and Physical. control: everything else, such as ArtPoll and ArtSync."""
 
     name = "artnet"
+    label = "Art-Net"
     port = PORT
     numbering = Numbering(255, 1)
     reasons: Sequence[str] = REASONS

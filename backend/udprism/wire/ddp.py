@@ -61,6 +61,7 @@ class Ddp:
     """`Format` for DDP. key: the destination id. part: the offset in bytes. control: queries, replies, JSON."""
 
     name = "ddp"
+    label = "DDP"
     port = 4048
     numbering = Numbering(15, 1)
     reasons: Sequence[str] = REASONS

@@ -90,6 +90,7 @@ class E131:
     """
 
     name = "e131"
+    label = "sACN (E1.31)"
     port = 5568
     numbering = Numbering(256, 0)
     reasons: Sequence[str] = REASONS

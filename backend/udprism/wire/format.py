@@ -187,6 +187,10 @@ class Format(Protocol):
         """As in the API: `ddp`, `artnet`."""
 
     @property
+    def label(self) -> str:
+        """For people who choose one: `DDP`, `Art-Net`; what comes after a colon explains."""
+
+    @property
     def port(self) -> int:
         """The port to which its senders send by default; 0 for a format without a usual port."""
 

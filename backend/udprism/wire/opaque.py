@@ -15,6 +15,7 @@ class Opaque:
     """`Format` that takes whatever comes."""
 
     name = "opaque"
+    label = "opaque: any bytes, not decoded"
     port = 0
     numbering = Numbering(0, 0)
     reasons: Sequence[str] = REASONS

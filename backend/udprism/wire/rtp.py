@@ -47,6 +47,7 @@ class Rtp:
     """`Format` for RTP. key: SSRC. media_hz: known for RFC 3551's static payload types, and told for all others."""
 
     name = "rtp"
+    label = "RTP"
     port = 5004
     numbering = Numbering(1 << 16, 0)
     reasons: Sequence[str] = REASONS

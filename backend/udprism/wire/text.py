@@ -34,6 +34,7 @@ class Text:
     """`Format` for text. key: the name's bytes, mixed; 0 without a name. coloured: the value is a colour."""
 
     name = "text"
+    label = "text: a colour’s name or #rrggbb"
     port = 0
     numbering = Numbering(0, 0)
     reasons: Sequence[str] = REASONS

@@ -53,6 +53,7 @@ class Wled:
     """`Format` for WLED realtime. part: DNRGB's first pixel. A timeout of 0 ends the flow."""
 
     name = "wled"
+    label = "WLED realtime"
     port = 21324
     numbering = Numbering(0, 0)
     reasons: Sequence[str] = REASONS

@@ -13,12 +13,16 @@ import { count, perSecond, plural } from "../base/format.js";
  * @typedef {{name: string, one: string, title: string, about: string, fields: readonly Field[], keep?: readonly string[], columns: readonly Column[],
  *   find?: (body: any) => string, tidy?: (definition: any) => any}} Kind `tidy`: leaves out of a definition what only a body has */
 
-const IN_FORMATS = /** @type {const} */ ([
-  ["ddp", "DDP"], ["wled", "WLED realtime"], ["artnet", "Art-Net"], ["e131", "sACN (E1.31)"], ["rtp", "RTP"],
-  ["text", "text: a colour’s name or #rrggbb"], ["opaque", "opaque: any bytes, not decoded"],
-]);
-const OUT_FORMATS = IN_FORMATS.filter(([value]) => !["rtp", "text", "opaque"].includes(value));
-const formatOf = (/** @type {any} */ body) => IN_FORMATS.find(([value]) => value === body.format)?.[1].split(":")[0] ?? body.format;
+/** @type {[name: string, label: string, sends: boolean][]} */ let formats = [];
+
+/** The formats that the server knows. @param {[name: string, label: string, sends: boolean][]} known */
+export function learnFormats(known) {
+  formats = known;
+}
+
+/** What a receiver or a sender can be made of. @param {boolean} sends @returns {[value: string, text: string][]} */
+const formatsFor = (sends) => formats.filter(([, , canSend]) => canSend || !sends).map(([name, label]) => [name, label]);
+const formatOf = (/** @type {any} */ body) => formats.find(([name]) => name === body.format)?.[1].split(":")[0] ?? body.format;
 const total = (/** @type {Record<string, number>} */ counts) => Object.values(counts).reduce((sum, one) => sum + one, 0);
 
 /** @type {readonly Kind[]} */
@@ -27,7 +31,7 @@ export const KINDS = [
     name: "receivers", one: "receiver", title: "Receivers",
     about: "A receiver listens on a port in one format. Each sender that it hears becomes a lane. The lane shows losses if the format has sequence numbers.",
     fields: [
-      { name: "format", label: "Format", options: IN_FORMATS },
+      { name: "format", label: "Format", get options() { return formatsFor(false); } },
       { name: "listen", label: "Listen on", placeholder: "the format’s usual port", hint: "IP address and port; port 0: any free one" },
       { name: "name", label: "Name", placeholder: "the format’s name" },
       { name: "interface", label: "Multicast on", placeholder: "no interface", hint: "sACN only: an interface such as eth0. It hears universe 1; REST adds others" },
@@ -49,7 +53,7 @@ export const KINDS = [
     name: "senders", one: "sender", title: "Senders",
     about: "A sender sends a test pattern in one format to another program or device. Its datagrams can pass through a link.",
     fields: [
-      { name: "format", label: "Format", options: OUT_FORMATS },
+      { name: "format", label: "Format", get options() { return formatsFor(true); } },
       { name: "target", label: "Target", placeholder: "192.0.2.7:4048", hint: "HOST:PORT of the program or device", required: true },
       { name: "pattern", label: "Pattern", placeholder: "rainbow", hint: "rainbow, chase, random, a colour’s name or #rrggbb" },
       { name: "rate_hz", label: "Frames per second", type: "number", placeholder: "40" },

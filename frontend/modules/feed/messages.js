@@ -27,7 +27,7 @@ export const Cell = Object.freeze({ FATE: 0b11, REORDERED: 4, DUPLICATE: 8, CORR
 export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT: 8, PLAIN: 16, LINK: 32, RELATIVE_DELAY: 64, BEHIND: 128 });
 
 /** @typedef {{type: "hello", protocol: number, instance: string, version: string, server_unix_ms: number, udp: string,
- *   frame_hz: number, history: number, max_clients: number, palette: {basic: [string, string, string][]},
+ *   frame_hz: number, history: number, max_clients: number, palette: {basic: [string, string, string][], names: [string, string][]}, formats: [string, string, boolean][],
  *   limits: import("../base/form.js").Limits}} Hello */
 /** @typedef {[slot: number, id: string, name: string | null, target: string, mode: string, stream: string | null, rate_hz: number | null,
  *   colours: number, local_address: string | null, kind?: "receiver"]} RosterRow */

@@ -14,6 +14,9 @@ from udprism.node.bodies.ledgers import Delays, Ledger
 from udprism.node.bodies.relays import RelayDatagram, RelaySums
 from udprism.node.bodies.sessions import Unsent
 from udprism.relay.memory import DIRECTIONS
+from udprism.wire.formats import FormatName
+
+FlowFormat = Literal["measured", "plain", FormatName]
 
 
 class Departed(TypedDict):
@@ -31,7 +34,7 @@ Flow = TypedDict(
         "id": str,
         "kind": Literal["client", "session", "relay", "sender", "replay"],
         "name": str | None,
-        "format": Literal["measured", "plain", "opaque", "ddp", "wled", "artnet", "e131", "rtp", "text"] | None,
+        "format": FlowFormat | None,
         "direction": Literal["in", "out", "up", "down"],
         "from": str,
         "to": str | None,
