@@ -19,7 +19,8 @@ def test_an_empty_body_is_a_link_that_is_off() -> None:
 def test_the_body_has_every_field_of_the_interface() -> None:
     assert set(Link().to_body()) == {
         "loss_ratio", "burst", "delay_ms", "jitter_ms", "distribution", "keep_order", "reorder_ratio",
-        "duplicate_ratio", "corrupt_ratio", "corrupt_header", "rate_kbit_s", "queue_datagrams", "blackout", "seed",
+        "duplicate_ratio", "corrupt_ratio", "corrupt_header", "rate_kbit_s", "queue_datagrams", "mtu_bytes",
+        "blackout", "seed",
     }  # fmt: skip
     assert set(Link().to_body()["burst"]) == {"enter_ratio", "leave_ratio", "loss_ratio"}
 
@@ -38,6 +39,7 @@ links = st.builds(
     corrupt_header=st.booleans(),
     rate_kbit_s=st.none() | st.floats(1, 10_000_000),
     queue_datagrams=st.integers(1, 65_536),
+    mtu_bytes=st.none() | st.integers(68, 65_535),
     blackout=st.booleans(),
     seed=st.integers(0, MAX_SEED),
 )
@@ -57,6 +59,9 @@ def test_a_link_comes_back_from_its_own_body(link: Link) -> None:
         ({"delay_ms": -1}, "delay_ms"),
         ({"delay_ms": 60_001}, "delay_ms"),
         ({"jitter_ms": -0.5}, "jitter_ms"),
+        ({"mtu_bytes": 67}, "mtu_bytes"),
+        ({"mtu_bytes": 65_536}, "mtu_bytes"),
+        ({"mtu_bytes": 576.5}, "mtu_bytes"),
         ({"distribution": "cauchy"}, "distribution"),
         ({"distribution": ["normal"]}, "distribution"),
         ({"keep_order": 1}, "keep_order"),
@@ -101,6 +106,7 @@ def test_no_burst_and_null_are_the_same() -> None:
         {"duplicate_ratio": 0.1},
         {"corrupt_ratio": 0.1},
         {"rate_kbit_s": 100},
+        {"mtu_bytes": 576},
         {"blackout": True},
     ],
 )

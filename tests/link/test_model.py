@@ -162,6 +162,17 @@ def test_the_rate_counts_the_headers_of_the_slots_own_family() -> None:
     assert judge(model, [0, 0], [0, 1], 2, now_ns=0).release_ns.tolist() == [0, 4 * MS]
 
 
+def test_what_is_larger_than_the_mtu_with_its_headers_vanishes_and_nothing_else() -> None:
+    model, both = LinkModel(3), np.arange(2, dtype=np.int32)
+    headers = np.array([28, 48], np.int64)
+    model.assign(both, Link.from_body({"mtu_bytes": 576}), np.zeros(2, np.uint64), header_bytes=headers)
+    slots, sizes = np.array([0, 0, 1, 1, 2], np.int32), np.array([548, 549, 528, 529, 1400], np.int32)
+    verdict = model.judge(slots, np.array([0, 1, 0, 1, 0]), sizes, 0)
+    assert verdict.dropped.tolist() == [False, True, False, True, False]
+    assert not verdict.queue_full.any()
+    assert model.foresee(0, 0, 2) == bytes([ASK, ASK]), "it depends on the size"
+
+
 def test_the_rate_lets_datagrams_leave_at_its_pace() -> None:
     # 22 bytes and 28 of headers: 400 bits, 4 ms at 100 kbit/s.
     model = model_of({"rate_kbit_s": 100}, 2)

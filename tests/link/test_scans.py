@@ -66,6 +66,7 @@ links = st.fixed_dictionaries(
         "corrupt_ratio": ratio,
         "rate_kbit_s": st.sampled_from([None, 50.0, 400.0, 100_000.0]),
         "queue_datagrams": st.sampled_from([1, 3, 20, 1000]),
+        "mtu_bytes": st.sampled_from([None, 576, 1400]),
         "seed": st.integers(0, 1 << 53 - 1),
     }
 )

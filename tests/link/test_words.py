@@ -17,6 +17,7 @@ from udprism.link.words import EXAMPLE, read_link
         ("loss=0.02", Link(loss_ratio=0.02)),
         ("duplicate=1%, corrupt=2%", Link(duplicate_ratio=0.01, corrupt_ratio=0.02)),
         ("delay=3, reorder=4%", Link(delay_ms=3, reorder_ratio=0.04)),
+        ("mtu=1280", Link(mtu_bytes=1280)),
         ("rate=500,queue=20,order,seed=7", Link(rate_kbit_s=500, queue_datagrams=20, keep_order=True, seed=7)),
         ("blackout", Link(blackout=True)),
         ('{"burst": {"enter_ratio": 0.1, "leave_ratio": 0.2}}', Link(burst=Burst(0.1, 0.2))),

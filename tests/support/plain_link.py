@@ -54,6 +54,7 @@ class PlainLink:
             self.next_number += 1
         loss_ratio = link.burst.loss_ratio if self.bad else link.loss_ratio
         dropped = words[_LOSS] < round(loss_ratio * WORDS) or link.blackout
+        dropped |= link.mtu_bytes is not None and size_bytes + self.header_bytes > link.mtu_bytes
         overtakes = words[_REORDER] < round(link.reorder_ratio * WORDS)
         leaves_ns, queue_full = now_ns, False
         if link.rate_kbit_s and not overtakes:

@@ -17,6 +17,9 @@ MAX_DELAY_MS = 60_000.0
 MIN_RATE_KBIT_S = 1.0
 MAX_RATE_KBIT_S = 10_000_000.0
 MAX_QUEUE_DATAGRAMS = 65_536
+MIN_MTU_BYTES = 68
+"""RFC 791: every link carries IP packets of this size."""
+MAX_MTU_BYTES = 65_535
 MAX_SEED = (1 << 53) - 1
 """Largest whole number that a browser reads back unchanged."""
 
@@ -60,6 +63,18 @@ _RATE: Final = Field(
     slider=Slider(10_000, power=3),
     rare=True,
 )
+_MTU: Final = Field(
+    "whole",
+    "Largest packet",
+    MIN_MTU_BYTES,
+    MAX_MTU_BYTES,
+    "bytes",
+    or_none=True,
+    word="mtu",
+    slider=Slider(9000, power=1),
+    rare=True,
+    note="larger ones vanish without a word",
+)
 _QUEUE: Final = Field("whole", "Queue", 1, MAX_QUEUE_DATAGRAMS, word="queue", slider=Slider(10_000, power=3), rare=True)
 
 
@@ -75,7 +90,8 @@ class Link:
     jitter_ms: half the width of a uniform distribution, the standard deviation of a normal one, the scale of netem's
     Pareto table (link.jitter). reorder_ratio: this part of the datagrams leaves at once, ahead of the delayed ones.
     corrupt_ratio: in this part, one bit of the colours flips; with corrupt_header, one bit anywhere. rate_kbit_s: of IP
-    packets, None for no limit; queue_datagrams: how many may wait for it, the next one is dropped. seed: the same seed
+    packets, None for no limit; queue_datagrams: how many may wait for it, the next one is dropped. mtu_bytes: IP
+    packets larger than this vanish, and nobody is told (a path MTU black hole), None for none. seed: the same seed
     gives the same fate to the same client and sequence number.
     """
 
@@ -95,6 +111,7 @@ class Link:
     corrupt_header: Annotated[bool, flag("Corrupt the header too", rare=True)] = False
     rate_kbit_s: Annotated[float | None, _RATE] = None
     queue_datagrams: Annotated[int, _QUEUE] = 1000
+    mtu_bytes: Annotated[int | None, _MTU] = None
     blackout: Annotated[bool, flag("Blackout: nothing is sent", word="blackout")] = False
     seed: Annotated[int, Field("whole", "Seed", 0, MAX_SEED, word="seed", rare=True)] = 0
 
@@ -124,6 +141,7 @@ class Link:
             or self.duplicate_ratio
             or self.corrupt_ratio
             or self.rate_kbit_s
+            or self.mtu_bytes
             or self.blackout
         )
 

@@ -21,7 +21,7 @@ from udprism.link.link import Link
 from udprism.link.philox import WORD_RANGE, philox
 
 IPV4_AND_UDP_BYTES = 28
-"""What rate_kbit_s adds to a datagram's length by default."""
+"""What rate_kbit_s and mtu_bytes add to a datagram's length by default."""
 
 
 class _Need(IntFlag):
@@ -37,6 +37,7 @@ class _Need(IntFlag):
     CORRUPT = 128
     RATE = 256
     BLACKOUT = 512
+    MTU = 1024
 
 
 _HOLDS = _Need.DELAY | _Need.JITTER | _Need.RATE
@@ -82,6 +83,8 @@ class LinkModel:
         self._duplicate = np.zeros(capacity, np.uint64)
         self._corrupt = np.zeros(capacity, np.uint64)
         self._payload_at = np.zeros(capacity, np.int64)
+        self._largest_bytes = np.zeros(capacity, np.int64)
+        """Of a UDP payload, where an MTU is set."""
         self._delay_ns = np.zeros(capacity, np.int64)
         self._jitter_ns = np.zeros(capacity, np.float64)
         self._distribution = np.zeros(capacity, np.uint8)
@@ -101,14 +104,15 @@ class LinkModel:
         """Give these slots a link (None: none) and a client's key each; acts on the next datagram.
 
         client_key: uint64[n], see `link.client_key`. payload_at: the first byte that corruption may hit, unless the
-        link corrupts headers too. header_bytes: of IP and UDP, for the rate. Both one for all, or int64[n]. State
-        (burst, queue, order) begins afresh.
+        link corrupts headers too. header_bytes: of IP and UDP, for the rate and the MTU. Both one for all, or int64[n].
+        State (burst, queue, order) begins afresh.
         """
         if link is None or link.is_off:
             link = Link()  # not only no need: what another slot of a batch needs is read for all of the batch
         self._need[slots] = _need_of(link)
         self._client_key[slots] = client_key
         self._payload_at[slots] = 0 if link.corrupt_header else payload_at
+        self._largest_bytes[slots] = 0 if link.mtu_bytes is None else link.mtu_bytes - header_bytes
         self._set_columns(slots, link)
         self._bursts.restart(slots)
         self._bottleneck.restart(slots, link.rate_kbit_s, link.queue_datagrams, header_bytes)
@@ -147,7 +151,7 @@ class LinkModel:
         """
         need = int(np.bitwise_or.reduce(self._need[slots]))
         words = _Words(self, slots, sequence)
-        dropped = self._dropped(need, slots, sequence, words)
+        dropped = self._dropped(need, slots, sequence, size_bytes, words)
         overtakes = np.zeros(len(slots), np.bool_)
         if need & _Need.REORDER:
             overtakes = words.of(_REORDER) < self._reorder[slots]
@@ -189,8 +193,10 @@ class LinkModel:
         fates = np.where(verdict.dropped, LOST, np.where(verdict.duplicate | (verdict.corrupt_bit >= 0), ASK, PASSES))
         return fates.astype(np.uint8).tobytes()
 
-    def _dropped(self, need: int, slots: I32Column, sequence: I64Column, words: _Words) -> BoolColumn:
-        """bool[n]: lost at random or in a burst, or in a blackout."""
+    def _dropped(
+        self, need: int, slots: I32Column, sequence: I64Column, size_bytes: I32Column, words: _Words
+    ) -> BoolColumn:
+        """bool[n]: lost at random or in a burst, too large, or in a blackout."""
         dropped = np.zeros(len(slots), np.bool_)
         if need & (_Need.LOSS | _Need.BURST):
             loss = self._loss[slots]
@@ -200,6 +206,8 @@ class LinkModel:
                 bad = self._bursts.advance(turns, sequence[rows], words.of(_BURST)[rows], self._burst_words)
                 loss[rows] = np.where(bad, self._burst_loss[slots[rows]], loss[rows])
             dropped = words.of(_LOSS) < loss
+        if need & _Need.MTU:
+            dropped |= ((self._need[slots] & _Need.MTU) != 0) & (size_bytes > self._largest_bytes[slots])
         if need & _Need.BLACKOUT:
             dropped |= (self._need[slots] & _Need.BLACKOUT) != 0
         return dropped
@@ -277,6 +285,7 @@ def _need_of(link: Link) -> int:
         _Need.CORRUPT: link.corrupt_ratio > 0,
         _Need.RATE: link.rate_kbit_s is not None,
         _Need.BLACKOUT: link.blackout,
+        _Need.MTU: link.mtu_bytes is not None,
     }
     return sum(need for need, wanted in wants.items() if wanted)
 

@@ -409,6 +409,7 @@ export interface Link {
   corrupt_header: boolean;
   rate_kbit_s: number | null;
   queue_datagrams: number;
+  mtu_bytes: number | null;
   blackout: boolean;
   seed: number;
 }

@@ -34,6 +34,7 @@ class Link(TypedDict):
     corrupt_header: bool
     rate_kbit_s: float | None
     queue_datagrams: int
+    mtu_bytes: int | None
     blackout: bool
     seed: int
 
