@@ -7,7 +7,6 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from udprism.node import bodies as answers
 from udprism.node.bodies import relays as relay_bodies
@@ -19,13 +18,6 @@ from udprism.web.answers import DATAGRAM_FIELDS, answer, datagrams_answer
 from udprism.web.routes import add_routes
 
 _ONE: Final = "/flows/{flow_id}"
-
-
-class FlowList(TypedDict):
-    """One page of flows, and how many match."""
-
-    flows: list[answers.Flow | HeardFlow]
-    total: int
 
 
 class FlowsQuery(bodies.Query):
@@ -47,7 +39,7 @@ class FlowRoutes:
     def add_to(self, router: APIRouter) -> None:
         """All of them, under /api."""
         routes = (
-            ("GET", "/flows", self.list_flows, FlowList),
+            ("GET", "/flows", self.list_flows, answers.FlowList),
             ("GET", _ONE, self.get_flow, answers.Flow | HeardFlow),
             ("GET", _ONE + "/datagrams", self.list_flow_datagrams, answers.FlowDatagrams),
             ("GET", _ONE + "/picture", self.get_flow_picture, Picture),

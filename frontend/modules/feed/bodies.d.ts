@@ -311,6 +311,12 @@ export interface FlowLinks {
   down: Link | null;
 }
 
+/** One page of flows, and how many match. */
+export interface FlowList {
+  flows: (Flow | HeardFlow)[];
+  total: number;
+}
+
 /** A flow's frames. pause_ms: between two frames, over the last 10 to 20 s. repeats_after_ms: of a held picture. */
 export interface FrameFacts {
   count: number;

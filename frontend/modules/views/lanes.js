@@ -43,7 +43,7 @@ class Lane {
       this.element.dataset.slot = String(entry.slot);
     }
     setText(this.name, entry.name);
-    this.name.title = `${entry.name}, ${entry.target}`;
+    this.name.title = `${entry.name}: ${entry.target} → ${entry.localAddress ?? "not bound yet"}`;
     setAttribute(this.#remove, "aria-label", `Remove ${entry.name}`);
     this.#remove.hidden = entry.kind === "receiver";
     setAttribute(this.element, "aria-rowindex", String(index + 2));

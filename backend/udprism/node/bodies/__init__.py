@@ -17,7 +17,7 @@ from udprism.node.bodies.captures import (
 )
 from udprism.node.bodies.clients import Client, ClientList, ClientsMade, Datagram, Datagrams, Removed
 from udprism.node.bodies.colours import Colour
-from udprism.node.bodies.flows import Departed, Flow, FlowDatagrams
+from udprism.node.bodies.flows import Departed, Flow, FlowDatagrams, FlowList
 from udprism.node.bodies.history import Columns, EventBody, HistoryBody
 from udprism.node.bodies.ledgers import Anomalies, Arrived, Causes, Delays, Ledger, Totals, WholeLedger
 from udprism.node.bodies.links import Burst, Link, LinkField, LinkRoom, Links, Profile, Profiles, Slider
@@ -103,6 +103,7 @@ __all__ = [
     "FlowCells",
     "FlowDatagrams",
     "FlowLinks",
+    "FlowList",
     "FrameFacts",
     "HeardFlow",
     "HistoryBody",

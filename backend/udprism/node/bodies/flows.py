@@ -11,6 +11,7 @@ from udprism.node.bodies.clients import Datagram, State
 from udprism.node.bodies.colours import Colour
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.ledgers import Delays, Ledger
+from udprism.node.bodies.receivers import HeardFlow
 from udprism.node.bodies.relays import RelayDatagram, RelaySums
 from udprism.node.bodies.sessions import Unsent
 from udprism.relay.memory import DIRECTIONS
@@ -50,6 +51,13 @@ Flow = TypedDict(
     },
 )
 Flow.__doc__ = "One direction of datagrams. What its ledger has depends on its kind."
+
+
+class FlowList(TypedDict):
+    """One page of flows, and how many match."""
+
+    flows: list[Flow | HeardFlow]
+    total: int
 
 
 class FlowDatagrams(TypedDict):

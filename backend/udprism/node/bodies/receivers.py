@@ -9,7 +9,8 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 from udprism.columns.types import NS_PER_MS, format_address
 from udprism.ledger.heard import FlowState, Heard, HeardFlows
-from udprism.node.bodies import Colour, Ledger
+from udprism.node.bodies.colours import Colour
+from udprism.node.bodies.ledgers import Ledger
 from udprism.node.receiver_plan import Entry
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
 from udprism.udp.listening import Listening
