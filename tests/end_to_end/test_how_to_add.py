@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md says how to add a format and an impairment: here it is done so, in a copy of the program.
+"""ARCHITECTURE.md says how to add a format, an impairment and an endpoint: here it is done, in a copy of the program.
 
 What the copy then does proves that nothing is missing in a list; that every place which is edited here is named there,
 that nothing is hidden.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,61 @@ def add_an_impairment(copy: Copy) -> None:
     )
 
 
+def add_an_endpoint(copy: Copy) -> None:
+    what = "an endpoint"
+    copy.put(what, "udp/endpoints/echo", "echo_endpoint.py")
+    copy.put(what, "node/echoes", "echoes.py")
+    copy.put(what, "node/echo_plan", "echo_plan.py")
+    copy.put(what, "node/bodies/echoes", "echo_bodies.py")
+    copy.put(what, "web/echoes", "echo_routes.py")
+    copy.put(what, "cli/echo", "echo_command.py")
+    copy.edit(
+        what,
+        "node/bridge",
+        ("from udprism.node.directory import Directory\n", "from udprism.node.echoes import KIND as ECHO, Echoes\n"),
+        ("        heard = HeardByReceivers(self.receivers)\n", "        self.echoes = Echoes(threads.keep)\n"),
+        ("heard, self.senders, self.replays", ", self.echoes"),
+        (
+            "            self.senders.restore(self._store.endpoints(SENDER))\n",
+            "            self.echoes.restore(self._store.endpoints(ECHO))\n",
+        ),
+        ("        self.replays.stop()\n", "        self.echoes.stop()\n"),
+        ("            **self.replays.counters(),\n", "            **self.echoes.counters(),\n"),
+    )
+    copy.edit(
+        what,
+        "node/flows",
+        ("from udprism.node.clients import Clients\n", "from udprism.node.echoes import Echoes\n"),
+        ("FlowKind = Literal[", '"echo", '),
+        ("        replays: Replays,\n", "        echoes: Echoes,\n"),
+        ("        self._replays = replays\n", "        self._echoes = echoes\n"),
+        (
+            "            total += len(played)\n",
+            '        if kind in (None, "echo"):\n'
+            "            flows += self._echoes.flows()\n"
+            "            total += len(self._echoes.flows())\n",
+        ),
+    )
+    copy.edit(
+        what,
+        "web/api",
+        ("from udprism.web.clients import ClientRoutes\n", "from udprism.web.echoes import EchoRoutes\n"),
+        ("    ReplayRoutes(bridge.replays).add_to(router)\n", "    EchoRoutes(bridge.echoes).add_to(router)\n"),
+    )
+    copy.edit(
+        what,
+        "web/metric_definitions",
+        (
+            "METRICS: Final = (\n",
+            '    _metric("echo_datagrams_total", "datagrams", "Datagrams that echoes sent back."),\n',
+        ),
+    )
+    copy.edit(what, "cli/__init__", ('    "replay": "replay",\n', '    "echo": "echo",\n'))
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    """The program with a format and an impairment more."""
+    """The program with one more of each."""
     root = tmp_path_factory.mktemp("copy")
     package = root / "backend" / "udprism"
     shutil.copytree(ROOT / "backend" / "udprism", package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -102,14 +155,21 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
     copy = Copy(package)
     add_a_format(copy)
     add_an_impairment(copy)
+    add_an_endpoint(copy)
     return copy
+
+
+def started(copy: Copy) -> AbstractContextManager[Program]:
+    """The copy as a program, which keeps its data beside it."""
+    directory = copy.package.parents[1] / "data"
+    words = {"PYTHONPATH": str(copy.package.parent), "UDPRISM_LOSS_AFTER_S": "0.1", "UDPRISM_CLIENTS": "0"}
+    return program.serving(directory, **words)
 
 
 @pytest.fixture(scope="module")
 def running(copy: Copy) -> Iterator[Program]:
-    path = os.pathsep.join([str(copy.package.parent), os.environ.get("PYTHONPATH", "")])
-    with program.ephemeral(PYTHONPATH=path, UDPRISM_LOSS_AFTER_S="0.1", UDPRISM_CLIENTS="0") as started:
-        yield started
+    with started(copy) as one:
+        yield one
 
 
 def until(ready: Callable[[], Any]) -> Any:
@@ -121,7 +181,7 @@ def until(ready: Callable[[], Any]) -> Any:
     return found
 
 
-@pytest.mark.parametrize("what", ["a format", "an impairment"])
+@pytest.mark.parametrize("what", ["a format", "an impairment", "an endpoint"])
 def test_every_place_that_is_edited_is_named_in_the_list(copy: Copy, what: str) -> None:
     (words,) = re.findall(rf"\n\*\*{what}\*\*: (.*?)\n\n", LISTS, re.DOTALL)
     named = set(re.findall(r"`([^`]*)`", words))
@@ -175,3 +235,35 @@ def test_the_new_impairment_is_asked_for_described_and_done(running: Program, co
     environment = os.environ | {"PYTHONPATH": str(copy.package.parent)}
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=environment, timeout=60)
     assert done.stdout == "7\n", done.stderr
+
+
+def echoed(listen: str) -> bytes:
+    host, _, port = listen.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(DEADLINE_S)
+        sock.sendto(b"hello", (host, int(port)))
+        return sock.recv(64)
+
+
+def test_the_new_endpoint_is_begun_seen_counted_kept_and_ended(running: Program, copy: Copy) -> None:
+    echo = running.ask("POST", "/api/echoes", {"listen": "127.0.0.1:0"})
+    assert echoed(echo["listen"]) == b"hello"
+    (flow,) = running.get("/api/flows?kind=echo")["flows"]
+    assert (flow["to"], flow["ledger"]) == (echo["listen"], {"received": 1})
+    assert "udprism_echo_datagrams_total 1.0" in running.text("/metrics")
+    assert running.end() == 0
+    with started(copy) as again:
+        assert echoed(echo["listen"]) == b"hello"
+        again.ask("DELETE", f"/api/echoes/{echo['id']}")
+        assert again.get("/api/echoes") == {"echoes": [], "total": 0}
+
+
+def test_the_new_subcommand_runs(copy: Copy) -> None:
+    command = [sys.executable, "-m", "udprism", "echo", "127.0.0.1:0"]
+    environment = os.environ | {"PYTHONPATH": str(copy.package.parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            assert echoed(process.stdout.readline().strip()) == b"hello"
+        finally:
+            process.kill()
