@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -147,6 +148,23 @@ def test_a_queue_that_is_full_is_another_cause_than_the_link(target: socket.sock
         assert set(up.lost_by_cause) == {"queue"}
         assert up.lost > 30
         assert closes(up)
+
+
+def has_taken(relay: UdpRelay, count: int) -> bool:
+    return relay.up.in_ == count
+
+
+def test_a_path_with_a_smaller_mtu_swallows_large_datagrams_alone(target: socket.socket, client: socket.socket) -> None:
+    with UdpRelay(to=target.getsockname(), up=Link(mtu_bytes=128)) as relay:  # 20 bytes of IP's header and 8 of UDP's
+        client.connect(relay.address)
+        for number in range(40):  # one by one
+            client.send(bytes(100 if number % 2 else 101))
+            wait_for(partial(has_taken, relay, number + 1))
+        for number in range(400):  # many at once
+            client.send(bytes(100 if number % 2 else 101))
+        wait_for(lambda: relay.up.in_ == 440)
+        assert (relay.up.out, relay.up.lost_by_cause) == (220, {"link": 220})
+        assert relay.up.bytes_out == 22_000
 
 
 def test_rules_choose_datagrams_and_count_them(target: socket.socket, client: socket.socket) -> None:
