@@ -7,19 +7,14 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from playwright.sync_api import Browser, Page, expect
 
+from browser.axe import SIZES, look_over
 from browser.conftest import Open, Visit
 from support import program
 from support.program import Program
-
-SIZES = ((1440, 900), (768, 1024), (320, 640))
-THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-RUN_AXE = "(root) => axe.run(root ?? document, { resultTypes: ['violations'], elementRef: false })"
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +24,6 @@ def page(browser: Browser, product: Program) -> Iterator[Page]:
     page = context.new_page()
     page.goto(product.page + "/")
     page.wait_for_selector(".lane[data-state=live]")
-    page.evaluate(AXE_SCRIPT)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.sendto(b"connect name=stranger", product.udp)
         yield page
@@ -150,12 +144,35 @@ def paused(page: Page) -> None:
     page.wait_for_selector("#banner:not([hidden])")
 
 
+def flight(page: Page) -> None:
+    drawer("flight")(page)
+    page.wait_for_selector("#flight-facts:has-text('Point at one')")
+
+
+def happened(page: Page) -> None:
+    drawer("overview")(page)
+    for fold in ("#past-table", "details:has(#past-events)"):
+        page.eval_on_selector(fold, "fold => { fold.open = true; }")
+    page.wait_for_selector("#past-table tbody tr")
+    page.fill("#compare", "nobody of this name")
+    page.press("#compare", "Enter")
+    page.wait_for_selector("#compare-why:has-text('No client')")
+
+
+def flash_warning(page: Page) -> None:
+    lanes(page)
+    page.get_by_role("radio", name="True").click()
+    page.wait_for_selector("#flash-warning[open]")
+
+
 SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     # What the screen adds to one that is looked at whole is looked at by itself.
     "lanes": (lanes, None),
     "wall": (wall, None),
     "server": (server, None),
     "overview": (drawer("overview"), "#drawer"),
+    "flight": (flight, "#panel-flight"),
+    "what happened": (happened, "#past"),
     "datagrams": (drawer("datagrams"), "#drawer"),
     "link": (drawer("link"), "#drawer"),
     "code": (drawer("code"), "#drawer"),
@@ -166,6 +183,8 @@ SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
     "scenario": (dialog("#scenario-open"), "#scenario"),
     "run": (run, "#run"),
     "help": (dialog("#help-open"), "#help"),
+    "recordings": (dialog("#recordings-open"), "#recordings"),
+    "flash warning": (flash_warning, "#flash-warning"),
     "change": (change, "#change"),
     "remove": (dialog("#remove-open"), "#remove"),
     "find": (find_sessions, None),
@@ -176,8 +195,21 @@ SCREENS: dict[str, tuple[Callable[[Page], None], str | None]] = {
 }
 
 
-MOMENTS = ("find", "nobody found", "paused")
-"""Of a view that is looked at in all sizes besides."""
+MOMENTS = ("find", "nobody found", "paused", "what happened", "recordings", "flash warning")
+"""Of a view, or in a dialog, that is looked at in all sizes besides."""
+
+
+ELSEWHERE = {"capture": "test_recordings", "panel-relayed": "test_relays", "panel-received": "test_received"}
+"""What these need is made in the tests of it, which look them over as well."""
+
+
+def test_every_screen_is_looked_over(page: Page) -> None:
+    script = "() => [...document.querySelectorAll('dialog, .panel[id^=panel-], .view')].map(({ id }) => id)"
+    known = {root.removeprefix("#") for _, root in SCREENS.values() if root} | set(SCREENS)
+    known |= {f"panel-{name}" for name in known} | set(ELSEWHERE)
+    parts = set(page.evaluate(script))
+    assert parts - known == set()
+    assert set(ELSEWHERE) <= parts
 
 
 @pytest.mark.parametrize("screen", SCREENS)
@@ -193,7 +225,6 @@ def test_axe_finds_nothing_where_there_is_nothing_and_where_the_server_is_gone(p
     with page.context.browser.new_context() as context, program.serving(tmp_path, "--clients", "0") as served:
         page = context.new_page()
         page.goto(served.page + "/")
-        page.evaluate(AXE_SCRIPT)
         expect(page.locator("#empty")).to_be_visible()
         look_over(page, None)
         served.ask("POST", "/api/clients", {"count": 1})
@@ -201,19 +232,6 @@ def test_axe_finds_nothing_where_there_is_nothing_and_where_the_server_is_gone(p
         served.end(signal.SIGKILL)
         expect(page.locator("html")).to_have_attribute("data-stale", "true")
         look_over(page, None)
-
-
-def look_over(page: Page, root: str | None, sizes: tuple[tuple[int, int], ...] = SIZES) -> None:
-    """By axe at each size in each theme; and it must not scroll sideways."""
-    for width, height in sizes:
-        page.set_viewport_size({"width": width, "height": height})
-        for theme in THEMES:
-            page.emulate_media(color_scheme=theme)
-            found = AxeResults(page.evaluate(RUN_AXE, root))
-            assert not found.violations_count, f"{width} px, {theme}: {found.generate_report()}"
-        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"), (
-            f"{width} px: it scrolls sideways"
-        )
 
 
 def test_a_link_holds_the_view_the_filter_and_the_open_client(home: Visit, visit: Open, product: Program) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from browser.conftest import Visit
 
@@ -36,6 +38,9 @@ def test_a_full_header_stays_on_one_line(home: Visit, size: tuple[int, int]) -> 
     assert measured(home.page, size, height, BUSY_HEADER) < 60
     beyond = "() => document.querySelector('.bar').scrollWidth - innerWidth"
     assert measured(home.page, size, beyond, BUSY_HEADER) <= 0
+    home.page.click("a[data-view=wall]")
+    home.page.wait_for_selector("#wall:not([hidden])")
+    assert measured(home.page, size, "() => document.querySelector('.tools').getBoundingClientRect().height") < 60
 
 
 @pytest.mark.parametrize(("size", "most"), [(DESKTOP, 0.46), (LAPTOP, 0.58), (PHONE, 0.55)])
@@ -68,3 +73,28 @@ def test_no_heading_of_the_sessions_lies_over_its_neighbour(home: Visit) -> None
         word.getBoundingClientRect().right > word.parentElement.getBoundingClientRect().right + 1).length"""
     for size in (DESKTOP, LAPTOP):
         assert measured(home.page, size, script) == 0
+
+
+BEHIND = """async () => {
+  const { world, clock } = await import("/modules/main.js");
+  world.frame.flags.fill(128);
+  world.stats.rate.fill(9875);
+  for (const entry of world.roster.values()) entry.rateHz = 1000;
+  clock.tickNow();
+  const [lane] = document.querySelectorAll(".lane");
+  return ["rate", "loss", "jitter", "delay"].map((name) => {
+    const { left, right, top } = lane.querySelector(`.lane-${name} b`).getBoundingClientRect();
+    return [Math.round(left), Math.round(right), Math.round(top)];
+  }).concat([[0, 0, Math.round(lane.querySelector(".lane-ribbon").getBoundingClientRect().bottom)]]);
+}"""
+"""Of a picture that a pause keeps: a sender that reaches 198/s of 1,000/s."""
+
+
+def test_a_sender_that_falls_behind_is_told_on_a_phone_without_touching_its_neighbours(home: Visit) -> None:
+    home.page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    home.page.click("#pause")
+    expect(home.page.locator("#banner")).to_contain_text("Paused at")
+    *numbers, (_, _, ribbon_bottom) = home.page.evaluate(BEHIND)
+    expect(home.page.locator(".lane-rate b").first).to_have_text("198/s of 1,000")
+    assert all(top >= ribbon_bottom for _, _, top in numbers)
+    assert all(right <= left for (_, right, _), (left, _, _) in pairwise(numbers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -34,6 +35,33 @@ def test_a_cell_says_what_it_is_and_opens_its_datagram(page: Page) -> None:
     page.mouse.click(box["x"] + box["width"] - 40, box["y"] + 5)
     expect(page.locator("#tab-datagrams")).to_have_attribute("aria-selected", "true")
     expect(page.locator(".datagrams .is-chosen th")).to_have_text(said.split(":")[0].removeprefix("number "))
+
+
+SECONDS = """() => {
+  const cells = new Uint8Array(256 * 4);
+  // Of the newest eight: a second begins before the fourth, three before the seventh.
+  [1, 1, 1, 1 | 1 << 5, 1, 1, 1 | 3 << 5, 2 | 6 << 5].forEach((byte, at) =>
+    cells.set([200, 100, 0, byte], (248 + at) * 4));
+  const [ink, track] = [0xff111111, 0xff222222];
+  const paints = { ground: 0xff333333, track, ink, faint: 0xff444444, accent: 0xff555555 };
+  const pixels = new Uint32Array(8 * 4 * m.ROWS);
+  m.drawCells(pixels, cells, 4, 8, paints);
+  const lines = [];
+  for (let x = 0; x < 32; x++) {
+    if ([...Array(m.ROWS).keys()].every((row) => pixels[row * 32 + x] === ink)) lines.push(x);
+  }
+  return [lines, m.describeCell(cells, 251, 3), m.describeCell(cells, 254, 6), m.describeCell(cells, 255, 7)];
+}"""
+
+
+def test_a_lane_has_a_scale_of_time_in_which_a_stall_is_seen(home: Visit) -> None:
+    told: Any = home.import_("draw/ribbon", f"({SECONDS})()")
+    lines, second, stall, lost = told
+    assert lines == [11, 23, 24], "a line before the second, a thick one where at least a second had nothing"
+    assert second == "number 3: arrived, #c86400"
+    assert stall == "number 6: arrived, after at least 2 s without any, #c86400"
+    assert lost == "number 7: lost on the path"
+    expect(home.page.locator("#lanes-key-shapes")).to_contain_text("a second")
 
 
 def test_a_column_s_head_sorts(page: Page) -> None:
@@ -69,14 +97,14 @@ def test_the_wall_names_few_clients_and_marks_the_one_that_is_pointed_at_and_the
     page.click("a[data-view=wall]")
     expect(page.locator("#wall-names span")).to_have_count(10)
     expect(page.locator("#wall-names span").first).to_have_text("client-001")
-    box = page.locator("#wall-canvas").bounding_box()
-    assert box
-    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.locator("#wall-canvas").hover(position={"x": 20, "y": 20})
     expect(page.locator("#wall-pointed")).to_be_visible()
-    page.mouse.click(box["x"] + 20, box["y"] + 20)
+    page.locator("#wall-canvas").click(position={"x": 20, "y": 20})
     expect(page.locator("#drawer-title")).to_have_text("client-001")
     opened = page.locator("#wall-opened").bounding_box()
+    box = page.locator("#wall-canvas").bounding_box()
     assert opened
+    assert box
     assert abs(opened["x"] - box["x"]) < 2
     page.mouse.move(1, 1)
     expect(page.locator("#wall-pointed")).to_be_hidden()
@@ -84,9 +112,31 @@ def test_the_wall_names_few_clients_and_marks_the_one_that_is_pointed_at_and_the
     expect(page.locator("#wall-opened")).to_be_hidden()
 
 
+ALL_WELL = """async () => {
+  const { world, clock } = await import("/modules/main.js");
+  world.frame.state.fill(2);
+  world.frame.flags.fill(0);
+  world.stats.loss.fill(0);
+  clock.tickNow();
+}"""
+"""Of a picture that a pause keeps: on a busy machine a sender may fall behind, and something is wrong indeed."""
+ONE_BEHIND = """async () => {
+  const { world, clock } = await import("/modules/main.js");
+  world.frame.flags[0] = 128;
+  clock.tickNow();
+}"""
+
+
 def test_a_spotlight_on_nothing_says_so(page: Page) -> None:
     page.click("a[data-view=wall]")
+    page.click("#pause")
+    expect(page.locator("#banner")).to_contain_text("Paused at")
+    page.evaluate(ALL_WELL)
     page.check("#spotlight")
+    expect(page.locator("#wall-well")).to_be_visible()
+    page.evaluate(ONE_BEHIND)
+    expect(page.locator("#wall-well")).to_be_hidden()
+    page.evaluate(ALL_WELL)
     expect(page.locator("#wall-well")).to_be_visible()
     page.uncheck("#spotlight")
     expect(page.locator("#wall-well")).to_be_hidden()

@@ -233,6 +233,20 @@ def test_unknown_numbers_are_dashes_and_a_small_loss_is_not_nothing(modules: Vis
     assert said == ["–", "–", "0.0 %", "< 0.1 %", "23 %", "37 µs", "10.0/s"]
 
 
+def test_a_delay_finer_than_its_column_is_not_called_zero(modules: Visit) -> None:
+    script = """((world) => {
+      const rows = new Map([[1, { delayMs: 0.042, jitterMs: 0 }]]);
+      Object.assign(world, { stats: { delay: [0, 0, 3, 65535], jitter: [0, 0, 5, 65535] }, rows });
+      return [0, 1, 2, 3].map((slot) => [m.delayText(world, slot), m.jitterText(world, slot)]);
+    })(m.emptyWorld())"""
+    assert modules.import_("feed/state", script) == [
+        ["< 0.1 ms", "< 10 µs"],
+        ["42 µs", "0.0 ms"],
+        ["0.30 ms", "50 µs"],
+        ["–", "–"],
+    ]
+
+
 def test_all_tiles_fit_the_area_or_keep_a_finger_s_size(modules: Visit) -> None:
     grid: Any = modules.import_("draw/tiles", "m.layoutTiles(10000, 1392, 600, 3)")
     assert grid["columns"] * grid["rows"] >= 10_000

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from browser.axe import SIZES, look_over
 from browser.conftest import Open
 from support import program
 from support.program import Program
@@ -42,6 +43,7 @@ def test_a_colour_from_nc_is_a_lane_and_its_drawer_shows_the_pixel(visit: Open, 
         expect(drawer.locator("#received-facts")).to_contain_text("cannot be known")
         expect(drawer.locator("#received-facts dd").nth(1)).to_have_text("text")
         expect(drawer.locator("#past-charts .plot").first).to_be_visible()
+        look_over(one.page, "#drawer", SIZES[-1:])
         with one.page.expect_response(lambda answer: "/api/history?" in answer.url and "flow=f-" in answer.url) as told:
             pass
         assert told.value.status == 200

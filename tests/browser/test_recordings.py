@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
+from browser.axe import SIZES, look_over
 from browser.conftest import DEADLINE_MS, Visit
 from support import captures
 from support.captures import enhanced, interface, option, section
@@ -58,6 +59,7 @@ def test_a_recording_grows_is_inspected_downloaded_and_deleted(page: Page) -> No
     row.get_by_role("button", name="Inspect").click()
     expect(page.locator("#capture-facts")).to_contain_text("sender → receiver", timeout=3 * DEADLINE_MS)
     expect(page.locator("#capture tbody tr").first).to_contain_text("measured")
+    look_over(page, "#capture", SIZES[-1:])
     page.click("#capture .close")
     row.get_by_role("button", name="Delete the recording").click()
     expect(page.locator("#recordings-none")).to_be_visible()

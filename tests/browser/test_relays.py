@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from browser.axe import SIZES, look_over
 from browser.conftest import DEADLINE_MS, Open, Visit
 from browser.test_endpoints import add
 from support import program
@@ -153,6 +154,7 @@ def test_the_drawer_has_both_sums_both_links_and_the_bytes(
     sums = page.locator("#relayed-sums tr")
     expect(sums.nth(0)).to_have_text(re.compile(r"^In11$"))
     expect(page.locator("#relayed-bytes")).to_contain_text("68 65 6c 6c 6f 2c 20 72 65 6c 61 79")
+    look_over(page, "#drawer", SIZES[-1:])
     page.select_option("#relayed-way", "down")
     expect(page.locator("#relayed-datagrams tr").first).to_contain_text("24 B")
     down_only = re.compile(rf"history\?.*flow={made['id']}-0-down")

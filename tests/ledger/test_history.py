@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from udprism.columns.types import NS_PER_MS, I32Column
 from udprism.ledger.fates import (
     BEYOND,
+    CELL_CAUSE_SHIFT,
     CELL_CORRUPT,
     CELL_DUPLICATE,
+    CELL_MOST_SECONDS,
     CELL_REORDERED,
+    CELL_SECONDS_SHIFT,
     DUPLICATE,
     LATE,
     NEW,
@@ -39,7 +42,9 @@ def begun(capacity: int, depth: int = 256) -> History:
     return history
 
 
-def record(history: History, numbers: list[int], flags: list[int] | None = None, *, slot: int = 0) -> None:
+def record(
+    history: History, numbers: list[int], flags: list[int] | None = None, *, slot: int = 0, at_ms: int | None = None
+) -> None:
     """Measured datagrams; number n is of colour (n, 1, 2), sent at UNIX_NS + n ms and half a millisecond on its way.
 
     Their session is 9, which `begun` has begun.
@@ -56,7 +61,7 @@ def record(history: History, numbers: list[int], flags: list[int] | None = None,
     history.record(
         np.full(count, slot, np.int32),
         number,
-        sent + NS_PER_MS // 2,
+        sent + NS_PER_MS // 2 if at_ms is None else np.full(count, UNIX_NS + at_ms * NS_PER_MS),
         np.full(count, 23, np.int32),
         rows,
         rgb[:, 0],
@@ -289,15 +294,35 @@ def test_rows_and_cells_agree_with_a_dictionary(events: list[tuple[int, int, str
             for number in range(max(0, top[slot] - 255), top[slot] + 1)
         ]
         assert [(row["sequence"], row["fate"], row["duplicates"]) for row in rows] == expected
+        second: int | None = None
         for place, (number, fate, duplicates) in enumerate(expected, start=CELLS - len(expected)):
             cell = cells[slot, place].tolist()
             if fate == "received":
-                assert cell == [number % 256, 1, 2, Fate.RECEIVED | (CELL_DUPLICATE if duplicates else 0)]
+                begun_s = 0 if second is None else min(number // 1000 - second, CELL_MOST_SECONDS)
+                second = number // 1000  # number n was received n and a half milliseconds after a second began
+                mark = (CELL_DUPLICATE if duplicates else 0) | begun_s << CELL_SECONDS_SHIFT
+                assert cell == [number % 256, 1, 2, Fate.RECEIVED | mark]
             elif fate == "lost":
                 assert cell == [0, 0, 0, Fate.LOST | Cause.LINK << 5]
             else:
                 assert cell == [1, 0, 0, 0]
         assert not cells[slot, : CELLS - len(expected)].any()
+
+
+def test_cells_say_how_many_seconds_began_before_them() -> None:
+    history = begun(1)
+    record(history, [0, 400, 1200])  # of a ring of 256; the number is also the millisecond of the wall clock
+    record(history, [1201, 1202, 1203])
+    record(history, [1204], [BEYOND])
+    history.mark_lost(slots_of(0), np.array([1205]), np.array([Cause.LINK], np.uint8))
+    cells = history.cells(slots_of(0))[0, :, 3]
+    assert not (cells[:-1] >> CELL_SECONDS_SHIFT).any(), "no second began within 3 ms, and the first has none before"
+    assert cells[-1] == Fate.LOST | Cause.LINK << CELL_CAUSE_SHIFT
+    history.begin_session(slots_of(0), np.array([9], np.uint32))
+    for number, at_ms in enumerate([100, 900, 1000, 1100, 4050, 4000, 90_000]):
+        record(history, [number], at_ms=at_ms)
+    begun_s = (history.cells(slots_of(0))[0, -7:, 3] >> CELL_SECONDS_SHIFT).tolist()
+    assert begun_s == [0, 0, 1, 0, 3, 0, CELL_MOST_SECONDS], "an earlier arrival begins none, many are seven"
 
 
 def test_cells_say_what_was_reordered() -> None:

@@ -57,6 +57,15 @@ def test_many_senders_behind_are_one_line_about_this_machine() -> None:
     assert [told["why"] for told in view.summary().attention] == ["behind"]
 
 
+def test_a_common_loss_is_one_line_also_where_some_senders_fall_behind() -> None:
+    columns, view = live_clients(*[100] * 10)
+    columns.ledger.measured[:] = True
+    columns.rates.loss_recent[:] = 0.05
+    columns.rates.sent_recent_hz[:] = [80.0, 80.0] + [100.0] * 8
+    told = [(one["why"], one["id"]) for one in view.summary().attention]
+    assert told == [("everybody", None), ("behind", "client-0"), ("behind", "client-1")]
+
+
 def test_a_silent_client_is_not_also_behind() -> None:
     columns, view = live_clients(100)
     columns.table.state[0] = State.SILENT

@@ -46,7 +46,10 @@ CELL_REORDERED = 4
 CELL_DUPLICATE = 8
 CELL_CORRUPT = 16
 CELL_CAUSE_SHIFT = 5
+CELL_SECONDS_SHIFT = 5
+CELL_MOST_SECONDS = 7
 CELL_FATE_MASK = 3
 CELL_IN_FLIGHT = (1, 0, 0, 0)
-"""A cell is r, g, b and a byte: Fate in bits 0 and 1, CELL_… in bits 2 to 4, Cause above. What is sent but not here
-is marked by its red; a cell that is all zero is empty."""
+"""A cell is r, g, b and a byte: Fate in bits 0 and 1, CELL_… in bits 2 to 4. Above them a lost one has its Cause, and
+one that arrived how many whole seconds began since the arrived one before it, CELL_MOST_SECONDS for more. What is sent
+but not here is marked by its red; a cell that is all zero is empty."""

@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from udprism.columns.types import NS_PER_MS, I32Column, I64Column, Rows, U8Column, U32Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, BoolColumn, I32Column, I64Column, Rows, U8Column, U32Column
 from udprism.ledger.fates import (
     CELL_CAUSE_SHIFT,
     CELL_CORRUPT,
     CELL_DUPLICATE,
     CELL_FATE_MASK,
     CELL_IN_FLIGHT,
+    CELL_MOST_SECONDS,
     CELL_REORDERED,
+    CELL_SECONDS_SHIFT,
     DUPLICATE,
     LATE,
     NEW,
@@ -197,13 +199,18 @@ class History:
     # -- reading
 
     def cells(self, slots: I32Column) -> U8Column:
-        """uint8[k, 256, 4], oldest first, the newest last: what was received last, and what surrounds it."""
+        """uint8[k, 256, 4], oldest first, the newest last: what was received last, and what surrounds it.
+
+        Those that arrived say how many seconds began before them: the lanes' scale of time.
+        """
         number = self._top[slots][:, None] + np.arange(1 - CELLS, 1)
         at = slots[:, None] * np.int64(self.depth) + (number & self._mask)
         cells: U8Column = self._cells[at]
         absent = (self._rows["number"][at] != number.astype(np.uint32)) | (cells[:, :, 3] == 0)
         if self.depth < CELLS:
             absent |= np.arange(CELLS) < CELLS - self.depth
+        arrived = ~absent & ((cells[:, :, 3] & 1) != 0)
+        cells[:, :, 3] |= _seconds_begun(self._rows["received_unix_ns"][at], arrived) << CELL_SECONDS_SHIFT
         cells[absent] = CELL_IN_FLIGHT
         begun = np.arange(CELLS) >= CELLS - self.depth
         cells[(number < 0) | ~begun] = 0
@@ -268,6 +275,19 @@ class History:
             "size_bytes": int(row["size_bytes"]),
             "payload_hex": payload.hex(),
         }
+
+
+def _seconds_begun(received_unix_ns: I64Column, arrived: BoolColumn) -> U8Column:
+    """How many whole seconds of the wall clock began since the latest arrival before, row by row: uint8[k, n].
+
+    0 where nothing arrived, and for the first arrival of a row; at most CELL_MOST_SECONDS.
+    """
+    second = np.where(arrived, received_unix_ns // NS_PER_S, 0)
+    latest = np.maximum.accumulate(second, axis=1)
+    before = np.zeros_like(latest)
+    before[:, 1:] = latest[:, :-1]
+    begun: U8Column = np.where(before > 0, np.clip(second - before, 0, CELL_MOST_SECONDS), 0).astype(np.uint8)
+    return begun
 
 
 def _in_flight(number: int) -> dict[str, Any]:

@@ -252,14 +252,15 @@ class View:
 
         An outlier lost more than the median by four standard deviations of as many independent losses.
         """
-        losing = (badness > 0) & (badness <= 1)
         told = (self._table.state[:high] == State.LIVE) & self._ledger.measured[:high]
+        loss = self._rates.loss_recent[:high]
+        losing = told & (loss > 0)  # also those whose sender falls behind, which are worse for another reason
         if losing.sum() < max(_FEW, _MOST_LOSING * told.sum()):
             return []
-        usual = median(badness[losing])
+        usual = median(loss[losing])
         sent = np.maximum(np.nan_to_num(self._rates.sent_recent_hz[:high]) * _RECENT_S, 1)
         usual_most = usual + 4 * np.sqrt(usual * (1 - usual) / sent)
-        badness[losing & (badness <= usual_most)] = 0
+        badness[losing & (badness <= usual_most)] = 0  # one whose sender falls behind has a badness above any loss
         by_link = bool(self._whose_link_is_on()[:high][losing].all())
         return [attention("everybody-link" if by_link else "everybody", usual)]
 

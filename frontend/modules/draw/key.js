@@ -22,6 +22,7 @@ const CELL_SAMPLES = [
   ["reordered", Fate.RECEIVED | Cell.REORDERED],
   ["duplicate", Fate.RECEIVED | Cell.DUPLICATE],
   ["corrupt", Fate.RECEIVED | Cell.CORRUPT],
+  ["a second", Fate.RECEIVED | (1 << Cell.SECONDS_SHIFT)],
 ];
 
 /** @type {readonly [string, number][]} */

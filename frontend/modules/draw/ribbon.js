@@ -1,6 +1,7 @@
 /**
  * A client's last datagrams as a strip of cells, newest at the right. Colour is what arrived; a gap is what never did.
- * Drawn into plain pixels: nine rows, which the style sheet stretches.
+ * A line between two cells is where a second began, a thick one a stall of more than a second: few cells between lines are a slow stream, many
+ * a burst. Drawn into plain pixels: nine rows, which the style sheet stretches.
  */
 import { Cell, CELLS, Fate } from "../feed/messages.js";
 import { mix, pack } from "./colour.js";
@@ -109,6 +110,7 @@ function drawCell(pixels, width, left, cellPx, cells, at, paints) {
     bar(row, colour);
     pixels[row * width + left + cellPx - 1] = edge;
   }
+  drawSeconds(pixels, width, left, byte >> Cell.SECONDS_SHIFT, paints);
   if (byte & Cell.REORDERED) {
     bar(0, paints.ink);
     bar(1, paints.track);
@@ -119,6 +121,15 @@ function drawCell(pixels, width, left, cellPx, cells, at, paints) {
   }
   if (byte & Cell.CORRUPT) {
     for (let row = 2; row < ROWS - 2; row++) pixels[row * width + left + (row % (cellPx - 1))] = paints.ink;
+  }
+}
+
+/** The line before the first datagram of a new second. @param {Uint32Array} pixels @param {number} width @param {number} left @param {number} seconds that began @param {Paints} paints */
+function drawSeconds(pixels, width, left, seconds, paints) {
+  if (seconds === 0 || left === 0) return;
+  for (let row = 0; row < ROWS; row++) {
+    pixels[row * width + left - 1] = paints.ink;
+    if (seconds > 1) pixels[row * width + left] = paints.ink;
   }
 }
 
@@ -140,7 +151,10 @@ export function describeCells(cells) {
   return `last ${count(received + lost)} datagrams: ${count(received)} arrived, ${count(lost)} lost, ${count(reordered)} reordered, ${count(duplicate)} duplicated`;
 }
 
-const CAUSES = ["", "by the link", "by the sender’s kernel", "by the receiver’s kernel", "unexplained", "on an unknown path"];
+/** @param {number} seconds that began since the arrival before */
+const stallOf = (seconds) => (seconds < 2 ? "" : `after at least ${seconds - 1} s without any`);
+
+const CAUSES = ["", "by the link", "by the sender’s kernel", "by the receiver’s kernel", "unexplained", "on an unknown path", "on the path", "for a cause that its sender has not told yet"];
 
 /** One cell in words. @param {Uint8Array} cells @param {number} place @param {number | null} number of the datagram; null on a plain stream */
 export function describeCell(cells, place, number) {
@@ -152,7 +166,7 @@ export function describeCell(cells, place, number) {
   if (fate === Fate.LOST) return `${which}lost ${CAUSES[byte >> Cell.CAUSE_SHIFT] ?? ""}`.trim();
   const marks = [
     fate === Fate.LATE ? "late" : "", byte & Cell.REORDERED ? "reordered" : "", byte & Cell.DUPLICATE ? "more than one copy" : "",
-    byte & Cell.CORRUPT ? "corrupted" : "",
+    byte & Cell.CORRUPT ? "corrupted" : "", stallOf(byte >> Cell.SECONDS_SHIFT),
   ].filter(Boolean);
   return `${which}arrived${marks.length ? `, ${marks.join(", ")}` : ""}, #${[0, 1, 2].map((part) => (cells[at + part] ?? 0).toString(16).padStart(2, "0")).join("")}`;
 }

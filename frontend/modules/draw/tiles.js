@@ -8,6 +8,8 @@ import { inkOn } from "./colour.js";
 export const Mark = Object.freeze({ NOTCH: 1, BARS: 2, HATCH: 4, HOLLOW: 8, CROSS: 16, PAUSE: 32 });
 
 const LARGEST_PX = 240;
+/** A large tile belongs to its colour: its notch need not grow with it. */
+const NOTCH_MOST_PX = 36;
 
 /** @typedef {{tilePx: number, gapPx: number, columns: number, rows: number, heightPx: number}} Grid */
 
@@ -127,7 +129,7 @@ export function drawMarks(pixels, width, height, left, top, sizePx, marks, colou
     fill(sizePx - Math.round(sizePx * 0.25) - bar, y, bar, high, ink);
   }
   if (marks & Mark.NOTCH) {
-    const leg = Math.max(2, Math.round(sizePx * 0.42));
+    const leg = Math.max(2, Math.min(NOTCH_MOST_PX, Math.round(sizePx * 0.42)));
     for (let y = 0; y < leg; y++) fill(sizePx - leg + y, y, leg - y, 1, ink);
   }
   if (marks & Mark.BARS) {

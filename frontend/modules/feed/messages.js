@@ -21,7 +21,7 @@ export const STATES = /** @type {const} */ (["free", "connecting", "live", "sile
 export const State = Object.freeze({ FREE: 0, CONNECTING: 1, LIVE: 2, SILENT: 3, REFUSED: 4, ERROR: 5, PAUSED: 6, HELD: 7, ENDED: 8 });
 
 export const Fate = Object.freeze({ EMPTY: 0, RECEIVED: 1, LOST: 2, LATE: 3 });
-export const Cell = Object.freeze({ FATE: 0b11, REORDERED: 4, DUPLICATE: 8, CORRUPT: 16, CAUSE_SHIFT: 5 });
+export const Cell = Object.freeze({ FATE: 0b11, REORDERED: 4, DUPLICATE: 8, CORRUPT: 16, CAUSE_SHIFT: 5, SECONDS_SHIFT: 5, MOST_SECONDS: 7 });
 
 /** Bits of a client's flags byte; the first four tell of the last second. */
 export const Flag = Object.freeze({ LOST: 1, REORDERED: 2, DUPLICATE: 4, CORRUPT: 8, PLAIN: 16, LINK: 32, RELATIVE_DELAY: 64, BEHIND: 128 });

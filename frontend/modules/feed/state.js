@@ -2,6 +2,7 @@
  * What the page knows, and how each message changes it. No document, no clock, no socket: a message comes in, the world is
  * different. Columns have one element a slot and are replaced whole by each frame.
  */
+import { milliseconds } from "../base/format.js";
 import { Flag, State, STATES } from "./messages.js";
 
 /** @typedef {import("./messages.js").Message} Message */
@@ -133,6 +134,16 @@ export function jitterMs(world, slot) {
 /** Median one-way delay. @param {World} world @param {number} slot */
 export function delayMs(world, slot) {
   return world.rows.get(slot)?.delayMs ?? scaled(world.stats?.delay[slot], 0.1);
+}
+
+/** As text: a row that nobody watches is known to a tenth of a millisecond, so its zero is none. @param {World} world @param {number} slot */
+export function delayText(world, slot) {
+  return delayMs(world, slot) === 0 && !world.rows.has(slot) ? "< 0.1 ms" : milliseconds(delayMs(world, slot));
+}
+
+/** @param {World} world @param {number} slot */
+export function jitterText(world, slot) {
+  return jitterMs(world, slot) === 0 && !world.rows.has(slot) ? "< 10 µs" : milliseconds(jitterMs(world, slot));
 }
 
 /** @param {World} world @param {number} slot */

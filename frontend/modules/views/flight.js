@@ -152,9 +152,11 @@ export class Flight {
     const tickS = this.#windowS / 5;
     for (let tick = 0; tick <= 5; tick++) {
       const x = this.#x(tick * tickS, widthPx);
+      context.fillStyle = css(paints.faint);
       context.fillRect(Math.round(x), BOTTOM_PX, 1, 5);
       const text = tick === 5 ? "now" : `−${milliseconds((5 - tick) * tickS * 1000)}`;
       context.textAlign = tick === 0 ? "left" : tick === 5 ? "right" : "center";
+      context.fillStyle = css(paints.ink);
       if (tick !== 0) context.fillText(text, x, BOTTOM_PX + 28);
     }
     context.textAlign = "left";

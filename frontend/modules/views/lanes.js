@@ -1,10 +1,10 @@
 /** Lanes: one row a client. Only the rows in sight exist; the document scrolls. */
 import { copyOf, icon, need, setAttribute, setIcon, setText, within } from "../base/dom.js";
-import { count, milliseconds, percent, perSecond, span } from "../base/format.js";
+import { count, percent, perSecond, span } from "../base/format.js";
 import { CELLS, Flag } from "../feed/messages.js";
 import { hex, pack, soften, unpack } from "../draw/colour.js";
 import { nameOf } from "../draw/names.js";
-import { ageMs, delayMs, jitterMs, lossRatio, rateHz, stateOf } from "../feed/state.js";
+import { ageMs, delayText, jitterText, lossRatio, rateHz, stateOf } from "../feed/state.js";
 import { describeCell, describeCells, Ribbon } from "../draw/ribbon.js";
 import { paints } from "../draw/theme.js";
 
@@ -77,7 +77,7 @@ class Lane {
     const entry = world.roster.get(slot);
     const asked = entry?.rateHz ?? null;
     /** The format of a received flow. */ const received = entry?.kind === "receiver" ? entry.stream : null;
-    const texts = [`${perSecond(rateHz(world, slot))}${behind && asked !== null ? ` of ${count(asked)}` : ""}`, percent(lossRatio(world, slot)), milliseconds(jitterMs(world, slot)), milliseconds(delayMs(world, slot))];
+    const texts = [`${perSecond(rateHz(world, slot))}${behind && asked !== null ? ` of ${count(asked)}` : ""}`, percent(lossRatio(world, slot)), jitterText(world, slot), delayText(world, slot)];
     this.#numbers.forEach((node, index) => setText(node, quiet && index === 0 ? "–" : texts[index] ?? "–"));
     const age = ageMs(world, slot);
     setText(this.#stateWord, state === "silent" && !Number.isNaN(age) ? `silent ${span(age)}` : plain && state === "live" ? (received ? `live, ${received}` : "live, plain") : state);

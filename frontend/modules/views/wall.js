@@ -2,11 +2,11 @@
 import { hex, mix, pack, soften, unpack } from "../draw/colour.js";
 import { element, need, setAttribute, setText } from "../base/dom.js";
 import { showWallKey } from "../draw/key.js";
-import { milliseconds, percent, perSecond, span } from "../base/format.js";
+import { percent, perSecond, span } from "../base/format.js";
 import { fit, MEASURES, position, rampColour } from "../draw/lens.js";
 import { Flag, State } from "../feed/messages.js";
 import { nameOf } from "../draw/names.js";
-import { ageMs, delayMs, jitterMs, lossRatio, rateHz, stateOf, trouble } from "../feed/state.js";
+import { ageMs, delayText, jitterText, lossRatio, rateHz, stateOf, trouble } from "../feed/state.js";
 import { isDark, paints } from "../draw/theme.js";
 import { layoutTiles, Mark, TilePicture } from "../draw/tiles.js";
 
@@ -275,8 +275,8 @@ export class Wall {
     const state = stateOf(this.#world, slot);
     const age = ageMs(this.#world, slot);
     return [entry.name, heard, state === "silent" && !Number.isNaN(age) ? `silent for ${span(age)}` : state, perSecond(rateHz(this.#world, slot)),
-      `loss ${percent(lossRatio(this.#world, slot))}`, `jitter ${milliseconds(jitterMs(this.#world, slot))}`,
-      `delay ${milliseconds(delayMs(this.#world, slot))}`].join(" · ");
+      `loss ${percent(lossRatio(this.#world, slot))}`, `jitter ${jitterText(this.#world, slot)}`,
+      `delay ${delayText(this.#world, slot)}`].join(" · ");
   }
 }
 
