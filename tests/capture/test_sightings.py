@@ -31,7 +31,7 @@ def seen(*rows: tuple[int, int] | tuple[int, int, int], width: int = 8) -> Seen:
         np.full(count, 5, np.int32),
         np.full(count, min(5, width), np.int32),
         data,
-        np.array([row[2] if len(row) > 2 else 0 for row in rows], np.uint8),
+        np.array([row[2] if len(row) > 2 else 0 for row in rows], np.uint16),
     )
 
 
@@ -44,7 +44,7 @@ def rows_of(told: Told | None) -> list[tuple[int, int, int, int]]:
 
 
 def noted(window: Window, key: int, note: int, time_ns: int = 0) -> None:
-    window.note(time_ns, key_of([key]), np.array([note], np.uint8))
+    window.note(time_ns, key_of([key]), np.array([note], np.uint16))
 
 
 def test_both_points_come_in_the_order_of_time_with_what_became_of_each() -> None:
@@ -140,7 +140,7 @@ def test_every_sighting_is_told_once(
 def test_nothing_is_nothing_and_what_waits_is_counted() -> None:
     window = Window(UNKNOWN, SHARED)
     window.see(Point.SENDER, seen())
-    window.note(0, key_of([]), np.zeros(0, np.uint8))
+    window.note(0, key_of([]), np.zeros(0, np.uint16))
     assert (len(window), window.newest_ns, window.take(100, forget_ns=0)) == (0, 0, None)
     window.see(Point.SENDER, seen((1, 10), (2, 30)))
     window.see(Point.RECEIVER, seen((1, 20)))

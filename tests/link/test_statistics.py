@@ -35,6 +35,7 @@ def run(body: dict[str, Any], clients: int = CLIENTS, size_bytes: int = 23, tick
         np.stack([tick.duplicate_release_ns for tick in ticks]) - sent_ns,
         np.stack([tick.corrupt_bit for tick in ticks]),
         np.stack([tick.queue_full for tick in ticks]),
+        np.stack([tick.part for tick in ticks]),
     )
 
 

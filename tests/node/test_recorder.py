@@ -31,7 +31,7 @@ def sightings(count: int, time_ns: int = 1) -> Seen:
         np.full(count, 8, np.int32),
         np.full(count, 8, np.int32),
         np.zeros((count, 8), np.uint8),
-        np.zeros(count, np.uint8),
+        np.zeros(count, np.uint16),
     )
 
 
@@ -57,7 +57,7 @@ def test_what_finds_no_room_is_counted_and_said_in_the_file(tmp_path: Path) -> N
 
 def test_a_process_that_dies_ends_the_recording_and_what_it_had_not_written_is_missed(tmp_path: Path) -> None:
     ended: list[BaseException | None] = []
-    recording, queue = began(tmp_path, lambda: None, ended.append)
+    recording, queue = began(tmp_path, lambda recording: None, ended.append)
     queue.see(Point.SENDER, sightings(50, time_ns=1))
     queue.see(Point.SENDER, sightings(7, time_ns=2))
     wait_for(lambda: recording.recorded[Point.SENDER] == 50)
@@ -70,7 +70,7 @@ def test_a_process_that_dies_ends_the_recording_and_what_it_had_not_written_is_m
 
 
 def plan(**changes: Any) -> RecordingPlan:
-    usual: dict[str, Any] = {"file_format": "pcapng", "max_bytes": 1 << 20, "max_files": 1, "clients": None}
+    usual: dict[str, Any] = {"file_format": "pcapng", "max_bytes": 1 << 20, "max_files": 1, "flows": None}
     return RecordingPlan("rec-000000000000", **usual | changes)
 
 
@@ -88,14 +88,14 @@ def test_a_folder_that_is_taken_away_ends_it_once_and_what_was_not_written_is_mi
     ended: list[BaseException | None] = []
     folder = tmp_path / "recordings"
     folder.mkdir()
-    recording, queue = began(folder, lambda: None, ended.append)
+    recording, queue = began(folder, lambda recording: None, ended.append)
     shutil.rmtree(folder)
     queue.see(Point.SENDER, sightings(30_000))
     recording.end()
     assert (recording.fault, ended) == ("No such file or directory", [None])
     assert 0 < recording.missed[Point.SENDER] == 30_000 - recording.recorded[Point.SENDER]
     queue.see(Point.SENDER, sightings(5))
-    queue.note(np.array([1 << 32], np.uint64), np.array([1], np.uint8))
+    queue.note(np.array([1 << 32], np.uint64), np.array([1], np.uint16))
     assert recording.missed[Point.SENDER] == 30_000 - recording.recorded[Point.SENDER]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -148,9 +149,105 @@ def test_only_the_clients_that_were_asked_for_are_in_it(tmp_path: Path) -> None:
         await bridge.recordings.stop_one(made["id"])
         (path,) = await bridge.recordings.files(made["id"])
         assert {flow["to"] for flow in await inspected(path)} == {client["local_address"]}
-        with pytest.raises(RequestError, match="no client 'c-none'") as refused:
+        with pytest.raises(RequestError, match="no flow 'c-none'") as refused:
             await bridge.recordings.add([client["id"], "c-none"], "pcap", 10_000_000, 1)
         assert refused.value.field == "flows.1"
+
+    run(scene, tmp_path)
+
+
+def udp_socket() -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.settimeout(DEADLINE_S)
+    return sock
+
+
+def test_what_a_relay_carries_is_in_it_with_what_its_link_did(tmp_path: Path) -> None:
+    """Both points of both directions, joined by the packet's id; the fates are those that the relay counted."""
+
+    async def scene(bridge: Bridge) -> None:
+        link = {"loss_ratio": 0.2, "duplicate_ratio": 0.1, "delay_ms": 20, "corrupt_ratio": 0.1, "seed": 3}
+        with udp_socket() as target, udp_socket() as client:
+            to = f"127.0.0.1:{target.getsockname()[1]}"
+            before = await bridge.relays.add({"target": to, "up": link})
+            made = await bridge.recordings.add(None, "pcapng", 100_000_000, 1)
+            await until(lambda: shown_to(bridge, made["id"], 1))
+            listen = ("127.0.0.1", int(before["listen"].rpartition(":")[2]))
+            for number in range(200):
+                client.sendto(b"up %d" % number, listen)
+            await until(lambda: settled(bridge, before["id"], 200))
+            up = (await bridge.relays.get(before["id"]))["ledger"]["up"]
+            address = (await bridge.relays.flows(before["id"], None, 0, 1))[0][0]["local_address"]
+            target.sendto(b"down", ("127.0.0.1", int(address.rpartition(":")[2])))
+            assert (await asyncio.to_thread(client.recv, 100)) == b"down"
+            ended = await bridge.recordings.stop_one(made["id"])
+            client_address, local = f"127.0.0.1:{client.getsockname()[1]}", address
+        assert (ended["state"], ended["missed"]) == ("ended", {"sender": 0, "receiver": 0})
+        (path,) = await bridge.recordings.files(made["id"])
+        found = {(flow["interface"], flow["from"], flow["to"]): flow["datagrams"] for flow in await inspected(path)}
+        assert found == {
+            (0, client_address, before["listen"]): 200,
+            (1, local, to): up["out"] + up["duplicated"],
+            (0, to, local): 1,
+            (1, before["listen"], client_address): 1,
+        }
+        said = comments_of(path)
+        assert (
+            sum(count for text, count in said.items() if text.startswith("lost by the link: at random")) == up["lost"]
+        )
+        assert sum(count for text, count in said.items() if "corrupt" in text) >= up["corrupted"] > 0
+        assert sum(count for text, count in said.items() if "duplicate" in text) >= up["duplicated"] > 0
+        assert not [text for text in said if "not known" in text]
+
+    run(scene, tmp_path, clients=0)
+
+
+async def shown_to(bridge: Bridge, recording_id: str, relays: int) -> bool:
+    return len(bridge.recordings._shown[recording_id]._attached) == relays
+
+
+async def settled(bridge: Bridge, relay_id: str, count: int) -> bool:
+    up = (await bridge.relays.get(relay_id))["ledger"]["up"]
+    return bool(up["in"] == count and up["held"] == 0)
+
+
+def test_what_receivers_hear_is_in_it_and_one_flow_can_be_chosen(tmp_path: Path) -> None:
+    async def scene(bridge: Bridge) -> None:
+        receiver = await bridge.receivers.add(None, "opaque", "127.0.0.1:0")
+        listen = ("127.0.0.1", int(receiver["listen"].rpartition(":")[2]))
+
+        async def flows(count: int) -> Any:
+            found, _ = await bridge.flows.page("receiver", None, None, 0, 10)
+            return found if sum(flow["ledger"]["received"] for flow in found) == count else None
+
+        with udp_socket() as one, udp_socket() as other:
+            for sock in (one, other):
+                sock.sendto(b"first", listen)
+            mine, _ = await until(lambda: flows(2))
+            whole = await bridge.recordings.add(None, "pcapng", 10_000_000, 1)
+            part = await bridge.recordings.add([mine["id"]], "pcapng", 10_000_000, 1)
+            for sock in (one, other):
+                sock.sendto(bytes(1400), listen)
+            await until(lambda: flows(4))
+        for recording, expected in ((whole, 2), (part, 1)):
+            await bridge.recordings.stop_one(recording["id"])
+            (path,) = await bridge.recordings.files(recording["id"])
+            heard = await inspected(path)
+            assert [flow["datagrams"] for flow in heard] == [1] * expected
+            assert mine["from"] in {flow["from"] for flow in heard}
+            assert bytes(1400) in path.read_bytes()
+
+    run(scene, tmp_path, clients=0)
+
+
+def test_a_flow_that_is_not_there_or_only_departs_is_refused(tmp_path: Path) -> None:
+    async def scene(bridge: Bridge) -> None:
+        for flow in ("c-none", "f-000000000000", "s-00000000", "r-000000000000-0-up", "o-0-0", "play-0-0"):
+            with pytest.raises(RequestError) as refused:
+                await bridge.recordings.add([flow], "pcapng", 10_000_000, 1)
+            assert refused.value.field == "flows.0"
+        assert await bridge.recordings.every() == []
 
     run(scene, tmp_path)
 

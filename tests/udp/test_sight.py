@@ -8,9 +8,10 @@ import numpy as np
 
 from udprism.capture.sightings import Point, Seen
 from udprism.columns.arrivals import Arrivals
-from udprism.columns.types import Address, U8Column, U64Column
+from udprism.columns.types import Address, U16Column, U64Column
 from udprism.ledger.fates import LATE, NEW, Cause
-from udprism.udp.sight import CAUSE_SHIFT, Note, ReceiverTap, comments, endpoint_of, endpoints_of, key_of
+from udprism.link.model import Part
+from udprism.udp.sight import CAUSE_SHIFT, PART_SHIFT, Note, ReceiverTap, comments, endpoint_of, endpoints_of, key_of
 from udprism.udp.sockets import sockaddr_row
 
 
@@ -24,7 +25,7 @@ class Notebook:
         assert point == Point.RECEIVER
         self.seen.append(seen)
 
-    def note(self, key: U64Column, note: U8Column) -> None:
+    def note(self, key: U64Column, note: U16Column) -> None:
         """Not used here."""
 
 
@@ -80,6 +81,8 @@ def test_every_note_has_words_and_a_late_one_is_not_lost() -> None:
     texts = comments()
     assert texts[0] == ""
     assert texts[Cause.LINK << CAUSE_SHIFT] == "lost by the link"
+    assert texts[Cause.LINK << CAUSE_SHIFT | Part.BURST << PART_SHIFT] == "lost by the link: burst"
+    assert texts[Part.QUEUE << PART_SHIFT] == "lost by the link: its rate's queue was full"
     assert texts[Cause.LINK << CAUSE_SHIFT | Note.LATE].startswith("late")
     assert texts[Note.DUPLICATE | Note.CORRUPT] == "duplicate; corrupt: damaged by the link"
     assert all(texts[1:])

@@ -21,7 +21,9 @@ def sightings(count: int, width: int, first: int = 0) -> Seen:
     small = (key % np.uint64(251)).astype(np.uint8)
     rows = np.repeat(small[:, None], width, axis=1)
     length = np.full(count, width, np.int32)
-    return Seen(key, key.astype(np.int64), np.repeat(small[:, None], 36, axis=1), length, length, rows, small)
+    return Seen(
+        key, key.astype(np.int64), np.repeat(small[:, None], 36, axis=1), length, length, rows, small.astype(np.uint16)
+    )
 
 
 def split(queue: SightQueue) -> tuple[list[tuple[Point, Seen]], list[Notes]]:
@@ -48,7 +50,7 @@ def test_the_other_side_gets_what_was_shown_in_the_order_in_which_it_was() -> No
     os.close(file)
     for width in (0, 1, 64):
         near.see(Point.RECEIVER, sightings(7, width))
-        near.note(np.array([3, 4], np.uint64), np.array([1, 2], np.uint8))
+        near.note(np.array([3, 4], np.uint64), np.array([1, 2], np.uint16))
         ((point, seen),), (notes,) = split(far)
         assert point == Point.RECEIVER
         for name in ("key", "time_ns", "addresses", "length", "kept", "rows", "note"):
@@ -92,6 +94,6 @@ def test_a_batch_larger_than_the_ring_is_taken_as_far_as_it_goes(queue: SightQue
 def test_a_closed_one_takes_and_counts_nothing(queue: SightQueue) -> None:
     queue.close()
     queue.see(Point.SENDER, sightings(5, 8))
-    queue.note(np.array([1], np.uint64), np.array([1], np.uint8))
+    queue.note(np.array([1], np.uint64), np.array([1], np.uint16))
     assert list(queue.take(queue.written)) == []
     assert queue.offered == queue.turned_away == dict.fromkeys(Point, 0)

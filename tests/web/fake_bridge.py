@@ -222,7 +222,7 @@ class FakeBridge:
         self.relays = Relays(None, Lookups(Targets([], []).resolve), lambda kind, text, flow: None)
         self.receivers = Receivers(self.settings, _keeps_nothing, lambda kind, text, flow: None)
         self.senders = Senders(_keeps_nothing, Lookups(Targets([], []).resolve), lambda kind, text, flow: None)
-        self.recordings = Recordings(cast("Assembly", None), None)
+        self.recordings = Recordings(cast("Assembly", None), self.relays, self.receivers, None)
         self.captures = Captures(None)
         self.replays = Replays(
             Lookups(Targets([], []).resolve), self.recordings.files, self.captures.path, lambda kind, text, flow: None

@@ -7,9 +7,9 @@ from typing import Final
 import numpy as np
 
 from udprism.columns.runs import runs_of
-from udprism.columns.types import BoolColumn, I64Column, U8Column, U64Column
+from udprism.columns.types import BoolColumn, I64Column, U16Column, U64Column
 
-_NOTE_BYTES: Final = 8 + 1 + 8
+_NOTE_BYTES: Final = 8 + 2 + 8
 
 
 class KnownNotes:
@@ -17,9 +17,9 @@ class KnownNotes:
 
     def __init__(self) -> None:
         self._key = np.zeros(0, np.uint64)
-        self._note = np.zeros(0, np.uint8)
+        self._note = np.zeros(0, np.uint16)
         self._time_ns = np.zeros(0, np.int64)
-        self._new: list[tuple[int, U64Column, U8Column]] = []
+        self._new: list[tuple[int, U64Column, U16Column]] = []
         self._new_count = 0
 
     @property
@@ -27,21 +27,21 @@ class KnownNotes:
         """Bytes of memory."""
         return (len(self._key) + self._new_count) * _NOTE_BYTES
 
-    def add(self, time_ns: int, key: U64Column, note: U8Column) -> None:
+    def add(self, time_ns: int, key: U64Column, note: U16Column) -> None:
         """n notes, of keys in any order."""
         self._new.append((time_ns, key, note))
         self._new_count += len(key)
 
-    def find(self, wanted: U64Column) -> tuple[BoolColumn, U8Column]:
+    def find(self, wanted: U64Column) -> tuple[BoolColumn, U16Column]:
         """For each wanted key whether there is a note of it, and the note; 0 if not."""
         self._merge()
         if not len(self._key):
-            return np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.uint8)
+            return np.zeros(len(wanted), np.bool_), np.zeros(len(wanted), np.uint16)
         at = self._places(wanted)
         known: BoolColumn = self._key[at] == wanted
-        return known, np.where(known, self._note[at], np.uint8(0))
+        return known, np.where(known, self._note[at], np.uint16(0))
 
-    def take(self, wanted: U64Column) -> tuple[BoolColumn, U8Column]:
+    def take(self, wanted: U64Column) -> tuple[BoolColumn, U16Column]:
         """As `find`; these notes go. wanted: sorted, which is much faster in a large table."""
         known, note = self.find(wanted)
         if known.any():

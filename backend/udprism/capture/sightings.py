@@ -14,7 +14,7 @@ import numpy as np
 
 from udprism.capture.known import FirstKeys, KnownNotes
 from udprism.capture.weave import Strand
-from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows, U8Column, U64Column
+from udprism.columns.types import BoolColumn, I32Column, I64Column, Rows, U16Column, U64Column
 
 _MAX_SESSIONS: Final = 1 << 20
 UNNUMBERED: Final = 0
@@ -34,7 +34,7 @@ class Seen:
 
     key: uint64[n], the same at both points: a session in the upper half and its number in the lower; or UNNUMBERED.
     time_ns: int64[n], Unix. addresses: uint8[n, 36], see `frames`. length: int32[n], bytes of each. kept: int32[n],
-    how many of them are in `rows`, uint8[n, width]. note: uint8[n], what is known so far; the bits are the caller's.
+    how many of them are in `rows`, uint8[n, width]. note: uint16[n], what is known so far; the bits are the caller's.
     """
 
     key: U64Column
@@ -43,7 +43,7 @@ class Seen:
     length: I32Column
     kept: I32Column
     rows: Rows
-    note: U8Column
+    note: U16Column
 
     def __len__(self) -> int:
         return len(self.key)
@@ -51,7 +51,7 @@ class Seen:
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        return len(self) * (8 + 8 + 36 + 4 + 4 + 1 + int(self.rows.shape[1]))
+        return len(self) * (8 + 8 + 36 + 4 + 4 + 2 + int(self.rows.shape[1]))
 
     def part(self, which: BoolColumn | I64Column) -> Self:
         """The rows of a mask or of indices."""
@@ -76,7 +76,7 @@ class Told:
     addresses: Rows
     payloads: Strand
     length: I64Column
-    note: U8Column
+    note: U16Column
 
     def part(self, which: slice | BoolColumn | I64Column) -> Self:
         """Some that follow each other, or the rows of a mask or of indices."""
@@ -111,7 +111,7 @@ class Window:
         self.left_out = 0
         """Arrivals of datagrams that were on their way when their sender was seen for the first time."""
         self._unknown = unknown
-        self._shared = np.uint8(shared)
+        self._shared = np.uint16(shared)
         self._seen: dict[Point, list[_Batch]] = {point: [] for point in Point}
         self._notes = KnownNotes()
         """Until their datagram's sighting at its sender is written."""
@@ -146,7 +146,7 @@ class Window:
                 numbered = seen.key != UNNUMBERED
                 self.note(int(seen.time_ns[-1]), seen.key[numbered], seen.note[numbered])
 
-    def note(self, time_ns: int, key: U64Column, note: U8Column) -> None:
+    def note(self, time_ns: int, key: U64Column, note: U16Column) -> None:
         """What became of datagrams, whether they were seen or will be. Several notes of one add up, bit by bit."""
         if len(key):
             self._notes.add(time_ns, key, note)
@@ -170,15 +170,15 @@ class Window:
             notes.forget(forget_ns)
         return told.part(np.argsort(told.time_ns, kind="stable")) if len(told.key) else None
 
-    def _known(self, key: U64Column, arrived: BoolColumn) -> U8Column:
-        """uint8[n]: what is known of these sightings besides what was seen at their own point."""
-        found = np.zeros(len(key), np.uint8)
+    def _known(self, key: U64Column, arrived: BoolColumn) -> U16Column:
+        """uint16[n]: what is known of these sightings besides what was seen at their own point."""
+        found = np.zeros(len(key), np.uint16)
         here = np.flatnonzero(arrived & (key != UNNUMBERED))
         found[here] = self._shared_notes.find(key[here])[1] & self._shared
         there = np.flatnonzero(~arrived & (key != UNNUMBERED))
         there = there[np.argsort(key[there])]
         known, note = self._notes.take(key[there])
-        found[there] = np.where(known, note, np.uint8(self._unknown))
+        found[there] = np.where(known, note, np.uint16(self._unknown))
         return found
 
     def _keep(self, point: Point, seen: Seen) -> None:
@@ -219,7 +219,7 @@ def _told(parts: dict[Point, list[Seen]]) -> Told:
         _column([seen.addresses.reshape(-1) for seen in some], np.uint8).reshape(-1, 36),
         Strand(_column([seen.rows.reshape(-1) for seen in some], np.uint8), at, length),
         _column([seen.length for seen in some], np.int64),
-        _column([seen.note for seen in some], np.uint8),
+        _column([seen.note for seen in some], np.uint16),
     )
 
 

@@ -157,8 +157,8 @@ class HeardFlows:
 
     # -- what comes
 
-    def account(self, slot: I32Column, arrivals: Arrivals, decoded: Decoded, payload_at: int, now_ns: int) -> None:
-        """One batch of datagrams, all valid, in order of arrival; a flow may come several times."""
+    def account(self, slot: I32Column, arrivals: Arrivals, decoded: Decoded, payload_at: int, now_ns: int) -> U8Column:
+        """One batch of datagrams, all valid, in order of arrival; a flow may come several times. Returns flags."""
         length, rows, stamp = arrivals.length, arrivals.rows, arrivals.received_unix_ns
         rank = self._rank(slot)
         rgb: U8Column = decoded.rgb
@@ -190,6 +190,7 @@ class HeardFlows:
         self.datagrams += len(slot)
         self.last_ns[slot] = now_ns
         self._follow_ends(slot, decoded)
+        return flags
 
     def _number(
         self, slot: I32Column, rank: I64Column | int, decoded: Decoded, stamp: I64Column, now_ns: int

@@ -8,12 +8,12 @@ keep_order, which by their nature depend on when the datagrams were sent; they a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntFlag
+from enum import IntEnum, IntFlag
 
 import numpy as np
 
 from udprism.columns.turns import Turns
-from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, I64Column, U64Column
+from udprism.columns.types import NS_PER_MS, BoolColumn, I32Column, I64Column, U8Column, U64Column
 from udprism.link.bottleneck import Bottleneck
 from udprism.link.bursts import Bursts
 from udprism.link.jitter import DISTRIBUTIONS, deviation
@@ -22,6 +22,19 @@ from udprism.link.philox import WORD_RANGE, philox
 
 IPV4_AND_UDP_BYTES = 28
 """What rate_kbit_s and mtu_bytes add to a datagram's length by default."""
+
+
+class Part(IntEnum):
+    """What of a link drops a datagram. ROOM and RULE are for those who hold datagrams, or have rules besides."""
+
+    NONE = 0
+    LOSS = 1
+    BURST = 2
+    BLACKOUT = 3
+    QUEUE = 4
+    ROOM = 5
+    RULE = 6
+    MTU = 7
 
 
 class _Need(IntFlag):
@@ -56,7 +69,7 @@ class Verdict:
     dropped: bool[n]. release_ns: int64[n], when it leaves; at most now_ns for at once; of a dropped one, when it would
     have left. duplicate: bool[n], it leaves a second time, at duplicate_release_ns: int64[n]. corrupt_bit: int32[n],
     the bit of the datagram that flips, bit k & 7 of byte k >> 3, or -1. queue_full: bool[n], dropped because the
-    rate's queue was full, and for no other reason.
+    rate's queue was full, and for no other reason. part: uint8[n], `Part`: what of the link dropped it.
     """
 
     dropped: BoolColumn
@@ -65,6 +78,7 @@ class Verdict:
     duplicate_release_ns: I64Column
     corrupt_bit: I32Column
     queue_full: BoolColumn
+    part: U8Column
 
 
 class LinkModel:
@@ -151,7 +165,8 @@ class LinkModel:
         """
         need = int(np.bitwise_or.reduce(self._need[slots]))
         words = _Words(self, slots, sequence)
-        dropped = self._dropped(need, slots, sequence, size_bytes, words)
+        part = self._dropped(need, slots, sequence, size_bytes, words)
+        dropped: BoolColumn = part != Part.NONE
         overtakes = np.zeros(len(slots), np.bool_)
         if need & _Need.REORDER:
             overtakes = words.of(_REORDER) < self._reorder[slots]
@@ -160,6 +175,7 @@ class LinkModel:
         if need & _Need.RATE:
             leaves_ns, queue_full = self._bottleneck.judge(slots, size_bytes, ~overtakes, dropped, enters_ns)
             dropped |= queue_full
+            part[queue_full] = Part.QUEUE
         release_ns = self._delayed(need, slots, leaves_ns, words, _JITTER)
         if need & _Need.REORDER:
             release_ns[overtakes] = enters_ns[overtakes]
@@ -175,7 +191,7 @@ class LinkModel:
         corrupt_bit = np.full(len(slots), -1, np.int32)
         if need & _Need.CORRUPT:
             self._corrupt_some(slots, size_bytes, dropped, words, corrupt_bit)
-        return Verdict(dropped, release_ns, duplicate, duplicate_release_ns, corrupt_bit, queue_full)
+        return Verdict(dropped, release_ns, duplicate, duplicate_release_ns, corrupt_bit, queue_full, part)
 
     def foresee(self, slot: int, first: int, count: int) -> bytes:
         """What becomes of `count` numbers from `first` on: PASSES (at once and whole), LOST, or ASK (`judge`).
@@ -195,22 +211,23 @@ class LinkModel:
 
     def _dropped(
         self, need: int, slots: I32Column, sequence: I64Column, size_bytes: I32Column, words: _Words
-    ) -> BoolColumn:
-        """bool[n]: lost at random or in a burst, too large, or in a blackout."""
-        dropped = np.zeros(len(slots), np.bool_)
+    ) -> U8Column:
+        """uint8[n], Part: lost at random or in a burst, too large, or in a blackout."""
+        part = np.zeros(len(slots), np.uint8)
         if need & (_Need.LOSS | _Need.BURST):
-            loss = self._loss[slots]
+            loss, by = self._loss[slots], np.full(len(slots), Part.LOSS, np.uint8)
             if need & _Need.BURST:
                 turns = Turns(slots, (self._need[slots] & _Need.BURST) != 0)
                 rows = turns.rows
                 bad = self._bursts.advance(turns, sequence[rows], words.of(_BURST)[rows], self._burst_words)
                 loss[rows] = np.where(bad, self._burst_loss[slots[rows]], loss[rows])
-            dropped = words.of(_LOSS) < loss
+                by[rows[bad]] = Part.BURST
+            part = np.where(words.of(_LOSS) < loss, by, Part.NONE).astype(np.uint8)
         if need & _Need.MTU:
-            dropped |= ((self._need[slots] & _Need.MTU) != 0) & (size_bytes > self._largest_bytes[slots])
+            part[((self._need[slots] & _Need.MTU) != 0) & (size_bytes > self._largest_bytes[slots])] = Part.MTU
         if need & _Need.BLACKOUT:
-            dropped |= (self._need[slots] & _Need.BLACKOUT) != 0
-        return dropped
+            part[(self._need[slots] & _Need.BLACKOUT) != 0] = Part.BLACKOUT
+        return part
 
     def _delayed(
         self, need: int, slots: I32Column, leaves_ns: I64Column, words: _Words, which: tuple[int, int]

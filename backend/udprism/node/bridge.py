@@ -90,7 +90,9 @@ class Bridge:
         self.relays = Relays(store, assembly.lookups, assembly.note, keeps_history=settings.history_over_time)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
         data = None if store is None else store.path.parent
-        self.recordings = Recordings(assembly, None if data is None else data / RECORDINGS, given_up)
+        self.recordings = Recordings(
+            assembly, self.relays, self.receivers, None if data is None else data / RECORDINGS, given_up
+        )
         self.captures = Captures(None if data is None else data / CAPTURES)
         self.replays = Replays(assembly.lookups, self.recordings.files, self.captures.path, assembly.note)
         self._lanes = Lanes(assembly, threads, self.receivers)

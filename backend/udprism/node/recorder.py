@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from udprism.capture.sightings import Point, Seen
-from udprism.columns.types import NS_PER_S, U8Column, U64Column
+from udprism.columns.types import NS_PER_S, U16Column, U64Column
 from udprism.node.recording_writer import FileFormat, RecordingPlan
 from udprism.udp.control import Control
 from udprism.udp.sight import Recorder
@@ -41,7 +41,7 @@ class Recording:
         folder: Path,
         unix_ns: Callable[[], int],
         hold_ns: Callable[[], int],
-        turned: Callable[[], None] = lambda: None,
+        turned: Callable[[Recording], None] = lambda recording: None,
         ended: Callable[[BaseException | None], None] = lambda bug: None,
     ) -> None:
         """hold_ns: for how long to wait for a datagram's fate. turned: called before each turn, ten times per second.
@@ -150,7 +150,7 @@ class Recording:
             ending = False
             while not ending and self.fault is None:
                 ending = self._ending.wait(_EVERY_S)
-                self._turned()
+                self._turned(self)
                 if not self._turn():
                     break
             self._close_queues()
@@ -251,6 +251,6 @@ class OnlyChosen:
         """Theirs."""
         self._recorder.see(point, self._chosen.of(seen))
 
-    def note(self, key: U64Column, note: U8Column) -> None:
+    def note(self, key: U64Column, note: U16Column) -> None:
         """Everybody's: whose they are is not known here."""
         self._recorder.note(key, note)

@@ -57,7 +57,8 @@ def _work(control: Control, writer: Writer) -> None:
             os.close(file)
         now_ns = heard.body["now_ns"]
         writer.take_in(queues, now_ns)
-        writer.write(now_ns, heard.body["hold_ns"])
+        hold_ns = max((queue.hold_ns for queue in queues), default=0)
+        writer.write(now_ns, heard.body["hold_ns"] + hold_ns)
         _say(control, writer, None)
     writer.take_in(queues, now_ns)
     writer.end(now_ns)

@@ -29,21 +29,23 @@ _BYTES_BESIDE: Final = 512
 _AT_ONCE: Final = 8192
 """Packets that are made together: more do not fit into a processor's cache, and take longer each."""
 _COMMENTS: Final = comments()
-_INTERFACES: Final = {
-    Point.SENDER: Described("sender", "datagrams as they leave udprism's colour server, before its links"),
-    Point.RECEIVER: Described("receiver", "datagrams as udprism's clients receive them"),
+_MOST_ABOUT: Final = 2000
+_ABOUT: Final = {
+    Point.SENDER: "datagrams as they leave udprism's colour server or reach its relays, before their links",
+    Point.RECEIVER: "datagrams as udprism's clients and receivers hear them, or as its relays send them on",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingPlan:
-    """What is recorded, and into how much room. clients: ids; None for everything."""
+    """What is recorded, and into how much room. flows: ids; None for all. names: of those flows, in one text."""
 
     id: str
     file_format: FileFormat
     max_bytes: int
     max_files: int
-    clients: list[str] | None
+    flows: list[str] | None
+    names: str = "all flows"
 
     def to_json(self) -> dict[str, Any]:
         """`RecordingPlan(**that)` is the same."""
@@ -64,7 +66,7 @@ class Writer:
         """Those, and what found no room on the way here."""
         self._untold = dict.fromkeys(Point, 0)
         self._window = Window(Note.UNKNOWN, Note.CORRUPT)
-        header = pcapng_writer.file_header(f"udprism {__version__}", [_INTERFACES[point] for point in Point])
+        header = pcapng_writer.file_header(f"udprism {__version__}", _interfaces(plan.names))
         header = pcap_writer.FILE_HEADER if plan.file_format == "pcap" else header
         self._files = FileRing(folder, plan.id, plan.file_format, header, plan.max_bytes, plan.max_files)
 
@@ -151,3 +153,7 @@ class Writer:
             for point in Point
         ]
         return ("end of the recording: " + "; ".join(words))[:MAX_COMMENT_BYTES]
+
+
+def _interfaces(names: str) -> list[Described]:
+    return [Described(point.name.lower(), f"{_ABOUT[point]}: {names}"[:_MOST_ABOUT]) for point in Point]

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Final
 
 from udprism.capture.sightings import Point, Seen
-from udprism.columns.types import NS_PER_MS, NS_PER_S, U8Column, U64Column
+from udprism.columns.types import NS_PER_MS, NS_PER_S, U16Column, U64Column
 from udprism.errors import RequestError
 from udprism.node.assembly import Assembly
 from udprism.node.bodies import recordings as bodies
-from udprism.node.recorder import Chosen, FileFormat, OnlyChosen, Recording, RecordingPlan
+from udprism.node.receivers import Receivers
+from udprism.node.recorded_flows import RecordedFlows, sort_out
+from udprism.node.recorder import FileFormat, Recording, RecordingPlan
 from udprism.node.recording_files import files_in
-from udprism.udp.sight import Recorder, endpoint_of
+from udprism.node.relays import Relays
+from udprism.udp.sight import Recorder
 
 MAX_RUNNING: Final = 4
 MAX_SHOWN: Final = 1000
@@ -43,7 +46,7 @@ class _All:
         for one in self._recorders:
             one.see(point, seen)
 
-    def note(self, key: U64Column, note: U8Column) -> None:
+    def note(self, key: U64Column, note: U16Column) -> None:
         for one in self._recorders:
             one.note(key, note)
 
@@ -54,15 +57,18 @@ class Recordings:
     def __init__(
         self,
         assembly: Assembly,
+        relays: Relays,
+        receivers: Receivers,
         folder: Path | None,
         given_up: Callable[[BaseException | None], None] = lambda error: None,
     ) -> None:
         """folder: where files lie; None if nothing is stored. given_up: told of a bug on a recording's thread."""
-        self._assembly, self._folder, self._given_up = assembly, folder, given_up
+        self._assembly, self._relays, self._receivers = assembly, relays, receivers
+        self._folder, self._given_up = folder, given_up
         self._connecting = threading.Lock()
         self._recordings: dict[str, Recording] = {}
-        self._recorders: dict[str, list[Recorder]] = {}
-        """Of each recording that runs, by point."""
+        self._shown: dict[str, RecordedFlows] = {}
+        """Of each recording that runs."""
         self._changing = asyncio.Lock()
         self._beginning: str | None = None
         """The id of one whose first file may be there already."""
@@ -107,7 +113,7 @@ class Recordings:
     async def add(
         self, flows: list[str] | None, file_format: FileFormat, max_bytes: int, max_files: int | None = None
     ) -> bodies.Recording:
-        """Begin to record these clients, or everything. max_files: USUAL_FILES, or fewer if max_bytes is small.
+        """Begin to record these flows, or all. max_files: USUAL_FILES, or fewer if max_bytes is small.
 
         Raises: RequestError (409, 422, 507).
         """
@@ -120,11 +126,14 @@ class Recordings:
             if max_bytes < MIN_FILE_BYTES * max_files:
                 needed = MIN_FILE_BYTES * max_files
                 raise RequestError(f"{max_files} files take at least {needed} bytes", field="max_bytes")
-            wanted = None if flows is None else await self._wanted(flows)
-            plan = RecordingPlan(f"rec-{secrets.token_hex(6)}", file_format, max_bytes, max_files, flows)
+            sources = self._assembly, self._relays, self._receivers
+            wanted = None if flows is None else await asyncio.to_thread(sort_out, flows, *sources)
+            shown = RecordedFlows(*sources, wanted)
+            names = {} if wanted is None else {"names": ", ".join(wanted.names)}
+            plan = RecordingPlan(f"rec-{secrets.token_hex(6)}", file_format, max_bytes, max_files, flows, **names)
             self._beginning = plan.id
             try:
-                recording = await asyncio.to_thread(partial(self._begin, plan, self._folder, wanted))
+                recording = await asyncio.to_thread(partial(self._begin, plan, self._folder, shown))
             except OSError as error:
                 raise RequestError(
                     f"no file can be written in {self._folder}: {error.strerror or error}", kind="not-kept"
@@ -172,20 +181,17 @@ class Recordings:
 
     # -- how
 
-    def _begin(self, plan: RecordingPlan, folder: Path, wanted: Callable[[], set[bytes]] | None) -> Recording:
+    def _begin(self, plan: RecordingPlan, folder: Path, shown: RecordedFlows) -> Recording:
         folder.mkdir(parents=True, exist_ok=True)
-        chosen, unix_ns = None if wanted is None else Chosen(wanted), self._assembly.clock.unix_ns
 
-        def refresh() -> None:
-            if chosen is not None:
-                chosen.refresh(unix_ns())
+        def turned(recording: Recording) -> None:
+            shown.refresh()
+            shown.look(recording)
+            self._connect_receivers()
 
-        refresh()
-        recording = Recording(plan, folder, unix_ns, self._hold_ns, refresh, self._ended)
-        recorders: list[Recorder] = [recording.open()[1] for _ in Point]
-        if chosen is not None:
-            recorders = [OnlyChosen(one, chosen) for one in recorders]
-        self._recordings[plan.id], self._recorders[plan.id] = recording, recorders
+        recording = Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, turned, self._ended)
+        shown.begin(recording)
+        self._recordings[plan.id], self._shown[plan.id] = recording, shown
         self._connect()
         return recording
 
@@ -204,25 +210,20 @@ class Recordings:
     def _connect(self) -> None:
         """Show the datagrams to the recordings that run. Any thread."""
         with self._connecting:
-            self._recorders = {name: recorders for name, recorders in self._recorders.items() if self.is_running(name)}
-            running = list(self._recorders.values())
+            for name in [name for name in self._shown if not self.is_running(name)]:
+                self._shown.pop(name).end(name)
+            running = list(self._shown.values())
             # The sender first: what arrives has then been seen there.
-            self._assembly.server.outlet.tap.recorder = _together([one[Point.SENDER] for one in running])
-            self._assembly.pool.accounting.tap.recorder = _together([one[Point.RECEIVER] for one in running])
+            self._assembly.server.outlet.tap.recorder = _together([one.recorders[Point.SENDER] for one in running])
+            self._assembly.pool.accounting.tap.recorder = _together([one.recorders[Point.RECEIVER] for one in running])
+        self._connect_receivers()
 
-    async def _wanted(self, flows: list[str]) -> Callable[[], set[bytes]]:
-        """Where these clients are just now: a client that opens another socket is another address."""
-        slot_of_id = self._assembly.pool.table.slot_of_id
-        for number, flow in enumerate(flows):
-            if flow not in slot_of_id:
-                raise RequestError(f"no client {flow!r}: clients can be recorded", field=f"flows.{number}")
-
-        def endpoints() -> set[bytes]:
-            clients = self._assembly.pool.table.clients
-            found = (clients.get(slot_of_id.get(flow, -1)) for flow in flows)
-            return {endpoint_of(client.local).tobytes() for client in found if client is not None and client.local[0]}
-
-        return endpoints
+    def _connect_receivers(self) -> None:
+        """The same for their thread, which the first receiver begins."""
+        listening = self._receivers.listening
+        if listening is not None:
+            heard = (one.heard for one in list(self._shown.values()))
+            listening.tap.recorders = tuple(one for one in heard if one is not None)
 
     def _every(self) -> list[bodies.Recording]:
         # In this order: one that is being begun is known by one name or the other once its file can be seen.

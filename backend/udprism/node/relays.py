@@ -125,6 +125,10 @@ class Relays:
         steps: Steps = await self._do(read)
         return steps
 
+    def running(self) -> list[tuple[str, Relay]]:
+        """Those that run, by id. Any thread."""
+        return [(entry.id, entry.relay) for entry in self._entries.all() if entry.relay is not None]
+
     # -- what is done
 
     async def add(self, asked: dict[str, Any]) -> dict[str, Any]:

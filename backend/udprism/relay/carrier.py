@@ -9,7 +9,7 @@ import numpy as np
 
 from udprism.columns.runs import runs_of
 from udprism.columns.types import NS_PER_US, BoolColumn, I32Column, I64Column, U8Column, U64Column
-from udprism.link.model import LinkModel
+from udprism.link.model import LinkModel, Part
 from udprism.link.rules import Rules
 from udprism.relay import layout
 from udprism.relay.accounts import NO_CAUSE, Accounts, Judged
@@ -20,6 +20,7 @@ from udprism.relay.memory import DOWN, PAYLOAD_BYTES, Count, Memory, State, Sum
 from udprism.relay.messages import MAX_ROWS, Routes
 from udprism.relay.port import Arrived, Port
 from udprism.relay.sender import Sender
+from udprism.relay.sight import RelayTap
 from udprism.relay.table import Table
 
 _TRIES = 3
@@ -45,10 +46,12 @@ class Carrier:
         rules: Rules,
         accounts: Accounts,
         sender: Sender,
+        tap: RelayTap,
         *,
         keep_ttl: bool,
     ) -> None:
         self.rules = rules
+        self.tap = tap
         self.held = DelayedDatagrams()
         self.keys: U64Column = np.zeros(memory.width, np.uint64)
         """By direction: what a link's and a rule's chances are drawn from, beside the seed and the number."""
@@ -160,12 +163,17 @@ class Carrier:
         tos, ttl = self._marks(direction, buffer)
         judged = Judged(runs, direction, number, length, np.zeros(n, np.uint8), np.zeros(n, np.bool_), None, None)
         delay_us = (now_ns - enters_ns) // NS_PER_US
+        if self.tap.any:
+            self.tap.entered(direction, number, taken_unix_ns, length, buffer)
         if self._model.active or self.rules.rules:
             judged, delay_us = self._impair(judged, buffer, enters_ns, now_ns, delay_us, tos, ttl)
         else:
             lost = self._sender.send(direction, self._address(buffer), length, tos, ttl)
             if lost is not None:
                 judged.cause[lost] = Sum.KERNEL
+            if self.tap.any:
+                self.tap.judged(direction, number, judged.cause, None, None)
+                self.tap.sent(direction, number, length, buffer, lost, np.zeros(n, np.bool_))
         payload = self._port.pool[buffer, layout.PAYLOAD_AT : layout.PAYLOAD_AT + PAYLOAD_BYTES]
         if int(length.min()) < PAYLOAD_BYTES:
             payload[np.arange(PAYLOAD_BYTES) >= length[:, None]] = 0
@@ -202,9 +210,11 @@ class Carrier:
         verdict = self._model.judge(slots, number, length.astype(np.int32), enters_ns)
         release_ns, again_ns, doubled = verdict.release_ns, verdict.duplicate_release_ns, verdict.duplicate
         cause = np.where(verdict.queue_full, Sum.QUEUE, np.where(verdict.dropped, Sum.LINK, NO_CAUSE)).astype(np.uint8)
+        part = verdict.part
         if self.rules.rules:
             rows = self._port.pool[buffer, layout.PAYLOAD_AT : layout.PAYLOAD_AT + self.rules.reach]
             chosen = self.rules.choose(slots, number, self.keys[direction], length.astype(np.int32), rows)
+            part[chosen.dropped & (cause == NO_CAUSE)] = Part.RULE
             cause[chosen.dropped & (cause == NO_CAUSE)] = Sum.LINK
             release_ns, again_ns = release_ns + chosen.hold_ns, again_ns + chosen.hold_ns
             doubled = (doubled | chosen.duplicated) & (cause == NO_CAUSE)
@@ -221,20 +231,43 @@ class Carrier:
                 no_room = self._hold(rows_, when_ns, direction, number, length, buffer, tos, ttl, copy=copy)
                 if not copy:
                     cause[rows_[no_room]], held[rows_[no_room]] = Sum.QUEUE, False
+                    part[rows_[no_room]] = Part.ROOM
                 self._memory.counts[Count.HELD_OVERFLOW] += int(no_room.sum())
-        rows_ = np.concatenate((now, copies_now))
-        if len(rows_):
-            # In the order in which the link releases them, although we may be late with all of them.
-            leaves_ns = np.concatenate((release_ns[now], again_ns[copies_now]))
-            order = np.lexsort((leaves_ns, direction[rows_]))
-            rows_, is_copy = rows_[order], order >= len(now)
-            its_ttl = None if ttl is None else ttl[rows_]
-            lost = self._sender.send(direction[rows_], self._address(buffer[rows_]), length[rows_], tos[rows_], its_ttl)
-            if lost is not None:
-                cause[rows_[lost & ~is_copy]] = Sum.KERNEL
-            self._accounts.meter.arrive(direction[rows_], number[rows_])
+        self._send_now(now, copies_now, release_ns, again_ns, judged, buffer, tos, ttl, cause)
+        if self.tap.any:
+            self.tap.judged(direction, number, cause, part, corrupted)
+            self.tap.holds(int(np.maximum(release_ns, again_ns).max()) - now_ns)
         delay_us = np.where(held, (release_ns - enters_ns) // NS_PER_US, delay_us)
         return judged._replace(cause=cause, held=held, duplicated=doubled, corrupted=corrupted), delay_us
+
+    def _send_now(
+        self,
+        now: I64Column,
+        copies: I64Column,
+        release_ns: I64Column,
+        again_ns: I64Column,
+        judged: Judged,
+        buffer: I64Column,
+        tos: U8Column,
+        ttl: U8Column | None,
+        cause: U8Column,
+    ) -> None:
+        """Send these rows, and copies of those; cause is set of what the kernel refuses."""
+        direction, number, length = judged.direction, judged.number, judged.length
+        rows_ = np.concatenate((now, copies))
+        if not len(rows_):
+            return
+        # In the order in which the link releases them, although we may be late with all of them.
+        leaves_ns = np.concatenate((release_ns[now], again_ns[copies]))
+        order = np.lexsort((leaves_ns, direction[rows_]))
+        rows_, is_copy = rows_[order], order >= len(now)
+        its_ttl = None if ttl is None else ttl[rows_]
+        lost = self._sender.send(direction[rows_], self._address(buffer[rows_]), length[rows_], tos[rows_], its_ttl)
+        if lost is not None:
+            cause[rows_[lost & ~is_copy]] = Sum.KERNEL
+        self._accounts.meter.arrive(direction[rows_], number[rows_])
+        if self.tap.any:
+            self.tap.sent(direction[rows_], number[rows_], length[rows_], buffer[rows_], lost, is_copy)
 
     def _damage(self, buffer: I64Column, bit: I32Column) -> None:
         """Flip one bit of each payload."""
@@ -272,6 +305,8 @@ class Carrier:
             mine = np.flatnonzero(~due.copy)
             self._memory.open_sums()
             failed = np.zeros(len(mine), np.bool_) if lost is None else lost[mine]
+            if self.tap.any:
+                self.tap.released(due, self.held.payloads(due), lost)
             self._accounts.release(due.direction[mine], due.number[mine], due.length[mine], failed)
             self._accounts.meter.arrive(due.direction, due.number)
             self._memory.close_sums()
@@ -282,6 +317,9 @@ class Carrier:
         due: Released = self.held.take_flow(direction)
         mine = np.flatnonzero(~due.copy)
         self._accounts.drop_held(due.direction[mine], due.number[mine])
+        if self.tap.any:
+            cause = np.full(len(mine), Sum.LINK, np.uint8)
+            self.tap.judged(due.direction[mine], due.number[mine], cause, None, None)
         self.held.give_back(due)
 
     def end(self, slot: int) -> None:

@@ -109,6 +109,17 @@ class DelayedDatagrams:
         copy: BoolColumn = meta[:, _COPY] != 0
         return Released(due, direction, number, length, address, meta[:, _TOS], meta[:, _TTL], copy)
 
+    def payloads(self, released: Released) -> Rows:
+        """uint8[n, longest]: the datagrams themselves."""
+        widest = int(released.length.max(initial=0))
+        rows = np.zeros((len(released.length), widest), np.uint8)
+        kept = min(widest, ROW_BYTES)
+        rows[:, :kept] = self.line.rows[released.due.places, _META_BYTES : _META_BYTES + kept]
+        for place in np.flatnonzero(released.length > ROW_BYTES).tolist():
+            data = self._big[int(released.direction[place]), int(released.number[place])][0]
+            rows[place, : len(data)] = data
+        return rows
+
     def give_back(self, released: Released) -> None:
         """These have left, or never will."""
         for place in np.flatnonzero(released.length > ROW_BYTES).tolist():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -29,8 +30,11 @@ from udprism.relay.plan import Plan
 from udprism.relay.port import Port
 from udprism.relay.ring_port import RingPort
 from udprism.relay.sender import Sender
+from udprism.relay.sight import RelayTap
 from udprism.relay.table import Table
+from udprism.udp.control import receive
 from udprism.udp.networks import own_networks
+from udprism.udp.sight_queue import SightQueue
 from udprism.udp.sockets import header_bytes
 
 log = logging.getLogger(__name__)
@@ -92,6 +96,7 @@ class Loop:
             Rules(self._plan.rules, self._memory.width, self._memory.rule_hits),
             accounts,
             self._sender,
+            RelayTap(self._memory, self._fronts, self._flows, self.port.pool),
             keep_ttl=self._plan.keep_ttl,
         )
         return carrier, few.Few(
@@ -133,7 +138,7 @@ class Loop:
             n = len(arrived)
             if n:
                 unix_ns = time.time_ns()
-                if n > few.MOST or not self._few.carry(arrived, now_ns, unix_ns):
+                if n > few.MOST or carrier.tap.any or not self._few.carry(arrived, now_ns, unix_ns):
                     carrier.carry(arrived, now_ns, unix_ns)
             self._sender.write_down_refused()
             if port.called and not self._obey():
@@ -209,7 +214,7 @@ class Loop:
         """Do what was asked; False if the program is gone."""
         while True:
             try:
-                record = self._control.recv(_MAX_COMMAND_BYTES, socket.MSG_DONTWAIT)
+                record, files = receive(self._control, _MAX_COMMAND_BYTES, 1, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return True
             except ConnectionError:
@@ -218,14 +223,16 @@ class Loop:
                 return False
             command = json.loads(record)
             try:
-                answer: dict[str, Any] = {"done": self._do(command)}
+                answer: dict[str, Any] = {"done": self._do(command, files)}
             except UdprismError as error:
                 answer = {"refused": str(error)}
+            for file in files:
+                os.close(file)
             self._control.send(json.dumps({**answer, "number": command["number"]}).encode())
             if command["do"] == "stop":
                 return False
 
-    def _do(self, command: dict[str, Any]) -> Any:
+    def _do(self, command: dict[str, Any], files: Sequence[int]) -> Any:
         flow = command.get("flow")
         slots = [slot for slot in self._table.used() if flow is None or self._memory.flows["ordinal"][slot] == flow]
         what = command["do"]
@@ -261,6 +268,10 @@ class Loop:
             self._memory.rule_hits[:] = 0
             self._memory.close_sums()
             return before
+        elif what == "record":
+            self._carrier.tap.begin(command["id"], SightQueue(files[0]), command["wanted"])
+        elif what == "stop recording":
+            self._carrier.tap.end(command["id"])
         elif what == "idle":
             self._idle_ns = round(command["idle_s"] * NS_PER_S)
         return len(slots)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +48,7 @@ class Relay:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._own_links: dict[tuple[int, int], Link] = {}
+        self._recordings: dict[str, tuple[int, list[int] | None]] = {}
         self._restarted_s: list[float] = []
         self._asked = 0
         self._silent_since_s: float | None = None
@@ -155,6 +157,22 @@ class Relay:
         """End one flow, or all; returns how many. Raises: RelayError."""
         return int(self._ask({"do": "end", "flow": ordinal}))
 
+    def record(self, recording_id: str, file: int, wanted: list[int] | None) -> None:
+        """Show its datagrams to a recording. file: of a `SightQueue`, the relay's from now on.
+
+        wanted: 2 × ordinal + direction of each flow that is recorded; None for all. Raises: RelayError.
+        """
+        with self._lock:
+            self._recordings[recording_id] = file, wanted
+            self._ask({"do": "record", "id": recording_id, "wanted": wanted}, files=[file])
+
+    def stop_recording(self, recording_id: str) -> None:
+        """Show it nothing any more. Raises: RelayError."""
+        with self._lock:
+            if recording_id in self._recordings:
+                os.close(self._recordings.pop(recording_id)[0])
+                self._ask({"do": "stop recording", "id": recording_id})
+
     # -- the process
 
     @property
@@ -190,6 +208,8 @@ class Relay:
             self._start()
             for (ordinal, direction), link in list(self._own_links.items()):
                 self.set_link(direction, link, ordinal)
+            for recording_id, (file, wanted) in self._recordings.items():
+                self._ask({"do": "record", "id": recording_id, "wanted": wanted}, files=[file])
 
     def _is_lost(self) -> bool:
         """Whether the process, although it is there, has to be replaced: it hangs, or missed a change that is kept."""
@@ -243,14 +263,14 @@ class Relay:
             self._missed_a_change = True
             raise
 
-    def _ask(self, command: dict[str, Any], within_s: float = _ANSWERS_WITHIN_S) -> Any:
+    def _ask(self, command: dict[str, Any], within_s: float = _ANSWERS_WITHIN_S, files: Sequence[int] = ()) -> Any:
         with self._lock:
             if self._control is None:
                 raise RelayError(f"the relay {self.plan.name} is closed")
             self._asked += 1
             try:
                 self._control.settimeout(within_s)
-                self._control.send(json.dumps({**command, "number": self._asked}).encode())
+                socket.send_fds(self._control, [json.dumps({**command, "number": self._asked}).encode()], files)
                 answer = self._receive()
                 while answer["number"] != self._asked:  # of a question that nobody waits for any more
                     answer = self._receive()
@@ -293,6 +313,9 @@ class Relay:
                 self._memory.take_over()
             for sock in self.fronts:
                 sock.close()
+            for file, _ in self._recordings.values():
+                os.close(file)
+            self._recordings.clear()
             if self._file >= 0:
                 os.close(self._file)
                 self._file = -1

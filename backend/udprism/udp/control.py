@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,16 @@ class Heard(NamedTuple):
 
     body: dict[str, Any]
     files: list[int]
+
+
+def receive(sock: socket.socket, most_bytes: int, most_files: int, flags: int = 0) -> tuple[bytes, list[int]]:
+    """What is there, and descriptors. `socket.recv_fds` has the same arguments and ignores its flags (CPython 3.11)."""
+    fds = array("i")
+    data, ancillary, _, _ = sock.recvmsg(most_bytes, socket.CMSG_LEN(most_files * fds.itemsize), flags)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+    return data, list(fds)
 
 
 class Control:
@@ -40,7 +51,7 @@ class Control:
         line, files = b"", []
         while not line.endswith(b"\n"):
             with suppress(ConnectionResetError):
-                piece, descriptors, _, _ = socket.recv_fds(self._sock, _PIECE_BYTES, _MAX_FILES)
+                piece, descriptors = receive(self._sock, _PIECE_BYTES, _MAX_FILES)
                 files += descriptors
                 line += piece
                 if piece:

@@ -24,6 +24,7 @@ from udprism.udp.multicast import GroupSocket
 from udprism.udp.networks import own_networks
 from udprism.udp.peers import Peers
 from udprism.udp.retries import Retries
+from udprism.udp.sight import HearingTap
 from udprism.wire.artnet import Artnet
 from udprism.wire.format import Format
 
@@ -63,6 +64,8 @@ class Listening:
         )
         self.peers = Peers(capacity, np.random.default_rng())
         self.retries = Retries()
+        self.tap = HearingTap()
+        """What recordings see."""
         self._clock = clock
         self.loop = Loop(
             "udprism-listen",
@@ -85,7 +88,7 @@ class Listening:
         """A receiver on these sockets, which are bound; heard from `open` on. groups: of multicast groups."""
         answering = ArtPolls(sock, own_networks) if form.name == Artnet.name else None
         return ReceiverEndpoint(
-            receiver_id, form, sock, self.flows, self.peers, self.new_id, own_networks, answering, groups
+            receiver_id, form, sock, self.flows, self.peers, self.new_id, own_networks, answering, groups, self.tap
         )
 
     # -- the loop's thread only

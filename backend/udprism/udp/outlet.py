@@ -255,6 +255,7 @@ class Outlet:
             batch.stamp(batch.rows, unix_ns + (enters_ns - now_ns))
         self.tap.sent(batch, unix_ns)
         verdict = self.link.judge(batch.flow, batch.number, batch.length, enters_ns)
+        self.tap.judged(batch, verdict.part)
         damaged = np.flatnonzero(verdict.corrupt_bit >= 0)
         if len(damaged):
             bit = verdict.corrupt_bit[damaged]

@@ -16,10 +16,21 @@ import numpy as np
 from udprism.capture.sightings import UNNUMBERED, Point, Seen
 from udprism.columns.arrivals import Arrivals
 from udprism.columns.outgoing import Outgoing
-from udprism.columns.runs import distinct
-from udprism.columns.types import Address, BoolColumn, I32Column, I64Column, Rows, U8Column, U32Column, U64Column
+from udprism.columns.runs import distinct, is_among
+from udprism.columns.types import (
+    Address,
+    BoolColumn,
+    I32Column,
+    I64Column,
+    Rows,
+    U8Column,
+    U16Column,
+    U32Column,
+    U64Column,
+)
 from udprism.ledger.fates import DUPLICATE, LATE, REORDERED, Cause
 from udprism.ledger.send_log import CORRUPT, FateReport
+from udprism.link.model import Part
 from udprism.udp.source import is_wildcard
 from udprism.wire import measured as wire
 
@@ -31,7 +42,7 @@ _PKTINFO_AT: Final = 16
 
 
 class Note(IntFlag):
-    """What a recording says of a datagram: flags in the low bits, the cause of its loss above them."""
+    """What a recording says of a datagram: flags in the low bits; the cause of its loss and the link's part above."""
 
     LATE = 1
     DUPLICATE = 2
@@ -42,7 +53,11 @@ class Note(IntFlag):
 
 
 CAUSE_SHIFT: Final = 5
-_NOTE_OF_FLAGS: Final = np.zeros(256, np.uint8)
+PART_SHIFT: Final = 8
+"""Above the cause: which part of the link it was, `Part`."""
+NOTES: Final = 1 << 11
+"""How many values a note has."""
+_NOTE_OF_FLAGS: Final = np.zeros(256, np.uint16)
 for _flags in range(256):
     _NOTE_OF_FLAGS[_flags] = (
         Note.LATE * bool(_flags & LATE)
@@ -51,13 +66,18 @@ for _flags in range(256):
     )
 
 
+def note_of(values: U8Column, shift: int) -> U16Column:
+    """Causes or parts as notes."""
+    return values.astype(np.uint16) << np.uint16(shift)
+
+
 class Recorder(Protocol):
     """Takes what was seen. Each method may be called from any thread, and never waits."""
 
     def see(self, point: Point, seen: Seen) -> None:
         """Sightings. Their columns are the caller's again afterwards: what is kept is copied."""
 
-    def note(self, key: U64Column, note: U8Column) -> None:
+    def note(self, key: U64Column, note: U16Column) -> None:
         """What became of datagrams."""
 
 
@@ -84,7 +104,7 @@ def endpoints_of(sockaddr: Rows) -> Rows:
     return found
 
 
-def _pairs(source: Rows, target: Rows) -> Rows:
+def pairs_of(source: Rows, target: Rows) -> Rows:
     """uint8[n, 36], as `capture.frames` has them."""
     pairs = np.empty((len(source), 36), np.uint8)
     pairs[:, :16], pairs[:, 16:32] = source[:, :16], target[:, :16]
@@ -131,8 +151,17 @@ class SenderTap:
             time_ns = wire.decode_colours(batch.rows, batch.length).sent_at_unix_ns
         length = batch.length.astype(np.int32)
         kept = np.minimum(length, width)
-        note = np.zeros(count, np.uint8)
-        recorder.see(Point.SENDER, Seen(key, time_ns, self._addresses(flow), length, kept, batch.rows, note))
+        note = np.zeros(count, np.uint16)
+        rows = batch.rows[:, : int(kept.max())]
+        recorder.see(Point.SENDER, Seen(key, time_ns, self._addresses(flow), length, kept, rows, note))
+
+    def judged(self, batch: Outgoing, part: U8Column) -> None:
+        """Which part of the link drops these; that it does is reported when they would have left."""
+        if self.recorder is not None and batch.stamp is not None:
+            dropped = np.flatnonzero(part)
+            flow = batch.flow[dropped]
+            key = key_of(self._flows.session_id[flow], batch.number[dropped])
+            self.recorder.note(key, note_of(part[dropped], PART_SHIFT))
 
     def _addresses(self, flow: I32Column) -> Rows:
         """uint8[n, 36]. A session has the same ones from its beginning to its end."""
@@ -142,7 +171,7 @@ class SenderTap:
             self._pairs = np.zeros((len(self._session), 36), np.uint8)
         stale = distinct(flow[(self._session[flow] != session) | (session == 0)])
         if len(stale):
-            self._pairs[stale] = _pairs(self._sources(stale), endpoints_of(self._flows.sockaddr[stale]))
+            self._pairs[stale] = pairs_of(self._sources(stale), endpoints_of(self._flows.sockaddr[stale]))
             self._session[stale] = self._flows.session_id[stale]
         rows: Rows = self._pairs[flow]
         return rows
@@ -163,6 +192,38 @@ class SenderTap:
         return rows
 
 
+class HearingTap:
+    """What receivers hear. Their thread only, except for `recorders`."""
+
+    def __init__(self) -> None:
+        self.recorders: tuple[tuple[Recorder, frozenset[str] | None], ...] = ()
+        """Each with the ids of the flows that it records; None for all. Set by any thread."""
+
+    def heard(
+        self, slot: I32Column, slot_of_id: Mapping[str, int], arrivals: Arrivals, to: U8Column, flags: U8Column
+    ) -> None:
+        """One batch of one socket, whose flows have these slots. to: uint8[18], the socket's own endpoint."""
+        count, width = arrivals.rows.shape
+        kept = np.minimum(arrivals.length, width).astype(np.int32)
+        seen = Seen(
+            np.full(count, UNNUMBERED, np.uint64),
+            arrivals.received_unix_ns,
+            pairs_of(endpoints_of(arrivals.source), np.broadcast_to(to, (count, ENDPOINT_BYTES))),
+            arrivals.length.astype(np.int32),
+            kept,
+            arrivals.rows[:, : int(kept.max(initial=0))],
+            _NOTE_OF_FLAGS[flags],
+        )
+        for recorder, wanted in self.recorders:
+            if wanted is None:
+                recorder.see(Point.RECEIVER, seen)
+                continue
+            slots = np.array([slot_of_id[one] for one in wanted if one in slot_of_id], np.int32)
+            chosen = is_among(slot, slots)
+            if chosen.any():
+                recorder.see(Point.RECEIVER, seen.part(chosen))
+
+
 class ReceiverTap:
     """What hosted clients receive. The receiving thread only, except for `recorder`."""
 
@@ -181,13 +242,14 @@ class ReceiverTap:
             return
         count, width = arrivals.rows.shape
         local = self._locals(arrivals.slot, key)
+        kept = np.minimum(arrivals.length, width).astype(np.int32)
         seen = Seen(
             np.full(count, UNNUMBERED, np.uint64) if key is None else key,
             arrivals.received_unix_ns,
-            _pairs(endpoints_of(arrivals.source), local),
+            pairs_of(endpoints_of(arrivals.source), local),
             arrivals.length,
-            np.minimum(arrivals.length, width).astype(np.int32),
-            arrivals.rows,
+            kept,
+            arrivals.rows[:, : int(kept.max(initial=0))],
             _NOTE_OF_FLAGS[flags],
         )
         recorder.see(Point.RECEIVER, seen)
@@ -195,7 +257,7 @@ class ReceiverTap:
     def lost(self, key: U64Column, cause: U8Column) -> None:
         """These were declared lost."""
         if self.recorder is not None and len(key):
-            self.recorder.note(key, (cause << CAUSE_SHIFT).astype(np.uint8))
+            self.recorder.note(key, note_of(cause, CAUSE_SHIFT))
 
     def told(self, reports: Sequence[FateReport]) -> None:
         """What the colour server says of its own: dropped by its link, refused by its kernel, or damaged."""
@@ -203,7 +265,7 @@ class ReceiverTap:
             return
         for report in reports:
             damaged: BoolColumn = report.cause == CORRUPT
-            note = np.where(damaged, np.uint8(Note.CORRUPT), (report.cause << CAUSE_SHIFT).astype(np.uint8))
+            note = np.where(damaged, np.uint16(Note.CORRUPT), note_of(report.cause, CAUSE_SHIFT))
             self.recorder.note(key_of(report.session_id, report.sequence), note)
 
     def _locals(self, slot: I32Column, key: U64Column | None) -> Rows:
@@ -222,7 +284,7 @@ class ReceiverTap:
 
 def comments() -> list[str]:
     """A text for each value of a note; the first is empty."""
-    return [_comment(note) for note in range(256)]
+    return [_comment(note) for note in range(NOTES)]
 
 
 _CAUSES: Final[dict[int, str]] = {
@@ -236,13 +298,27 @@ _CAUSES: Final[dict[int, str]] = {
 }
 
 
+_PARTS: Final[dict[int, str]] = {
+    Part.LOSS: "at random",
+    Part.BURST: "burst",
+    Part.BLACKOUT: "blackout",
+    Part.QUEUE: "its rate's queue was full",
+    Part.ROOM: "no room for more delayed datagrams",
+    Part.RULE: "a rule",
+    Part.MTU: "too large",
+}
+
+
 def _comment(note: int) -> str:
     words = []
-    cause = note >> CAUSE_SHIFT
+    # A part is known at once, the cause when the datagram would have left.
+    cause, part = note >> CAUSE_SHIFT & (1 << PART_SHIFT - CAUSE_SHIFT) - 1, note >> PART_SHIFT
+    cause = cause or (Cause.LINK if part else Cause.NONE)
     if note & Note.LATE:
         words.append("late: arrived after it was counted as lost")
     elif cause:
-        words.append(_CAUSES.get(cause, "lost"))
+        what = _PARTS.get(part) if cause == Cause.LINK else None
+        words.append(_CAUSES.get(cause, "lost") + (f": {what}" if what else ""))
     elif note & Note.UNKNOWN:
         words.append("its fate is not known")
     if note & Note.REORDERED:

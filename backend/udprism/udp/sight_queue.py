@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Self, TypeAlias
 import numpy as np
 
 from udprism.capture.sightings import Point, Seen
-from udprism.columns.types import I64Column, U8Column, U64Column
+from udprism.columns.types import I64Column, U8Column, U16Column, U64Column
 
 RING_BYTES: Final = 16 << 20
 """At 100,000 sightings per second more than a second's; memory is taken as it is used."""
@@ -41,6 +41,8 @@ class _Word(IntEnum):
     """Sightings that were put into the ring, by point."""
     TURNED_AWAY = 5
     """Sightings that found no room, by point."""
+    HOLD_NS = 7
+    """For how long the producer's links may hold a datagram back."""
 
 
 class _What(IntEnum):
@@ -52,10 +54,10 @@ class _What(IntEnum):
 
 
 class Notes(NamedTuple):
-    """What became of n datagrams. key: uint64[n]. note: uint8[n]."""
+    """What became of n datagrams. key: uint64[n]. note: uint16[n]."""
 
     key: U64Column
-    note: U8Column
+    note: U16Column
 
 
 Message: TypeAlias = tuple[Point, Seen] | Notes
@@ -88,7 +90,7 @@ class SightQueue:
         """Sightings, copied into the ring, or counted if there is no room."""
         if not len(seen) or self._words[_Word.CLOSED]:
             return
-        columns = (seen.key, seen.time_ns, seen.addresses, seen.length, seen.kept, seen.rows, seen.note)
+        columns = (seen.key, seen.time_ns, seen.addresses, seen.length, seen.kept, seen.note, seen.rows)
         size = _size(columns)
         if size > len(self._ring) // _LARGEST_PART and len(seen) > 1:
             half = np.arange(len(seen)) < len(seen) // 2
@@ -99,7 +101,7 @@ class SightQueue:
             taken = self._put(_What(point), len(seen), seen.rows.shape[1], columns, size)
             self._words[(_Word.OFFERED if taken else _Word.TURNED_AWAY) + point] += len(seen)
 
-    def note(self, key: U64Column, note: U8Column) -> None:
+    def note(self, key: U64Column, note: U16Column) -> None:
         """What became of datagrams. If there is no room, the recording says that it does not know."""
         if len(key) and not self._words[_Word.CLOSED]:
             with self._lock:
@@ -126,6 +128,10 @@ class SightQueue:
     def _write_head(self, at: int, *words: int) -> None:
         self._ring[at : at + 8 * _HEAD_WORDS] = np.array(words, np.int64).view(np.uint8)
 
+    def holds(self, hold_ns: int) -> None:
+        """A link may hold datagrams back for so long: their fates are known later."""
+        self._words[_Word.HOLD_NS] = max(int(self._words[_Word.HOLD_NS]), hold_ns)
+
     def close(self) -> None:
         """Take nothing any more, and count nothing as turned away. Any thread, either side."""
         self._words[_Word.CLOSED] = 1
@@ -141,6 +147,11 @@ class SightQueue:
     def turned_away(self) -> dict[Point, int]:
         """Sightings that found none, by point."""
         return {point: int(self._words[_Word.TURNED_AWAY + point]) for point in Point}
+
+    @property
+    def hold_ns(self) -> int:
+        """The longest that `holds` was told."""
+        return int(self._words[_Word.HOLD_NS])
 
     # -- the consumer
 
@@ -168,13 +179,13 @@ def _size(columns: tuple[Any, ...]) -> int:
 
 def _message(what: int, count: int, width: int, data: U8Column) -> Message:
     if what == _What.NOTES:
-        return Notes(data[: 8 * count].view(np.uint64), data[8 * count : 9 * count])
+        return Notes(data[: 8 * count].view(np.uint64), data[8 * count : 10 * count].view(np.uint16))
     parts: list[U8Column] = []
     at = 0
-    for each in (8, 8, 36, 4, 4, width, 1):
+    for each in (8, 8, 36, 4, 4, 2, width):
         parts.append(data[at : at + each * count])
         at += each * count
-    key, time_ns, addresses, length, kept, rows, note = parts
+    key, time_ns, addresses, length, kept, note, rows = parts
     seen = Seen(
         key.view(np.uint64),
         time_ns.view(np.int64),
@@ -182,6 +193,6 @@ def _message(what: int, count: int, width: int, data: U8Column) -> Message:
         length.view(np.int32),
         kept.view(np.int32),
         rows.reshape(count, width),
-        note,
+        note.view(np.uint16),
     )
     return Point(what), seen

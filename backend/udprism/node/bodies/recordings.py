@@ -54,7 +54,7 @@ def of_running(one: recorder.Recording) -> Recording:
         "state": "failed" if one.fault is not None else "running" if one.running else "ended",
         "error": one.fault,
         "format": one.plan.file_format,
-        "flows": one.plan.clients if one.plan.clients is not None else "all",
+        "flows": one.plan.flows if one.plan.flows is not None else "all",
         "began_unix_ms": one.began_unix_ns // NS_PER_MS,
         "ended_unix_ms": None if one.ended_unix_ns is None else one.ended_unix_ns // NS_PER_MS,
         "bytes": one.size_bytes,

@@ -13,11 +13,12 @@ from typing import Final, Protocol
 import numpy as np
 
 from udprism.columns.arrivals import Arrivals
-from udprism.columns.types import NEVER_NS, NS_PER_S, I32Column, I64Column, Rows, U64Column, format_address
+from udprism.columns.types import NEVER_NS, NS_PER_S, I32Column, I64Column, Rows, U8Column, U64Column, format_address
 from udprism.ledger.heard import FlowState, Heard, HeardFlows
 from udprism.udp.multicast import GroupSocket
 from udprism.udp.networks import Network
 from udprism.udp.peers import UNKNOWN, Peers, names_of
+from udprism.udp.sight import HearingTap, endpoint_of
 from udprism.udp.sockets import address_of_row
 from udprism.wire.format import Decoded, Format, Mark
 
@@ -67,8 +68,14 @@ class ReceiverEndpoint:
         networks: Callable[[], Sequence[Network]],
         answering: Answering | None = None,
         groups: Iterable[GroupSocket] = (),
+        tap: HearingTap | None = None,
     ) -> None:
-        """networks: those beyond loopback whose senders are heard; read again when one is met that is in none."""
+        """networks: those beyond loopback whose senders are heard; read again when one is met that is in none.
+
+        tap: what recordings see.
+        """
+        self._tap = HearingTap() if tap is None else tap
+        self._endpoints: dict[int, U8Column] = {}
         self.id, self.form, self.sock, self.groups = receiver_id, form, sock, tuple(groups)
         self.ways: dict[int, str] = {}
         self.datagrams = 0
@@ -103,7 +110,9 @@ class ReceiverEndpoint:
             if not len(kept):
                 return
             slot, arrivals, decoded = slot[kept], arrivals.part(kept), decoded.only(kept)
-        self._flows.account(slot, arrivals, decoded, self.form.payload_at, now_ns)
+        flags = self._flows.account(slot, arrivals, decoded, self.form.payload_at, now_ns)
+        if self._tap.recorders:
+            self._tap.heard(slot, self._flows.slot_of_id, arrivals, self._endpoints[int(arrivals.slot[0])], flags)
 
     def fail(self, error: int, now_ns: int) -> None:
         """See `loop.Endpoint`."""
@@ -133,7 +142,8 @@ class ReceiverEndpoint:
 
     def heard_as(self, sock: socket.socket, slot: int) -> None:
         """What comes to this socket, one of its own, has this slot from now on."""
-        self.ways[slot] = format_address(sock.getsockname()[:2])
+        address = sock.getsockname()[:2]
+        self.ways[slot], self._endpoints[slot] = format_address(address), endpoint_of(address)
 
     # -- flows
 
