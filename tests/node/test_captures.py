@@ -1,9 +1,11 @@
-"""The process that looks into a capture file, when it ends otherwise than it should."""
+"""Capture files whose disk or folder is in trouble, and the process that looks into one."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,3 +64,36 @@ def reap(process: int) -> None:
     while True:
         os.kill(process, 0)
         os.waitpid(process, 0)
+
+
+def test_a_folder_that_somebody_took_away_is_made_again(tmp_path: Path) -> None:
+    async def uploads() -> None:
+        captures = Captures(tmp_path / "captures")
+        await captures.add("before", 5)
+        shutil.rmtree(tmp_path / "captures")
+        again = await captures.add("after", 5)
+        assert (await captures.write(again["id"], 0, b"12345"))["received"] == 5
+        captures.stop()
+
+    asyncio.run(uploads())
+
+
+def test_a_full_disk_is_said_and_the_piece_can_come_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def upload() -> None:
+        captures = Captures(tmp_path / "captures")
+        one = await captures.add("one", 10)
+        await captures.write(one["id"], 0, b"12345")
+
+        def full(*write: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "pwrite", full)
+            with pytest.raises(RequestError, match="No space left") as refused:
+                await captures.write(one["id"], 5, b"67890")
+        assert refused.value.kind == "not-kept"
+        assert (await captures.write(one["id"], 5, b"67890"))["received"] == 10
+        assert captures.path(one["id"]).read_bytes() == b"1234567890"
+        captures.stop()
+
+    asyncio.run(upload())

@@ -6,12 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from udprism.columns.types import format_address
 from udprism.errors import RequestError
+from udprism.node.bodies import relay_flows
 from udprism.node.bridge import Bridge
 from udprism.settings import Settings
 
@@ -157,5 +159,44 @@ def test_a_relays_conversation_is_two_flows_that_it_carries() -> None:
             for ask in (bridge.flows.get, lambda flow: bridge.history(flow, 0, time.time_ns(), None)):
                 with pytest.raises(RequestError, match="no flow"):
                     await ask(f"{relay['id']}-999-up")
+
+    run(scene)
+
+
+def test_relayed_flows_come_in_pages_over_all_relays_and_no_other_bodies_are_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    body = relay_flows._flow
+
+    def counted(*of: Any) -> Any:
+        made.append(of[3])
+        return body(*of)
+
+    monkeypatch.setattr(relay_flows, "_flow", counted)
+
+    async def scene(bridge: Bridge) -> None:
+        with ExitStack() as opened:
+            target = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            target.bind(("127.0.0.1", 0))
+            for clients in (3, 2):
+                relay = await bridge.relays.add({"target": format_address(target.getsockname())})
+                host, _, port = relay["listen"].rpartition(":")
+                for _ in range(clients):
+                    client = opened.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    client.sendto(b"there", (host, int(port)))
+            async with asyncio.timeout(DEADLINE_S):
+                while len(found := (await bridge.flows.page("relay", None, None, 0, 100))[0]) < 10:
+                    await asyncio.sleep(0.01)
+            ids = [flow["id"] for flow in found]
+            for offset, limit in [(0, 1), (1, 1), (1, 4), (5, 2), (6, 3), (3, 100), (9, 1), (10, 5), (0, 0)]:
+                made.clear()
+                page, total = await bridge.flows.page("relay", None, None, offset, limit)
+                assert ([flow["id"] for flow in page], total) == (ids[offset : offset + limit], 10)
+                assert len(made) <= limit // 2 + 2
+            made.clear()
+            assert (await bridge.flows.get(ids[7]))["id"] == ids[7]
+            assert len(made) == 1
+            assert (await bridge.flows.page("relay", None, ids[8].rpartition("-")[0], 0, 10))[1] == 2
 
     run(scene)

@@ -122,6 +122,7 @@ class Captures:
                 shutil.rmtree(self._wanted, ignore_errors=True)  # those of a program that was killed
                 self._wanted.mkdir(parents=True)
                 self._folder = self._wanted
+        self._folder.mkdir(parents=True, exist_ok=True)  # somebody may have taken it away
         one.path = self._folder / one.id
         one.path.touch(exist_ok=False)
 

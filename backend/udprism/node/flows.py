@@ -24,7 +24,6 @@ from udprism.node.replays import REPLAY, Replays
 from udprism.node.senders import SENDER, Senders
 from udprism.node.threads import Threads
 from udprism.relay.memory import DIRECTIONS
-from udprism.relay.plan import MAX_FLOWS
 from udprism.serving.clients import Mode
 from udprism.wire.colours import hex_of
 
@@ -69,9 +68,8 @@ class Flows:
             more, count = await self._threads.server(lambda: self._of_sessions(form, query, first, rest))
             flows, total = flows + more, total + count
         if kind in (None, "relay") and form in (None, "opaque"):
-            carried, first = await self._carried(query), max(0, offset - total)
-            flows += carried[first : first + limit - len(flows)]
-            total += len(carried)
+            more, count = await self._carried(query, max(0, offset - total), limit - len(flows))
+            flows, total = flows + more, total + count
         if kind in (None, "receiver") and form not in ("measured", "plain"):
             rest, first = limit - len(flows), max(0, offset - total)
             more, count = await self._heard.page(form, query, first, rest)
@@ -86,13 +84,19 @@ class Flows:
             total += len(played)
         return flows, total
 
-    async def _carried(self, query: str | None) -> list[Json]:
+    async def _carried(self, query: str | None, offset: int, limit: int) -> tuple[list[Json], int]:
         flows: list[Json] = []
+        total = 0
         for relay in await self._relays.every():
+            first, rest = max(0, offset - total), limit - len(flows)
+            conversation, way = divmod(first, len(DIRECTIONS))
             with suppress(RequestError):  # removed meanwhile, or its process is being started
-                bodies, _ = await self._relays.flows(relay["id"], query, 0, MAX_FLOWS)
-                flows += [flow for body in bodies for flow in flows_of_conversation(body, relay["name"])]
-        return flows
+                most = -(-(way + rest) // len(DIRECTIONS)) if rest else 0
+                bodies, conversations = await self._relays.flows(relay["id"], query, conversation, most)
+                ways = [flow for body in bodies for flow in flows_of_conversation(body, relay["name"])]
+                flows += ways[way : way + rest]
+                total += len(DIRECTIONS) * conversations
+        return flows, total
 
     async def _carried_one(self, flow_id: str) -> tuple[str, str, str] | None:
         """The relay, the conversation and the way of a relay's flow; None for another kind of id."""

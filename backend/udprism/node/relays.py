@@ -15,6 +15,7 @@ from udprism.errors import BindError, RelayError, RequestError, StoreError
 from udprism.ledger.timeline import Steps
 from udprism.link.link import Link
 from udprism.link.rules import Rule
+from udprism.node.bodies import relay_flows
 from udprism.node.bodies import relays as relay_bodies
 from udprism.node.bodies.json import as_json
 from udprism.node.bodies.relay_cells import cells_of_flows
@@ -24,7 +25,7 @@ from udprism.node.relay_watch import Entry, RelayWatch
 from udprism.node.store import Store
 from udprism.relay.memory import DIRECTIONS, UP
 from udprism.relay.plan import DEFAULT_IDLE_S, DEFAULT_MAX_FLOWS, Plan, ends
-from udprism.relay.relay import Relay, rows_in_use
+from udprism.relay.relay import Relay
 from udprism.udp.lookups import Lookups
 
 log = logging.getLogger(__name__)
@@ -86,23 +87,22 @@ class Relays:
         Raises: RequestError (404, 503).
         """
         relay = self._running(relay_id)
-        bodies = await self._do(lambda: relay_bodies.flow_bodies(relay_id, relay))
-        words = (query or "").lower().split()
-        found = [body for body in bodies if all(word in relay_bodies.words_of(body) for word in words)]
-        shown = found[offset : offset + limit]
+        shown, total = await self._do(lambda: relay_flows.flow_page(relay_id, relay, query, offset, limit))
         if cells:
             ordinals = [body["ordinal"] for body in shown]
             told = await self._do(lambda: cells_of_flows(relay, ordinals, cells))
             shown = [{**body, "cells": told.get(body["ordinal"])} for body in shown]
-        return [as_json(body) for body in shown], len(found)
+        return [as_json(body) for body in shown], total
 
     async def flow(self, relay_id: str, flow_id: str) -> dict[str, Any]:
         """One flow. Raises: RequestError (404, 503)."""
-        flows, _ = await self.flows(relay_id, None, 0, 1 << 30)
-        for body in flows:
-            if body["id"] == flow_id:
-                return body
-        raise _not_found("flow", flow_id)
+        relay, ordinal = self._running(relay_id), relay_flows.ordinal_of(relay_id, flow_id)
+        body = None
+        if ordinal is not None:
+            body = await self._do(lambda: relay_flows.flow_body(relay_id, relay, ordinal))
+        if body is None:
+            raise _not_found("flow", flow_id)
+        return as_json(body)
 
     async def datagrams(self, relay_id: str, flow_id: str, direction: str, limit: int) -> list[dict[str, Any]]:
         """The last datagrams of one direction, newest last. Raises: RequestError (404, 503)."""
@@ -297,12 +297,11 @@ class Relays:
 
 def _row(relay: Relay, relay_id: str, flow_id: str) -> tuple[int, int]:
     """A flow's row and its ordinal. May block. Raises: RelayError, RequestError (404)."""
-    snapshot = relay.read()
-    for row in rows_in_use(snapshot):
-        ordinal = int(snapshot.flows["ordinal"][row])
-        if flow_id == relay_bodies.flow_id(relay_id, ordinal):
-            return row, ordinal
-    raise _not_found("flow", flow_id)
+    ordinal = relay_flows.ordinal_of(relay_id, flow_id)
+    row = None if ordinal is None else relay_flows.row_of(relay.read(), ordinal)
+    if ordinal is None or row is None:
+        raise _not_found("flow", flow_id)
+    return row, ordinal
 
 
 def _link(body: dict[str, Any], direction: str) -> Link:

@@ -314,6 +314,8 @@ class Carrier:
 
     def drop_held(self, direction: int) -> None:
         """A flow ends: what is held of this direction never leaves. The sums must be open."""
+        if not len(self.held):  # to look for it takes time, and thousands of flows may end at once
+            return
         due: Released = self.held.take_flow(direction)
         mine = np.flatnonzero(~due.copy)
         self._accounts.drop_held(due.direction[mine], due.number[mine])

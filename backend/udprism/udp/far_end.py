@@ -27,23 +27,26 @@ class FarEnds:
     """
 
     def __init__(self, tables: Mapping[int, Path] = TABLES) -> None:
-        self._sockets: dict[tuple[int, str], list[FarEnd]] = {}
+        self._lines: dict[tuple[int, str], list[str]] = {}
         for version, table in tables.items():
             try:
                 lines = table.read_text().splitlines()[1:]
             except OSError:  # another system, or a machine without IPv6
                 continue
-            for line in lines:
-                fields = line.split()
-                one = FarEnd(int(fields[4].split(":")[1], 16), int(fields[12]))
-                self._sockets.setdefault((version, fields[1]), []).append(one)
+            for line in lines:  # of tens of thousands, a handful is asked for
+                self._lines.setdefault((version, line.split(None, 2)[1]), []).append(line)
 
     def at(self, address: Address) -> FarEnd | None:
         """Those bound to this address, or to its port on all addresses; None if there is none."""
         ip = ipaddress.ip_address(address[0].split("%")[0])
         names = {_kernel_text(ip, address[1]), _kernel_text(type(ip)(0), address[1])}
-        found = [one for name in names for one in self._sockets.get((ip.version, name), ())]
+        found = [_socket(line) for name in names for line in self._lines.get((ip.version, name), ())]
         return FarEnd(sum(one.queue_bytes for one in found), sum(one.drops for one in found)) if found else None
+
+
+def _socket(line: str) -> FarEnd:
+    fields = line.split()
+    return FarEnd(int(fields[4].split(":")[1], 16), int(fields[12]))
 
 
 def _kernel_text(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> str:

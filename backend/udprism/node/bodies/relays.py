@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import time
 from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
-from udprism.columns.types import NS_PER_MS, format_address
+from udprism.columns.types import format_address
 from udprism.errors import RelayError
 from udprism.link.rules import Rule
-from udprism.node.bodies.links import Link, link_body, own_link_body
+from udprism.node.bodies.links import Link, link_body
 from udprism.node.bodies.relay_cells import FlowCells
-from udprism.relay.fronts import network_of
-from udprism.relay.memory import CAUSE_SHIFT, DOWN, UP, Count, Fate, Flag, Snapshot, State, Sum
+from udprism.relay.memory import CAUSE_SHIFT, DOWN, UP, Count, Fate, Flag, Sum
 from udprism.relay.plan import Plan
-from udprism.relay.relay import Relay, client_address, rows_in_use
-from udprism.relay.sums import Sums, sums_of, total_of
+from udprism.relay.relay import Relay, rows_in_use
+from udprism.relay.sums import Sums, total_of
 from udprism.udp.far_end import FarEnd, FarEnds
 
 
@@ -246,12 +242,12 @@ def relay_body(relay_id: str, plan: Plan, relay: Relay | None, error: str | None
     return body | {
         "state": "live" if relay.alive else "error",
         "flows": len(rows_in_use(snapshot)),
-        "ledger": {"up": _sums(total_of(snapshot, UP)), "down": _sums(total_of(snapshot, DOWN))},
+        "ledger": {"up": sums_body(total_of(snapshot, UP)), "down": sums_body(total_of(snapshot, DOWN))},
         "rules": [_rule(rule, hits[place]) for place, rule in enumerate(plan.rules)],
         "counts": {one.name.lower(): int(snapshot.counts[one]) for one in Count},
         "receives_by": relay.description,
         "own_buffer_drops": relay.own_drops,
-        "target_buffer": _buffer(FarEnds().at(plan.target)),
+        "target_buffer": buffer_body(FarEnds().at(plan.target)),
     }
 
 
@@ -259,70 +255,14 @@ def _rule(rule: Rule, hits: int | None) -> RelayRule:
     return cast(RelayRule, rule.to_body() | {"hits": hits})
 
 
-def _sums(sums: Sums) -> RelaySums:
+def sums_body(sums: Sums) -> RelaySums:
+    """One direction."""
     return cast(RelaySums, sums.to_body())
 
 
-def flow_id(relay_id: str, ordinal: int) -> str:
-    """A flow's id: never used again, unless the relay is reset."""
-    return f"{relay_id}-{ordinal}"
-
-
-def flow_bodies(relay_id: str, relay: Relay) -> list[RelayFlow]:
-    """All flows of a relay, in the order in which they began. May block. Raises: RelayError."""
-    snapshot, now_ns = relay.read(), time.monotonic_ns()
-    here, far_ends = _local_host(relay.plan), FarEnds()
-    return [_flow(relay_id, relay, snapshot, row, now_ns, here, far_ends) for row in rows_in_use(snapshot)]
-
-
-def _flow(
-    relay_id: str, relay: Relay, snapshot: Snapshot, row: int, now_ns: int, here: str, far_ends: FarEnds
-) -> RelayFlow:
-    flow, target = snapshot.flows[row], relay.plan.target
-    ordinal, client = int(flow["ordinal"]), client_address(flow)
-    heard_ns = snapshot.ledger[Sum.HEARD_NS, 2 * row : 2 * row + 2].tolist()
-    return {
-        "id": flow_id(relay_id, ordinal),
-        "relay_id": relay_id,
-        "ordinal": ordinal,
-        "client_address": format_address(client),
-        "local_address": format_address((here, int(flow["local_port"]))),
-        "target_address": format_address((target[0], int(flow["far_port"]))),
-        "state": State(int(flow["state"])).name.lower(),
-        "proven": bool(flow["proven"]),
-        "age_ms": (now_ns - int(flow["born_ns"])) / NS_PER_MS,
-        "heard_ms_ago": {"up": _ms_ago(heard_ns[UP], now_ns), "down": _ms_ago(heard_ns[DOWN], now_ns)},
-        "up": _sums(sums_of(snapshot, row, UP)),
-        "down": _sums(sums_of(snapshot, row, DOWN)),
-        "links": {
-            "up": own_link_body(relay.own_link(UP, ordinal)),
-            "down": own_link_body(relay.own_link(DOWN, ordinal)),
-        },
-        "client_buffer": _buffer(far_ends.at(client)) if network_of(flow["client"]).is_loopback else None,
-        "cells": None,
-    }
-
-
-def _ms_ago(then_ns: int, now_ns: int) -> float | None:
-    return (now_ns - then_ns) / NS_PER_MS if then_ns else None
-
-
-def _local_host(plan: Plan) -> str:
-    """The address from which the target is reached, as the kernel chooses it; all addresses if it cannot tell."""
-    family = socket.AF_INET6 if ":" in plan.target[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
-        probe.connect(plan.target)
-        return str(probe.getsockname()[0])
-    return "::" if family == socket.AF_INET6 else "0.0.0.0"
-
-
-def _buffer(there: FarEnd | None) -> Buffer | None:
+def buffer_body(there: FarEnd | None) -> Buffer | None:
+    """What the kernel says of the far end's sockets, if they are on this machine."""
     return None if there is None else {"queue_bytes": there.queue_bytes, "drops": there.drops}
-
-
-def words_of(body: RelayFlow) -> str:
-    """What a search looks at."""
-    return f"{body['id']} {body['client_address']} {body['local_address']} {body['state']}".lower()
 
 
 def datagram_bodies(records: npt.NDArray[np.void]) -> list[RelayDatagram]:
