@@ -187,4 +187,5 @@ async def _output_of(command: list[str]) -> tuple[int | None, bytes, bytes]:
         os.close(held)
         if process is not None and process.returncode is None:
             process.kill()
+            await process.communicate()  # closes its pipes
     return process.returncode, out, err
