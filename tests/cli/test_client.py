@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from support.dialogue import DEADLINE_S, ScriptedServer, next_line, scripted_server, started
-from support.namespaces import two_machines
+from support.namespaces import namespace, two_machines
 from udprism.cli import app
 from udprism.cli.client import Terminal
 from udprism.serving.commands import Connect, encode_retry, parse_command
@@ -252,6 +252,20 @@ def test_a_reader_that_has_seen_enough_ends_it_in_peace() -> None:
         process.stdout.close()
         server.say(b"green")
         assert ended(process) == (0, "")
+
+
+def test_where_no_way_leads_it_says_so_in_one_line_and_goes_on() -> None:
+    with namespace() as nowhere:
+        command = nowhere.command(sys.executable, "-m", "udprism", "client", "198.51.100.7:5000")
+        with started(*command) as process:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            assert line.startswith("Cannot reach 198.51.100.7:5000 from here (Network is unreachable)")
+            process.send_signal(signal.SIGINT)
+            code, words = ended(process)
+    assert code == 0
+    assert "bug" not in words
+    assert "Traceback" not in words
 
 
 def test_it_waits_for_a_server_that_is_not_there_yet() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ import pytest
 from node.test_receivers import run, until
 from udprism.errors import RequestError
 from udprism.node.bridge import Bridge
+from udprism.node.replays import Asked as ReplayAsked
 from udprism.node.store import Store
+from udprism.udp.networks import Targets
 
 DEADLINE_S = 20.0
 
@@ -211,3 +215,91 @@ def test_what_a_sender_sends_and_a_receiver_hears_of_it_are_told_over_time() -> 
 
 async def heard_flows(bridge: Bridge) -> list[dict[str, Any]]:
     return (await bridge.flows.page("receiver", None, None, 0, 10))[0]
+
+
+def test_a_kept_sender_whose_target_is_not_allowed_now_is_in_error_and_sends_once_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a start without the network of its target."""
+    monkeypatch.setattr("udprism.udp.retries.EVERY_NS", 50_000_000)
+    away = RequestError("it is in no network of this machine", field="target", kind="target-not-allowed")
+    is_away, resolve = threading.Event(), Targets.resolve
+
+    def resolved(targets: Targets, target: str) -> Any:
+        if is_away.is_set():
+            raise away
+        return resolve(targets, target)
+
+    monkeypatch.setattr(Targets, "resolve", resolved)
+    with target() as (sock, address):
+
+        async def before(bridge: Bridge) -> None:
+            await bridge.senders.add({"format": "ddp", "target": address, "rate_hz": 100})
+            await received(sock, 1)
+
+        async def after(bridge: Bridge) -> None:
+            async def in_error() -> bool:
+                (body,) = await bridge.senders.every()
+                return bool(body["error"] == str(away))
+
+            await until(in_error)
+            assert (await bridge.senders.every())[0]["state"] == "error"
+            is_away.clear()
+
+            async def sends() -> bool:
+                (body,) = await bridge.senders.every()
+                return body["state"] != "error" and body["ledger"]["passed_on"] > 0
+
+            await until(sends)
+
+        run(before, Store.open(tmp_path))
+        is_away.set()
+        run(after, Store.open(tmp_path))
+
+
+def test_the_datagrams_of_removed_senders_stay_in_the_counter() -> None:
+    async def scene(bridge: Bridge) -> None:
+        with target() as (sock, address):
+            sender = await bridge.senders.add({"format": "ddp", "target": address, "rate_hz": 100})
+            await received(sock, 3)
+            before = bridge.counters()["sender_datagrams_total"]
+            assert before >= 3
+            await bridge.senders.remove(sender["id"])
+            assert bridge.counters()["sender_datagrams_total"] >= before
+
+    run(scene)
+
+
+def test_a_name_server_that_is_silent_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, resolve = threading.Event(), Targets.resolve
+
+    def resolved(targets: Targets, target: str) -> Any:
+        if target.startswith("silent"):
+            answered.wait(DEADLINE_S)
+            raise RequestError("no such name", field="target")
+        return resolve(targets, target)
+
+    monkeypatch.setattr(Targets, "resolve", resolved)
+
+    async def scene(bridge: Bridge) -> None:
+        with target() as (_, address):
+            silent = "silent.test:5000"
+            replay = ReplayAsked(silent, None, "cap-none", None, 1.0, 1, "", {})
+            waiting = [
+                asyncio.ensure_future(bridge.relays.add({"target": silent})),
+                asyncio.ensure_future(bridge.senders.add({"format": "ddp", "target": silent})),
+                asyncio.ensure_future(bridge.replays.add(replay)),
+            ]
+            await asyncio.sleep(0)
+            relay = await bridge.relays.add({"target": address})
+            sender = await bridge.senders.add({"format": "ddp", "target": address})
+            await bridge.relays.change(relay["id"], {"idle_s": 5})
+            await bridge.senders.remove(sender["id"])
+            with pytest.raises(RequestError, match="no capture"):
+                await bridge.replays.add(replace(replay, target=address))
+            assert not any(one.done() for one in waiting)
+            answered.set()
+            told = await asyncio.gather(*waiting, return_exceptions=True)
+            assert [str(one) for one in told] == ["no such name"] * 3
+
+    run(scene)
