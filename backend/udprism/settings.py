@@ -257,6 +257,9 @@ class Settings(BaseSettings):
     history_over_time: bool = Field(
         True, description="Keep rate, loss and delay of each client over hours (about 7 KiB per client)."
     )
+    keep_history: bool = Field(
+        False, description="Keep what happened over time in the data directory, for the next start."
+    )
     loss_after_s: float = Field(1.0, ge=0.001, le=3600, description="Age at which a missing datagram counts as lost.")
     loss_after_arrivals: int = Field(
         64, ge=1, le=1024, description="Later arrivals after which a datagram counts as lost."

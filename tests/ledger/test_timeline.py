@@ -224,3 +224,50 @@ def test_of_rows_that_are_measured_together_a_fresh_one_begins_and_the_others_en
     fresh = timeline.Level(1, NS_PER_S, 4)
     fresh.take(both[:1], totals(7), 0)
     assert fresh.taken.tolist() == [0]
+
+
+def test_a_run_of_months_has_the_same_history_as_a_new_one() -> None:
+    play = Play()
+    play.now_ns += 60 * 86_400 * NS_PER_S  # beyond 2**32 ms
+    for _ in range(12):
+        play.quarter(received=10)
+    told = play.timeline.whole(0, FOREVER_NS, 1, OFFSET_NS)
+    assert len(told.steps) >= 2
+    assert (np.diff(told.ended_unix_ns[-2:]) == NS_PER_S).all()
+    assert abs(told.ended_unix_ns[-1] - play.now_ns - OFFSET_NS) <= NS_PER_S
+
+
+@pytest.mark.parametrize("slot", [None, 0])
+def test_a_new_run_goes_on_with_what_an_earlier_one_kept(slot: int | None) -> None:
+    before = Play()
+    for _ in range(4 * 40):
+        before.quarter(received=10)
+    kept = before.timeline.kept(slot, OFFSET_NS)
+    assert all(len(steps) for steps in kept[: 2 if slot is None else 1])
+    after = Play()
+    after.now_ns = START_NS - 500 * NS_PER_S  # another boot of the machine: its clock began anew
+    offset_ns = before.now_ns + OFFSET_NS + 100 * NS_PER_S - after.now_ns
+    after.timeline = Timeline(3, after.now_ns, partial(ledger_totals, after.ledger))
+    after.timeline.reset(np.arange(3, dtype=np.int32), after.now_ns)
+    after.timeline.restore(slot, kept, after.now_ns, offset_ns)
+
+    def told(timeline: Timeline, clock_offset_ns: int) -> Steps:
+        bounds = (0, FOREVER_NS, 10.0, clock_offset_ns)
+        return timeline.whole(*bounds) if slot is None else timeline.flow(slot, *bounds)
+
+    earlier, later = told(before.timeline, OFFSET_NS), told(after.timeline, offset_ns)
+    assert later.ended_unix_ns.tolist() == earlier.ended_unix_ns.tolist()
+    assert later.steps["received"].tolist() == earlier.steps["received"].tolist()
+    for _ in range(4 * 15):
+        after.quarter(received=10)
+    assert len(told(after.timeline, offset_ns).steps) > len(earlier.steps)
+
+
+def test_steps_of_a_time_that_has_not_come_are_left_out() -> None:
+    before = Play()
+    for _ in range(4 * 12):
+        before.quarter(received=10)
+    kept = before.timeline.kept(None, OFFSET_NS)
+    after = Play()
+    after.timeline.restore(None, kept, START_NS, OFFSET_NS - 86_400 * NS_PER_S)
+    assert len(after.timeline.whole(0, FOREVER_NS, 1, OFFSET_NS).steps) == 0

@@ -22,7 +22,7 @@ CAUSES = tuple(cause for cause in Cause if cause != Cause.NONE)
 RATIOS = (0.5, 0.95, 0.99)
 STEP = np.dtype(
     [
-        ("ended_ms", np.uint32),  # since the timeline's start, monotonic
+        ("ended_ms", np.uint32),  # since the timeline's start, monotonic, modulo 2**32: no step is 49 days old
         ("length_s", np.float32),
         ("received", np.uint32),
         ("lost", np.int32, (len(CAUSES),)),
@@ -32,6 +32,10 @@ STEP = np.dtype(
 )
 """One step of one row. lost: by CAUSES; negative if datagrams declared lost in an earlier step arrived late. delay_ms,
 jitter_ms: NaN if nothing was measured."""
+
+KEPT = np.dtype([("ended_unix_ms", np.int64), ("step", STEP)])
+"""A step as it is kept for the next run."""
+_WRAP_MS = 1 << 32
 
 WHOLE_LEVELS = ((NS_PER_S, 600), (10 * NS_PER_S, 1080), (60 * NS_PER_S, 2880))
 """(step in ns, steps kept): 1 s for 10 minutes, 10 s for 3 hours, 60 s for 2 days."""
@@ -80,6 +84,8 @@ class Level:
         self.depth = depth
         self.taken = np.zeros(rows, np.int64)
         """How many steps each row has had."""
+        self.restored = np.zeros(rows, np.bool_)
+        """Which rows go on with an earlier run's steps: where these do not reach back, a coarser level's may."""
         self._steps = np.zeros((rows, depth), STEP)
         self._since_ns = np.full(rows, -1, np.int64)
         self._received = np.zeros(rows, np.int64)
@@ -90,6 +96,7 @@ class Level:
     def reset(self, rows: I32Column | I64Column) -> None:
         """Forget these rows; their next totals begin at zero."""
         self.taken[rows] = 0
+        self.restored[rows] = False
         self._since_ns[rows] = -1
         self._received[rows] = 0
         self._lost[:, rows] = 0
@@ -109,7 +116,7 @@ class Level:
         if len(going):
             part = totals if not fresh.any() else _part(totals, ~fresh)
             step = np.zeros(len(going), STEP)
-            step["ended_ms"] = at_ns // NS_PER_MS
+            step["ended_ms"] = at_ns // NS_PER_MS % _WRAP_MS
             step["length_s"] = (at_ns - self._since_ns[going]) / NS_PER_S
             step["received"] = np.maximum(part.received - self._received[going], 0)
             step["lost"] = (part.lost - self._lost[:, going]).T
@@ -135,6 +142,13 @@ class Level:
         steps: npt.NDArray[np.void] = self._steps[row, places]
         return steps
 
+    def restore(self, row: int, steps: npt.NDArray[np.void]) -> None:
+        """Begin a row that has taken none with these steps, STEP[n], oldest first; the newest `depth` are kept."""
+        steps = steps[-self.depth :]
+        self._steps[row, : len(steps)] = steps
+        self.taken[row] = len(steps)
+        self.restored[row] = len(steps) > 0
+
 
 class Timeline:
     """The history of all flows together and of each flow. One thread only.
@@ -147,6 +161,7 @@ class Timeline:
         self, capacity: int, now_ns: int, totals_of: TotalsOf, *, keep_flows: bool = True, max_watched: int = 32
     ) -> None:
         self._origin_ns = now_ns
+        self._sampled_ms = 0
         self._totals_of = totals_of
         self._whole = [Level(1, step_ns, depth) for step_ns, depth in WHOLE_LEVELS]
         self._flows = [Level(capacity, step_ns, depth) for step_ns, depth in FLOW_LEVELS] if keep_flows else []
@@ -177,6 +192,7 @@ class Timeline:
         high: slots in use lie below it. whole: the totals of all flows ever, one row, if these have a history too.
         """
         at_ns = now_ns - self._origin_ns
+        self._sampled_ms = at_ns // NS_PER_MS
         due = [level for level in self._whole if now_ns >= self._due_ns[level]]
         if due and whole is not None:
             totals = whole()
@@ -212,6 +228,37 @@ class Timeline:
             self._watched.begin(np.array([row]), self._totals_of(np.array([slot])), now_ns - self._origin_ns)
         self._watched_until_ns[row] = now_ns + WATCHED_FOR_NS
 
+    # -- keeping for the next run
+
+    def kept(self, slot: int | None, clock_offset_ns: int) -> list[npt.NDArray[np.void]]:
+        """The steps of one flow, or of all together (None), level by level: KEPT[n], oldest first."""
+        levels, row = (self._whole, 0) if slot is None else (self._flows, slot)
+        kept = []
+        for steps in (level.read(row) for level in levels):
+            one = np.zeros(len(steps), KEPT)
+            one["step"] = steps
+            one["ended_unix_ms"] = self._ended_ms(steps) + (self._origin_ns + clock_offset_ns) // NS_PER_MS
+            kept.append(one)
+        return kept
+
+    def restore(self, slot: int | None, kept: list[npt.NDArray[np.void]], now_ns: int, clock_offset_ns: int) -> None:
+        """Go on with what `kept` returned in an earlier run. Call it before anything of the flow was sampled.
+
+        Left out are steps too old to be told from new ones, and those that end after now: the clock was set back.
+        """
+        levels, row = (self._whole, 0) if slot is None else (self._flows, slot)
+        for level, all_steps in zip(levels, kept, strict=True):
+            age_ms = (now_ns + clock_offset_ns) // NS_PER_MS - all_steps["ended_unix_ms"]
+            told = (age_ms >= 0) & (age_ms < _WRAP_MS // 2)
+            steps = all_steps["step"][told]
+            steps["ended_ms"] = ((now_ns - self._origin_ns) // NS_PER_MS - age_ms[told]) % _WRAP_MS
+            level.restore(row, steps)
+
+    def _ended_ms(self, steps: npt.NDArray[np.void]) -> I64Column:
+        """When steps ended, since the start: none did after the last sample. Below zero: in an earlier run."""
+        ended_ms: I64Column = self._sampled_ms - (self._sampled_ms - steps["ended_ms"].astype(np.int64)) % _WRAP_MS
+        return ended_ms
+
     # -- reading
 
     def whole(self, from_unix_ns: int, to_unix_ns: int, step_s: float | None, clock_offset_ns: int) -> Steps:
@@ -242,10 +289,12 @@ class Timeline:
             if chosen.step_s and step_s is not None and level_step_s > step_s:
                 break
             steps = level.read(row)
-            ended = self._origin_ns + clock_offset_ns + steps["ended_ms"].astype(np.int64) * NS_PER_MS
+            ended = self._origin_ns + clock_offset_ns + self._ended_ms(steps) * NS_PER_MS
             began = ended - (steps["length_s"].astype(np.float64) * NS_PER_S).astype(np.int64)
             inside = (ended > from_unix_ns) & (began < to_unix_ns)
-            whole_story = level is not self._watched and int(level.taken[row]) <= level.depth
+            whole_story = (
+                level is not self._watched and int(level.taken[row]) <= level.depth and not level.restored[row]
+            )
             chosen = Steps(level_step_s, ended[inside], steps[inside])
             if step_s is None and (whole_story or (len(began) and began[0] <= from_unix_ns)):
                 break

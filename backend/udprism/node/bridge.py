@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from udprism import __version__
 from udprism.columns.types import Address
 from udprism.errors import RequestError, StoreError
 from udprism.ledger.timeline import Steps
@@ -29,6 +30,7 @@ from udprism.node.clients import Clients
 from udprism.node.directory import Directory
 from udprism.node.flows import Flows
 from udprism.node.heard import HeardByReceivers
+from udprism.node.history_keeper import HistoryKeeper
 from udprism.node.hosting import MOST_REASONS, bring_back
 from udprism.node.kept import OWN_SERVER, Kept, KeptClient
 from udprism.node.lanes import Lanes
@@ -90,6 +92,7 @@ class Bridge:
         self.relays = Relays(store, assembly.lookups, assembly.note, keeps_history=settings.history_over_time)
         self.receivers = Receivers(settings, threads.keep, assembly.note, given_up)
         data = None if store is None else store.path.parent
+        self._history_keeper = HistoryKeeper(assembly, data if settings.keep_history else None, given_up)
         self.recordings = Recordings(
             assembly, self.relays, self.receivers, None if data is None else data / RECORDINGS, given_up
         )
@@ -130,6 +133,8 @@ class Bridge:
         if kept is not None:
             self._restore_links(kept)
         bring_back(self._assembly, self._directory, self._first_clients(kept))
+        self._history_keeper.restore()
+        self._assembly.note("restart", f"udprism {__version__} started")
         self._assembly.start_pool()
         self.relays.restore()
         if self._store is not None:
@@ -158,6 +163,7 @@ class Bridge:
 
     def stop(self) -> None:
         """BYE to measured clients, both threads ended, sockets and store closed; within two seconds or so."""
+        self._history_keeper.stop()
         self.relays.stop()
         self.senders.stop()
         self.receivers.stop()
@@ -185,7 +191,8 @@ class Bridge:
                 if error.kind != "not-found":
                     raise
                 raise RequestError(f"no flow {flow!r}", field="flow", kind="not-found") from error
-        return history_body(steps, flow, self._assembly.events.between(from_unix_ns, to_unix_ns, flow))
+        events = self._assembly.events.between(from_unix_ns, to_unix_ns, flow)
+        return history_body(steps, flow, events, self.started_unix_ns)
 
     async def snapshot(self, watch_slots: list[int]) -> Snapshot:
         """One moment of all clients and of what receivers hear, for the live feed."""
@@ -237,6 +244,8 @@ class Bridge:
             **self.recordings.counters(),
             **self.replays.counters(),
             **self.send_reports.counters(),
+            "history_written_total": self._history_keeper.written,
+            "history_write_errors_total": self._history_keeper.failed,
         }
 
     # -- the pool's thread

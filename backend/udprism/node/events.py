@@ -53,6 +53,14 @@ class Events:
             if from_unix_ns <= event.unix_ns < to_unix_ns and (flow is None or event.flow in (None, flow))
         ]
 
+    def kept(self) -> list[Event]:
+        """All of them, oldest first."""
+        return list(self._events)
+
+    def restore(self, events: list[Event]) -> None:
+        """Begin with those of an earlier run. Before anything else is noted."""
+        self._events.extend(events)
+
     def watch_states(self, unix_ns: int, state: U8Column, who: Callable[[int], tuple[str, str] | None]) -> None:
         """Note flows whose state changed since the last call. who: a slot's id and name; None if it is free."""
         before, self._state = self._state, state.copy()

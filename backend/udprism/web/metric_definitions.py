@@ -168,6 +168,8 @@ METRICS: Final = (
         "datagrams",
         "Datagrams that were never created because the colour server was too late for them.",
     ),
+    _metric("history_written_total", "files", "How often what happened over time was kept on the disk."),
+    _metric("history_write_errors_total", "files", "How often it could not be; the file of before stays."),
     _metric("recordings_running", "recordings", "Recordings that are being written."),
     _metric(
         "recorded_datagrams_total", "datagrams", "Datagrams written into recordings, once for each point that saw them."

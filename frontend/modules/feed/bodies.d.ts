@@ -352,13 +352,14 @@ export interface HeardFlow {
   notes: string[];
 }
 
-/** `from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds. */
+/** `from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds. `earlier_until`, too, is Unix time in seconds: steps that end before it are of an earlier run of this program; null if there are none. */
 export interface HistoryBody {
   step_s: number;
   from: number;
   flow: string | null;
   columns: Columns;
   events: EventBody[];
+  earlier_until: number | null;
 }
 
 /** What is in a capture. skipped: packets that are no datagrams, by reason. beyond: datagrams of flows that found no place, by format. cut_at: the offset of a last record that is not whole. */

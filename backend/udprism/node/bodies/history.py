@@ -34,15 +34,28 @@ class EventBody(TypedDict):
 
 
 HistoryBody = TypedDict(
-    "HistoryBody", {"step_s": float, "from": float, "flow": str | None, "columns": Columns, "events": list[EventBody]}
+    "HistoryBody",
+    {
+        "step_s": float,
+        "from": float,
+        "flow": str | None,
+        "columns": Columns,
+        "events": list[EventBody],
+        "earlier_until": float | None,
+    },
 )
 HistoryBody.__doc__ = (
-    "`from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds."
+    "`from` is Unix time in seconds: where the first step begins; step i covers from + i * step_s for step_s seconds. "
+    "`earlier_until`, too, is Unix time in seconds: steps that end before it are of an earlier run of this program; "
+    "null if there are none."
 )
 
 
-def history_body(told: Steps, flow: str | None, events: list[Event]) -> HistoryBody:
-    """Steps on a regular grid. Steps that were missed, because the machine was busy, are null."""
+def history_body(told: Steps, flow: str | None, events: list[Event], started_unix_ns: int = 0) -> HistoryBody:
+    """Steps on a regular grid. Steps that were missed, because the machine was busy, are null.
+
+    started_unix_ns: when this run of the program began.
+    """
     count, first_s, places = _grid(told)
 
     def spread(values: npt.NDArray[np.floating]) -> Numbers:
@@ -72,20 +85,29 @@ def history_body(told: Steps, flow: str | None, events: list[Event]) -> HistoryB
             {"at": event.unix_ns / NS_PER_S, "kind": event.kind, "text": event.text, "flow": event.flow}
             for event in events
         ],
+        "earlier_until": _earlier_until(told, started_unix_ns),
     }
 
 
+def _earlier_until(told: Steps, started_unix_ns: int) -> float | None:
+    earlier = len(told.steps) > 0 and told.ended_unix_ns[0] <= started_unix_ns
+    return started_unix_ns / NS_PER_S if earlier else None
+
+
 def history_csv(body: HistoryBody) -> str:
-    """RFC 4180, a row per step; empty if a value is unknown."""
+    """RFC 4180, a row per step; empty if a value is unknown. earlier_run: 1 in steps of an earlier run, otherwise 0."""
     columns = body["columns"]
     table: dict[str, Numbers] = {"rate_hz": columns["rate_hz"]}
     table |= {f"lost_{cause}": values for cause, values in columns["lost_by_cause"].items()}
     table |= {f"delay_{name}_ms": values for name, values in columns["delay_ms"].items()}
     table |= {"jitter_ms": columns["jitter_ms"]}
-    lines = [",".join(["begins_unix_s", *table])]
+    lines = [",".join(["begins_unix_s", *table, "earlier_run"])]
+    earlier_until = body["earlier_until"] or 0.0
     for row, values in enumerate(zip(*table.values(), strict=True)):
         begins_s = body["from"] + row * body["step_s"]
-        lines.append(",".join([f"{begins_s:.3f}", *("" if value is None else f"{value:g}" for value in values)]))
+        earlier = "1" if begins_s + body["step_s"] <= earlier_until else "0"
+        told = ("" if value is None else f"{value:g}" for value in values)
+        lines.append(",".join([f"{begins_s:.3f}", *told, earlier]))
     return "\r\n".join(lines) + "\r\n"
 
 
