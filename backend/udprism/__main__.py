@@ -38,7 +38,7 @@ _NOT_OUR_FAULT = frozenset(
 def main() -> None:
     """Run the command line.
 
-    Exits with 0, 2 (usage), 3 (cannot bind), 70 (a bug), 74 (the system could not), or what the subcommand says.
+    Exits with 0, 2 (usage), 3 (cannot bind), 70 (a bug), 74 (the system refused), or what the subcommand says.
     """
     code = _run()
     from udprism.cli import output

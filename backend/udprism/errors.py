@@ -77,8 +77,8 @@ class BindError(UdprismError):
 
 
 class StoreError(UdprismError):
-    """What must be kept could not be written (disk full, read-only); the change was not made."""
+    """Stored data could not be written (disk full, read-only); the change was not made."""
 
 
 class RelayError(UdprismError):
-    """A relay's process does not do what it was asked: it died, hangs, or refused; the caller says which relay."""
+    """A relay's process did not do what it was asked: it died, hangs or refused. The caller adds which relay."""

@@ -1,4 +1,4 @@
-"""The pytest fixture `udp_relay`, there wherever udprism is installed. Imports nothing heavy until it is used."""
+"""The pytest fixture `udp_relay`, available wherever udprism is installed. Imports nothing heavy until it is used."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ def split_host_port(text: str) -> tuple[str, int]:
     if ":" in host:
         ip_address(host)
     elif not _is_host(host):
-        raise ValueError(f"{host!r} is no name that a machine can have")
+        raise ValueError(f"{host!r} is not a valid host name")
     return host, int(port)
 
 
 def _is_host(name: str) -> bool:
-    """Whether the system can be asked for it at all."""
+    """Whether the system's resolver accepts the name."""
     try:
         return name.isprintable() and bool(name.encode("idna"))
     except UnicodeError:
@@ -64,7 +64,7 @@ def _is_host(name: str) -> bool:
 
 
 def reachable_host(host: str) -> str:
-    """Where a program on this machine finds what is bound to `host`: a wildcard is no destination, loopback is."""
+    """Where a program on this machine reaches what is bound to `host`: loopback, if that is a wildcard."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
@@ -95,7 +95,7 @@ def host_name(text: str) -> str:
 def origin(text: str) -> Origin:
     """`https://lab.example`, as browsers send it in Origin.
 
-    Raises: ValueError if that is none.
+    Raises: ValueError if it is not an origin.
     """
     match = _ORIGIN.fullmatch(text)
     if match is None:

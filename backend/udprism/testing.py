@@ -1,4 +1,4 @@
-"""A lossy UDP path for tests: between a program and whom it talks to, without a server, without rights.
+"""A lossy UDP path for tests, between a program and its peer. Needs no server and no privileges.
 
     with UdpRelay(to=("127.0.0.1", 5000), up=Link(loss_ratio=0.05, seed=7), down=Link(delay_ms=20)) as relay:
         client.connect(relay.address)
@@ -36,7 +36,7 @@ class Datagram:
     """One datagram of a flow. number: from 0, in the order in which the relay read them.
 
     fate: `forwarded`, `lost` or `held`; cause: of a loss, `link`, `queue` or `kernel`. delay_ms: how long the link was
-    to hold it, or how long it took us. refused: the far end's machine gave it back. data: its first 24 bytes at most.
+    to hold it, or how long it took us. refused: the destination's machine refused it. data: its first 24 bytes at most.
     """
 
     number: int
@@ -52,7 +52,7 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One client's conversation. ordinal: from 0, in the order in which clients came.
+    """One client's conversation. ordinal: from 0, in the order in which clients appeared.
 
     local_port: ours, towards the target. state: `one_way`, `both` or `refused`.
     """
@@ -128,13 +128,13 @@ class UdpRelay:
 
     @property
     def flows(self) -> list[Flow]:
-        """The clients, in the order in which they came. All that a client or the target has received is counted."""
+        """The clients, in the order in which they appeared. All that a client or the target has received is counted."""
         snapshot = self._snapshot()
         return [_flow(snapshot, row) for row in rows_in_use(snapshot)]
 
     @property
     def up(self) -> Sums:
-        """All clients' datagrams towards the target, those of ended flows too."""
+        """All clients' datagrams towards the target, including those of ended flows."""
         return total_of(self._snapshot(), UP)
 
     @property
@@ -159,11 +159,11 @@ class UdpRelay:
         self._started.set_link(_DIRECTIONS[direction], _checked(link), ordinal)
 
     def set_rules(self, *rules: Rule) -> None:
-        """Other rules from the next datagram on; they count from the start."""
+        """Other rules from the next datagram on. Their counts start at zero."""
         self._started.set_rules(tuple(Rule.from_body(rule.to_body()) for rule in rules))
 
     def rebind(self, ordinal: int | None = None) -> int:
-        """Change the ports towards the target, as a NAT does that forgot them; returns of how many flows."""
+        """Change the source ports towards the target, as a NAT does after it forgot a mapping. Returns how many."""
         return self._started.rebind(ordinal)
 
     @property

@@ -206,11 +206,11 @@ def test_only_what_is_live_is_called_live(modules: Visit) -> None:
         (401, {"type": "urn:udprism:problem:token", "detail": "send it"}, "requires its token"),
         (
             503,
-            {"type": "urn:udprism:problem:too-many-viewers", "detail": "as many pages are open as are served: 200"},
-            "as many pages are open",
+            {"type": "urn:udprism:problem:too-many-viewers", "detail": "the maximum number of pages is open: 200"},
+            "the maximum number of pages is open",
         ),
         (421, {"type": "urn:udprism:problem:host", "detail": "this Host is not served here"}, "this Host"),
-        (403, {"type": "urn:udprism:problem:origin", "detail": "a proxy must pass on Host"}, "pass on Host"),
+        (403, {"type": "urn:udprism:problem:origin", "detail": "a proxy must forward Host"}, "forward Host"),
         (
             426,
             {"type": "urn:udprism:problem:websocket", "detail": "a websocket"},

@@ -273,7 +273,7 @@ def test_the_viewer_over_the_limit_is_told_so(browser: Browser) -> None:
         first.goto(served.page)
         first.wait_for_selector("html[data-feed=live]")
         second.goto(served.page)
-        expect(second.locator("#banner")).to_contain_text("as many pages are open", timeout=SOON_MS)
+        expect(second.locator("#banner")).to_contain_text("the maximum number of pages is open", timeout=SOON_MS)
         first.close()
         second.wait_for_selector("html[data-feed=live]")
 

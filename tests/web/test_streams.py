@@ -71,7 +71,7 @@ def test_listener_that_talks_is_closed_with_a_reason(here: Running) -> None:
             for _ in stream:
                 pass
     assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "this websocket only speaks")
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "this websocket accepts no messages")
 
 
 def test_listener_that_goes_leaves_its_tap_closed(here: Running) -> None:

@@ -15,9 +15,9 @@ class Arrivals:
     """In the order in which the kernel handed them over; valid until the receiver's next poll.
 
     slot: int32[n], the socket's. received_unix_ns: int64[n], the kernel's stamp. length: int32[n], bytes on the wire
-    (may exceed the row's width: the rest was cut off). rows: uint8[n, width]; what lies behind a datagram's length is
-    rubbish. source: uint8[n, SOCKADDR_BYTES], the sender's struct sockaddr_in or sockaddr_in6 of Linux; what lies
-    behind a sockaddr_in's 16 bytes is rubbish; all zero if the sender is unknown.
+    (may exceed the row's width: the rest was cut off). rows: uint8[n, width]; bytes beyond a datagram's length are
+    undefined. source: uint8[n, SOCKADDR_BYTES], the sender's struct sockaddr_in or sockaddr_in6 of Linux; bytes beyond
+    a sockaddr_in's 16 are undefined; all zero if the sender is unknown.
     """
 
     slot: I32Column
@@ -30,7 +30,7 @@ class Arrivals:
         return len(self.slot)
 
     def part(self, which: I64Column | BoolColumn) -> Arrivals:
-        """Some of them, copied."""
+        """A copy of these rows."""
         return Arrivals(
             self.slot[which], self.received_unix_ns[which], self.length[which], self.rows[which], self.source[which]
         )

@@ -25,5 +25,5 @@ class Outgoing(NamedTuple):
     stamp: Stamp | None = None
 
     def part(self, which: I64Column) -> Outgoing:
-        """These of them, copied."""
+        """A copy of these rows."""
         return Outgoing(self.flow[which], self.number[which], self.length[which], self.rows[which], self.stamp)

@@ -29,7 +29,7 @@ NS_PER_US = 1_000
 
 
 class Clock(Protocol):
-    """Where a shell reads the time: the core only ever gets the values."""
+    """Where a shell reads the time. The pure rooms only get the values."""
 
     def now_ns(self) -> int:
         """Monotonic, nanoseconds."""
@@ -41,7 +41,7 @@ class Clock(Protocol):
 Address: TypeAlias = tuple[str, int]
 """(IP address as text, port)."""
 NEVER_NS = 1 << 62
-"""An instant that does not come."""
+"""An instant that never comes."""
 
 
 def is_loopback(host: str) -> bool:

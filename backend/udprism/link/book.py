@@ -22,15 +22,15 @@ class LinkBook:
     def __init__(self, model: LinkModel, capacity: int) -> None:
         self.model = model
         self.default: Link | None = None
-        """Of all who have none of their own."""
+        """The link of all flows that have none of their own."""
         self.of_owner: Mapping[str, Link] = {}
         self.of_slot: Mapping[int, Link] = {}
-        """Flows' own; gone with the flow."""
+        """Flows' own links, each removed with its flow."""
         self.version = 0
-        """Grows with each change, after it."""
+        """Incremented after each change."""
         self._is_taken = np.zeros(capacity, np.bool_)
         self._has_own = np.zeros(capacity, np.bool_)
-        """Whose link is not the default one."""
+        """Owners whose link is not the default one."""
         self._key = np.zeros(capacity, np.uint64)
         self._payload_at = np.zeros(capacity, np.int64)
         self._header_bytes = np.zeros(capacity, np.int64)
@@ -74,13 +74,13 @@ class LinkBook:
             self._assign(np.array([slot], np.int32), None)
 
     def put_default(self, link: Link | None) -> None:
-        """The link of all who have none of their own; acts on their next datagrams."""
+        """Set the link of all flows that have none of their own. Acts on their next datagrams."""
         self.default = link
         self._assign(np.flatnonzero(self._is_taken & ~self._has_own).astype(np.int32), link)
         self.version += 1
 
     def put_owners(self, changes: Mapping[str, Link | None]) -> None:
-        """Give owners links of their own, or take them away (None): the default holds again."""
+        """Give owners links of their own. None removes them, and the default applies again."""
         self.of_owner = {owner: link for owner, link in {**self.of_owner, **changes}.items() if link is not None}
         slots_of: dict[int, tuple[Link | None, list[int]]] = {}  # by identity: a link for many is one object
         for owner, link in changes.items():
@@ -99,7 +99,7 @@ class LinkBook:
         self.version += 1
 
     def clear(self) -> None:
-        """No link for anybody."""
+        """Remove all links."""
         self.default, self.of_owner, self.of_slot = None, {}, {}
         self._has_own[:] = False
         self._assign(np.flatnonzero(self._is_taken).astype(np.int32), None)

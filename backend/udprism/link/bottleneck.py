@@ -1,4 +1,4 @@
-"""A link's rate: datagrams wait for their turn on the wire, in a queue that has an end."""
+"""A link's rate: datagrams wait for their turn on the wire, in a bounded queue."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bottleneck:
     ) -> tuple[I64Column, BoolColumn]:
         """When each datagram may leave, int64[n], and which ones found the queue full, bool[n].
 
-        waits: bool[n], False for those that pass the queue by. lost: bool[n]; what is lost already takes no place,
+        waits: bool[n], False for those that bypass the queue. lost: bool[n]; what is lost already takes no place,
         but its fate is reported in its turn: ahead of the queue it would make those that wait in it look overdue.
 
         As a scan: the wire is free after `before` ns of work since the last row that found it idle.

@@ -28,9 +28,9 @@ MAX_SEED = (1 << 53) - 1
 class Burst:
     """Gilbert and Elliott's model: a good and a bad state; a step is drawn for each datagram.
 
-    enter_ratio, leave_ratio: probability of good to bad and of bad to good; bursts last 1 / leave_ratio datagrams in
-    the mean. loss_ratio: loss in the bad state; in the good state it is the link's own loss_ratio (netem's p, r, 1-h
-    and 1-k). Off where enter_ratio is 0.
+    enter_ratio, leave_ratio: probability of good to bad and of bad to good; bursts last 1 / leave_ratio datagrams on
+    average. loss_ratio: loss in the bad state; in the good state it is the link's own loss_ratio (netem's p, r, 1-h and
+    1-k). Off if enter_ratio is 0.
     """
 
     enter_ratio: Annotated[float, ratio("Bursts begin", Slider(100, step=0.1), rare=True)] = 0.0
@@ -146,7 +146,7 @@ class Link:
         )
 
     def __str__(self) -> str:
-        """What differs from a link that is off, in few words: `loss_ratio 0.02, delay_ms 40.0`."""
+        """What differs from a link that is off, in a few words: `loss_ratio 0.02, delay_ms 40.0`."""
         off = Link()
         changed = [name for name in LINK_FIELDS if getattr(self, name) != getattr(off, name)]
         return ", ".join(f"{name} {getattr(self, name)}" for name in changed) or "off"
@@ -159,7 +159,7 @@ class Link:
                 field="burst.leave_ratio",
             )
         if self.keep_order and self.reorder_ratio > 0:
-            raise RequestError("keep_order and reorder_ratio contradict each other: ask for one", field="keep_order")
+            raise RequestError("keep_order and reorder_ratio contradict each other: set only one", field="keep_order")
         if self.reorder_ratio > 0 and self.delay_ms == 0:
             raise RequestError(
                 "reorder_ratio needs a delay_ms above 0: reordered datagrams overtake those that wait",

@@ -152,7 +152,7 @@ class LinkModel:
         return delay_ns
 
     def holds(self, slots: I32Column) -> BoolColumn:
-        """bool[n]: whose link holds some datagrams back, so that the order of all of them is its affair."""
+        """bool[n]: True if the link may hold datagrams back, and therefore decides the order of all of them."""
         holds: BoolColumn = (self._need[slots] & _HOLDS) != 0
         return holds
 

@@ -1,6 +1,6 @@
-"""Links that have names: what each models, and where its figures come from.
+"""Named links: what each models, and where its figures come from.
 
-All of them act on one direction, from the server to the client. If a source gives a range, the figure is a round
+Each acts on one direction, from the server to the client. If a source gives a range, the figure is a round
 one inside it; if `source` says "ours", it was not measured.
 """
 
@@ -26,7 +26,7 @@ PROFILES = (
     Profile(
         "perfect",
         "Perfect",
-        "A cable between two idle machines: nothing is lost, delayed or swapped.",
+        "A cable between two idle machines: nothing is lost, delayed or reordered.",
         "By definition.",
         Link(),
     ),
@@ -118,7 +118,7 @@ PROFILES = (
     Profile(
         "everything",
         "A little of everything",
-        "Loss, jitter, overtaking, doubles and flipped bits together, to see every fate on one page.",
+        "Loss, jitter, reordering, duplicates and corrupted bits together, to see every fate on one page.",
         "Ours; no network is like that.",
         Link(
             loss_ratio=0.03,

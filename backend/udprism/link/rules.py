@@ -1,4 +1,4 @@
-"""Rules for chosen datagrams, beside a link's chances: drop, double or hold the n-th, every n-th, those that match."""
+"""Rules for chosen datagrams: drop, duplicate or hold the n-th, every n-th, or those that match."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_OFFSET = 65_506
 class Rule:
     """Which datagrams, and what is done to them. All conditions must hold; nth and every count those that match.
 
-    nth: the n-th of each flow and direction, from 1. every: each so-manieth of them. offset, mask, value: bytes at
+    nth: the n-th of each flow and direction, from 1. every: every so many of them. offset, mask, value: bytes at
     `offset` that, masked, equal `value`, both in hex. ratio, seed: only so many of what is chosen, drawn as a link's
     loss is. hold_ms: for `hold`.
     """
@@ -57,7 +57,7 @@ class Rule:
 
     def _refuse_contradictions(self) -> None:
         if self.nth is not None and self.every is not None:
-            raise RequestError("ask for the nth or for every so-manieth, not both", field="every")
+            raise RequestError("set nth or every, not both", field="every")
         if (self.hold_ms > 0) != (self.action == "hold"):
             raise RequestError("a hold needs a hold_ms above 0, and nothing else has one", field="hold_ms")
         if self.mask is not None and (self.value is None or len(self.mask) != len(self.value)):
@@ -126,7 +126,7 @@ class Rules:
         return matches
 
     def _counted(self, place: int, rule: Rule, slots: I32Column, matches: BoolColumn) -> BoolColumn:
-        """bool[n]: whose turn it is among those that match."""
+        """bool[n]: which of those that match are chosen."""
         if not matches.any() or (rule.nth is None and rule.every is None):
             return matches
         turns = Turns(slots, matches)

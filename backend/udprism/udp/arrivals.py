@@ -35,7 +35,7 @@ _READABLE = getattr(select, "EPOLLIN", selectors.EVENT_READ)
 
 
 class Receiver(Protocol):
-    """Used by one thread at a time; only `wake` is for any. Where another thread polls, it takes over.
+    """Used by one thread at a time; any thread may call `wake`. If another thread polls, it takes over.
 
     description: for people: which one it is, and why not a better one. errors: (slot, errno) of the last poll, such as
     ECONNREFUSED; the socket goes on. behind: the last poll left datagrams in the kernel that had arrived before it.
@@ -51,11 +51,11 @@ class Receiver(Protocol):
         error queue is emptied at each error."""
 
     def remove(self, sock: socket.socket, slot: int) -> None:
-        """Before `sock` is closed. Nothing of it is reported afterwards, and `slot` can be used again at once."""
+        """Call before `sock` is closed. Nothing is reported of it afterwards, and `slot` can be reused at once."""
 
     def poll(self, timeout_s: float) -> Arrivals:
-        """The next datagrams, in each socket's order; valid until the next poll. Waits until there is one, an error, a
-        `wake`, or the time is over; where there is traffic, long enough for some more to come (`coalesce_s`)."""
+        """The next datagrams, in each socket's order; valid until the next poll. Waits for one, an error, a `wake` or
+        the timeout. With traffic, it lets some more gather (`coalesce_s`)."""
 
     def wake(self) -> None:
         """The poll that is under way, or else the next, returns within `coalesce_s`."""
@@ -198,7 +198,7 @@ class PollReceiver:
 
 @lru_cache(_KNOWN_SENDERS)
 def _packed(source: tuple[Any, ...]) -> bytes:
-    """What `recvfrom` tells of a sender, as a row of `Arrivals.source`."""
+    """A sender as `recvfrom` gives it, as a row of `Arrivals.source`."""
     if len(source) < 2:  # Windows does not tell it of a datagram that it cut off
         return bytes(SOCKADDR_BYTES)
     family = socket.AF_INET6 if ":" in source[0] else socket.AF_INET

@@ -1,4 +1,4 @@
-"""What each process that the program starts does first."""
+"""What each process started by the program does first."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class ClientAccounting:
         self.datagrams = 0
         clients = self.table.clients
         self.settled_ns = clock.now_ns()
-        """What was overdue until then has been declared lost. Read by any thread."""
+        """Datagrams overdue until then have been declared lost. Any thread may read it."""
         self.tap = ReceiverTap(self.table.max_clients, lambda slot: clients[slot].local)
         self._sender = sender
         self._rules = sender.rules
@@ -262,7 +262,7 @@ class ClientAccounting:
     def settle(self, read_ns: int | None) -> None:
         """Bring the ledger up to date with the send log's reports and with what is overdue.
 
-        read_ns: until when all that arrived has been read; None where something may still lie in a socket.
+        read_ns: until when all that arrived has been read; None if a socket may still hold something.
         """
         own = self._own_server
         if own is not None:
@@ -286,7 +286,7 @@ class ClientAccounting:
             self.history.mark_lost(declared.slot, declared.extended, declared.cause)
 
     def forget(self, slots: I32Column) -> None:
-        """These clients are removed: what became of their datagrams stays in the sums."""
+        """These clients are removed. Their datagrams stay in the sums."""
         self.ledger.depart(slots, self._sender.sockets.dropped, self.hold_ns)
         self.latest.depart(slots)
         if self._own_server is not None:

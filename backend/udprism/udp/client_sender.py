@@ -1,4 +1,4 @@
-"""Sends what hosted clients have to say: connects, reports, disconnects. Decides when they retry."""
+"""Sends the hosted clients' connects, reports and disconnects, and decides when they retry."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ _LOOK_UP_WITHIN_NS = 4 * NS_PER_S
 _NEXT_ADDRESS_NS = NS_PER_S // 8
 """Time from one address that refuses to the next one of the same target."""
 _OUT_OF = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-"""What no other address would change."""
+"""Errors that another address would not change."""
 _AT_ONCE = getattr(socket, "MSG_DONTWAIT", 0)
 """For every send: the receiver may keep sockets in blocking mode."""
 
 
 class ClientSender:
-    """What goes out through the clients' sockets, and when. Pool thread only.
+    """Sends through the clients' sockets. Pool thread only.
 
     look_up: starts the lookup of a target's addresses and must not block; `found` or `not_found` gets the result.
     is_ours: whether this program's own server is at an address, and answers from it.
@@ -186,7 +186,7 @@ class ClientSender:
     # -- words
 
     def on_timers(self, slots: I32Column, now_ns: int) -> None:
-        """The timers of these clients have run out."""
+        """The timers of these clients have expired."""
         held, measured = self.table.held_back(slots, now_ns), self.table.speak_measured(slots)
         for slot, is_held, is_measured in zip(slots.tolist(), held.tolist(), measured.tolist(), strict=True):
             if self.table.state[slot] == State.PAUSED:

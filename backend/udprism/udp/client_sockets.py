@@ -81,7 +81,7 @@ class ClientSockets:
         return sockets
 
     def adopt(self, slot: int, sock: socket.socket) -> None:
-        """Listen and speak through this socket from now on."""
+        """Receive and send through this socket from now on."""
         client = self._table.clients[slot]
         self._of[slot] = sock
         self._table.has_socket[slot] = True

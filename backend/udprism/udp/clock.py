@@ -1,4 +1,4 @@
-"""Where the shells read the time."""
+"""The system's clocks."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ class CommandHandler:
     def _terms_for(
         self, command: commands.Connect, length: int, requester: Requester, now_ns: int, unix_ns: int
     ) -> ServiceTerms | None:
-        """On what conditions a new address is served; None if it was asked for a token first."""
+        """The terms on which a new address is served; None if it must return a token first."""
         table, address = self._table, requester.address
         decision = self._admission.decide(
             address, command, length, now_ns, unix_ns, table.sessions_of(address[0]), table.remote
@@ -146,7 +146,7 @@ class CommandHandler:
             self.drops["answer-not-sent"] += 1
 
     def strike(self, address: Address) -> None:
-        """The kernel says that nobody is at this address; after some strikes its session ends."""
+        """The kernel reports this address as unreachable. After several strikes its session ends."""
         slot = self._table.slot_of_address.get(address)
         if slot is not None and self._table.strike(slot):
             self.forget(slot)

@@ -1,6 +1,6 @@
 """A channel between the program and a process that it started: one line of JSON each, with descriptors if need be.
 
-Whoever asks waits for the answer before it asks again, so what is read is never more than one line.
+A side that asks waits for the answer before it asks again, so there is never more than one line to read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Control:
         return Heard(json.loads(line), files)
 
     def finish(self) -> None:
-        """Say no more; the other end's last lines can still be heard."""
+        """Send no more. The other end's last lines can still be read."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
 

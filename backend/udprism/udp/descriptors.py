@@ -10,7 +10,7 @@ from pathlib import Path
 from udprism.errors import RequestError
 
 _KEPT_FREE = 320
-"""For browsers, the store, logs and the sockets that come and go."""
+"""For browsers, the store, logs and short-lived sockets."""
 
 
 def raise_limit() -> int | None:

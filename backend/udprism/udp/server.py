@@ -106,7 +106,7 @@ class ColourServer:
     # -- server thread only, by `inbox`
 
     def schedule(self) -> tuple[int, int]:
-        """Datagrams that were made so far, and those that were due and were not: skipped, or overdue by now."""
+        """How many datagrams were made so far, and how many were due but not made: skipped or overdue."""
         return self._encoder.made, self.skipped_ticks + self.table.overdue(self._clock.now_ns())
 
     def link_room_needed(self) -> int:
@@ -141,7 +141,7 @@ class ColourServer:
             self.handler.say_bye(np.fromiter(self.table.sessions, np.int32), ByeReason.SHUTDOWN)
 
     def _turn(self, ready: list[int | None]) -> None:
-        """What has come (index of a socket, or None for a wake), what was asked for, and what is due."""
+        """Handle what has arrived (index of a socket, or None for a wake), what the inbox asks, and what is due."""
         for index in ready:
             if index is None:
                 self._wake.clear()

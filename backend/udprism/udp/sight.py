@@ -49,7 +49,7 @@ class Note(IntFlag):
     REORDERED = 4
     CORRUPT = 8
     UNKNOWN = 16
-    """It is unknown whether it arrived."""
+    """Unknown whether it arrived."""
 
 
 CAUSE_SHIFT: Final = 5
@@ -294,7 +294,7 @@ _CAUSES: Final[dict[int, str]] = {
     Cause.UNEXPLAINED: "lost, unexplained",
     Cause.UNKNOWN_PATH: "lost somewhere on the path",
     Cause.PATH: "lost between the two nodes",
-    Cause.AWAITING: "lost, its sender's node has not spoken yet",
+    Cause.AWAITING: "lost; its sender's node has not reported it yet",
 }
 
 

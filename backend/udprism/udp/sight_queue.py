@@ -36,7 +36,7 @@ class _Word(IntEnum):
     READ = 1
     """The same, the consumer's."""
     CLOSED = 2
-    """Nothing is taken any more."""
+    """No more sightings are taken."""
     OFFERED = 3
     """Sightings that were put into the ring, by point."""
     TURNED_AWAY = 5
@@ -133,7 +133,7 @@ class SightQueue:
         self._words[_Word.HOLD_NS] = max(int(self._words[_Word.HOLD_NS]), hold_ns)
 
     def close(self) -> None:
-        """Take nothing any more, and count nothing as turned away. Any thread, either side."""
+        """Take no more sightings, and do not count them as missed. Any thread, either side."""
         self._words[_Word.CLOSED] = 1
 
     # -- either side

@@ -2,7 +2,7 @@
 
 Linux has three things that other systems do not: an error queue that says *which* peer is gone (IP_RECVERR), one
 system call for many datagrams (sendmmsg), and a drop counter by socket (SO_MEMINFO). Elsewhere each has a plain
-fall-back, and what cannot be known is None.
+fall-back, and unknown values are None.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From which of this machine's addresses an answer leaves: from the one that was asked.
+"""An answer leaves from the address that was asked.
 
 A socket that is bound to one address has no choice. One that is bound to all of them (0.0.0.0, ::) sends from the one
 that the routing table prefers, and a peer that asked another one drops the answer: netcat, a connected socket, a NAT.
@@ -42,7 +42,7 @@ RECEIVED_BYTES = socket.CMSG_SPACE(_INFO_6.size) if hasattr(socket, "CMSG_SPACE"
 
 
 def is_wildcard(host: str) -> bool:
-    """Whether a socket that is bound to this address receives at all of this machine's."""
+    """Whether a socket bound to this address receives on all of this machine's addresses."""
     return host in ("0.0.0.0", "::")
 
 

@@ -1,4 +1,4 @@
-"""One client's datagrams on an event loop, as they come."""
+"""One client's datagrams on an event loop, as they arrive."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TapStream:
 
     @property
     def dropped(self) -> int:
-        """Datagrams that this listener was too slow for."""
+        """Datagrams that this listener missed because it was too slow."""
         return self._tap.dropped
 
     def _wake(self) -> None:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LATE_AFTER_NS = 2 * NS_PER_S
 HANGS_FOR_GOOD_NS = 30 * NS_PER_S
-"""Without a heartbeat and without processor time: whatever it waits for does not come."""
+"""Without a heartbeat and without processor time: it hangs."""
 LOOPS_FOR_GOOD_NS = 120 * NS_PER_S
 """Of its own processor time, without a heartbeat: no turn takes as long as that."""
 MAX_RESTARTS = 5
@@ -32,7 +32,7 @@ class ThreadState(Enum):
 
     RUNNING = "running"
     RESTARTING = "restarting"
-    """Between a failure and the next try."""
+    """Between a failure and the next attempt."""
     BUSY = "busy"
     """No heartbeat for two seconds, but processor time: much to do, or a machine that has little time for it."""
     HANGS = "hangs"
@@ -117,7 +117,7 @@ class SupervisedThread:
             self._given_up(error)
 
     def beat(self) -> None:
-        """Say that the body is alive. The thread's own only."""
+        """Report that the body is alive. Called by this thread only."""
         self._beats += 1
         self._beat_ns = self._now_ns()
 
@@ -160,7 +160,7 @@ class SupervisedThread:
 
     @property
     def state(self) -> ThreadState:
-        """How it is now. Any thread; told busy from hanging as of the last `watch`."""
+        """The state now. Any thread. Busy and hanging are told apart as of the last `watch`."""
         if self._thread is None or not self._thread.is_alive():
             return ThreadState.ENDED
         if self._is_waiting:
@@ -171,7 +171,7 @@ class SupervisedThread:
         return ThreadState.HANGS if still_ns >= LATE_AFTER_NS // 2 else ThreadState.BUSY
 
     def stop(self, timeout_s: float) -> bool:
-        """Wait for the end of `body`; False if it did not come in time, and what it owns is still its own.
+        """Wait for the end of `body`; False if it did not end in time; then it still uses what it owns.
 
         Call `wake` of the body's poll as well.
         """

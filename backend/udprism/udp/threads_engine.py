@@ -29,7 +29,8 @@ class ThreadsEngine:
 
     def __init__(self, table: SessionTable, encoder: Encoder, outlet: Outlet, clock: Clock) -> None:
         self.owning = threading.Lock()
-        """Its holder may use the sessions and the outlet: the server's thread during its turn, a stream to send."""
+        """Whoever holds it may use the sessions and the outlet: the server's thread during its turn, or a stream to
+        send."""
         self.refused = 0
         """Sessions that got no thread because a thousand run already."""
         self.skipped_ticks = 0

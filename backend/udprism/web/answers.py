@@ -23,7 +23,7 @@ def answer(content: Mapping[str, Any], status: int = 200) -> Response:
 def list_answer(name: str, items: list[bytes], status: int = 200) -> StreamingResponse:
     """A JSON answer with one list, of items that are JSON already (`messages.items`); takes them out of `items`.
 
-    Megabytes leave in pieces: each copy of the whole would stay in the process's heap.
+    Megabytes are sent in pieces: each copy of the whole would stay in the process's heap.
     """
     begin, end = f'{{"{name}":['.encode(), b"]}"
     length = len(begin) + sum(map(len, items)) + max(0, len(items) - 1) + len(end)
@@ -41,7 +41,7 @@ def list_answer(name: str, items: list[bytes], status: int = 200) -> StreamingRe
 def datagrams_answer(
     datagrams: Sequence[Mapping[str, Any]], fields: Sequence[str], form: Literal["json", "csv", "jsonl"]
 ) -> Response:
-    """Datagrams in the form that was asked for."""
+    """Datagrams in the requested format."""
     match form:
         case "csv":
             return Response(_csv(datagrams, fields), media_type="text/csv; charset=utf-8; header=present")

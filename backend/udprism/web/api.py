@@ -53,7 +53,7 @@ def api_router(bridge: Bridge) -> APIRouter:
 
 
 class WholeRoutes:
-    """The routes of what concerns all of a bridge, and of what never changes."""
+    """The routes for the whole bridge, and for what never changes."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
@@ -69,14 +69,14 @@ class WholeRoutes:
         add_routes(router, routes)
 
     async def get_ledger(self) -> Response:
-        """What became of every datagram, of all clients together."""
+        """The fate of every datagram, summed over all clients."""
         return answer(await self._bridge.ledger())
 
     async def get_history(self, query: Annotated[bodies.HistoryQuery, Query()]) -> Response:
         """What happened over time: rate, losses by cause, delay percentiles and jitter, in steps, and events.
 
         Without `from`: the last ten minutes. Steps of 1, 10 and 60 s are kept for 10 minutes, 3 hours and 2 days. For
-        one client steps of 10 s and 3 min are kept for 9 minutes and 2.8 hours, and of 1 s while somebody asks.
+        one client steps of 10 s and 3 min are kept for 9 minutes and 2.8 hours, and of 1 s while they are requested.
         """
         to_ns = time.time_ns() if query.to_s is None else int(query.to_s * NS_PER_S)
         from_ns = to_ns - _USUAL_HISTORY_NS if query.from_s is None else int(query.from_s * NS_PER_S)
@@ -88,7 +88,7 @@ class WholeRoutes:
         return answer(body)
 
     async def list_profiles(self) -> Response:
-        """Links that have names, what each models, and where its figures come from."""
+        """The named links: what each models, and where its figures come from."""
         return answer(profiles_body())
 
     async def list_definitions(self) -> Response:

@@ -1,4 +1,4 @@
-"""The web app put together, and the server that runs it."""
+"""Assembles the web app, and the server that runs it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2048
 STOP_TIMEOUT_S: Final = 5
 _TICK_S: Final = 1.0
-"""The date in answers is no older."""
+"""Maximum age of the date in responses."""
 NOT_SENT_BYTES: Final = 16 << 10
 """Of a viewer's frames, at most so many wait in the kernel behind the network: by default 2.75 MB of stale picture."""
 _NOT_HERE: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -171,7 +171,7 @@ def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Ends at once if that was asked for before its own signal handlers were in place.
+    """Ends at once if it was told to before its own signal handlers were installed.
 
     It looks once per second whether it should end, and when it is told to. uvicorn's own looks ten times per second.
     """
@@ -205,14 +205,14 @@ class _Server(uvicorn.Server):
             self._told.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Start listening."""
         await super().startup(sockets)
         self.should_exit |= self._ended.is_set()
         if self._mesh is not None:
             await self._mesh.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say goodbye to other nodes first."""
+        """Tell other nodes first that this one leaves."""
         if self._mesh is not None:
             await self._mesh.stop()
         await super().shutdown(sockets)
@@ -239,7 +239,7 @@ def server(
     ended: threading.Event | None = None,
     mesh: Mesh | None = None,
 ) -> uvicorn.Server:
-    """What `serve` runs; `should_exit = True` ends it, from any thread."""
+    """What `serve` runs. Any thread ends it with `should_exit = True`."""
     cuts: Counter[str] = Counter(dict.fromkeys(REASONS, 0))
     bounds = {"limits": limits or Limits(), "cuts": cuts}
     http, websocket = type("Http", (GuardedHttp,), bounds), type("WebSocket", (GuardedWebSocket,), bounds)

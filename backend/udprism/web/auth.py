@@ -1,4 +1,4 @@
-"""The access token: needed where others than this machine's own users can reach the web app.
+"""The access token: needed if others than this machine's own users can reach the web app.
 
 It comes once in the page's address and is then a cookie that no script can read; scripts send it as a bearer token.
 It is compared in constant time and is never part of a log, an error, a metric or an address that we send on.
@@ -27,7 +27,7 @@ MAX_COOKIES: Final = 16
 """Of ours, in one browser: those of servers that have gone stay until it is closed."""
 READY_PATH: Final = "/readyz"
 OPEN_PATHS: Final = ("/livez", READY_PATH)
-"""For supervisors and container probes, which have no token. Neither says anything of clients or addresses."""
+"""For supervisors and container probes, which have no token. Neither reveals anything about clients or addresses."""
 TRUSTED: Final = "udprism.trusted"
 """In the scope of READY_PATH: whether the caller has the token, and may read why a check fails."""
 
@@ -77,7 +77,7 @@ def page_url(settings: Settings, port: int) -> str:
 
 
 class Token:
-    """Who may come in. Without a token, everybody who got past the Host and Origin checks."""
+    """Who has access. Without a token, everyone who passed the Host and Origin checks."""
 
     def __init__(self, settings: Settings, identity: str) -> None:
         """identity: of the data directory, or of this process where nothing is kept; the cookie is named by it.
@@ -106,7 +106,7 @@ class Token:
         return None if self.is_trusted(scope) else _ask(connection)
 
     def is_trusted(self, scope: Scope) -> bool:
-        """Whether the caller sent the token or its cookie. Without a token everybody is trusted."""
+        """Whether the caller sent the token or its cookie. Without a token everyone is trusted."""
         if self._token is None:
             return True
         connection = HTTPConnection(scope)

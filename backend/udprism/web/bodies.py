@@ -57,7 +57,9 @@ Target = Annotated[
 ]
 StateName = Literal["connecting", "live", "silent", "refused", "error", "paused"]
 Id = Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARACTERS)]
-Find = Annotated[str, Field(max_length=200, description="words that are all in name, id, address, stream or kind")]
+Find = Annotated[
+    str, Field(max_length=200, description="words that must all occur in name, id, address, stream or kind")
+]
 Slot = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
@@ -74,7 +76,7 @@ class Query(BaseModel):
 
 
 class AddClients(Body):
-    """`POST /api/clients`: all optional; the bridge fills in what is not said."""
+    """`POST /api/clients`: all optional; the bridge fills in defaults."""
 
     name: Name | None = None
     target: Target | None = None
@@ -155,7 +157,7 @@ class SessionsQuery(Query):
 
 
 class RemoveQuery(Query):
-    """`DELETE /api/clients`: those named by `id`, again and again; all where none is named."""
+    """`DELETE /api/clients`: those named by `id`, which may be repeated; all if none is named."""
 
     id: list[Id] | None = None
 
@@ -187,7 +189,7 @@ class HistoryQuery(Query):
 
 
 class Watch(Body):
-    """A viewer says what it shows; replaces what it said before."""
+    """What a viewer shows. Replaces its earlier `watch`."""
 
     type: Literal["watch"]
     rows: Annotated[list[Slot], Field(max_length=WATCHED_ROWS)] = []

@@ -1,4 +1,4 @@
-"""REST for uploaded capture files: /api/captures and what is below."""
+"""REST for uploaded capture files: /api/captures and below."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _BYTES: Final = f"{_ONE}/bytes"
 
 
 class AddCapture(bodies.Body):
-    """`POST /api/captures`: a file of so many bytes will come."""
+    """`POST /api/captures`: announces a file of this many bytes."""
 
     name: Annotated[str, Field(min_length=1, max_length=255)]
     bytes: Annotated[int, Field(ge=1)]
 
 
 class At(bodies.Query):
-    """Where in the file the body belongs."""
+    """The body's offset in the file."""
 
     at: Annotated[int, Field(ge=0, le=MAX_CAPTURE_BYTES)] = 0
 
@@ -59,23 +59,23 @@ class CaptureRoutes:
         )
 
     async def list_captures(self) -> Response:
-        """The captures that were uploaded since the program began, oldest first."""
+        """The captures uploaded since the program started, oldest first."""
         captures = self._captures.every()
         return answer({"captures": captures, "total": len(captures)})
 
     async def add_capture(self, body: AddCapture) -> Response:
-        """Announce a capture file. Its bytes then come in pieces, as bodies have a bound."""
+        """Announce a capture file. Its bytes then follow in pieces, because bodies are bounded."""
         return answer(await self._captures.add(body.name, body.bytes), 201)
 
     async def put_bytes(self, capture_id: str, query: Annotated[At, Query()], request: Request) -> Response:
-        """The bytes of the file from `at` on, up to 64 KiB. `received` says where the next ones belong."""
+        """Upload up to 64 KiB of the file, from offset `at` on. `received` is the offset of the next piece."""
         data = await request.body()
         if not data:
             raise RequestError("the body holds no bytes of the file", kind="invalid")
         return answer(await self._captures.write(capture_id, query.at, data))
 
     async def get_capture(self, capture_id: str) -> Response:
-        """One capture, and how much of it has come."""
+        """One capture, and how much of it has been received."""
         return answer(self._captures.get(capture_id))
 
     async def inspect_capture(self, capture_id: str) -> Response:
@@ -83,6 +83,6 @@ class CaptureRoutes:
         return answer(await self._captures.inspect(self._captures.path(capture_id)))
 
     async def remove_capture(self, capture_id: str) -> Response:
-        """Delete a capture. A replay of it goes on."""
+        """Delete a capture. A replay of it continues."""
         await self._captures.remove(capture_id)
         return Response(status_code=NO_CONTENT)

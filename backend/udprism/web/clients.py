@@ -1,4 +1,4 @@
-"""REST for hosted clients: /api/clients and what is below."""
+"""REST for hosted clients: /api/clients and below."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ClientRoutes:
         return answer({"clients": clients, "total": total})
 
     async def add_clients(self, body: Annotated[bodies.AddClients | None, Body()] = None) -> Response:
-        """Add hosted clients: all of them, or none if one of them is impossible."""
+        """Add hosted clients: all of them, or none if one of them cannot be added."""
         asked = body or bodies.AddClients()
         added = self._clients.add_in_pieces(
             asked.name, asked.target, asked.rate_hz, asked.colours, asked.mode, asked.count
@@ -49,7 +49,7 @@ class ClientRoutes:
             return list_answer("clients", [messages.items(piece) async for piece in added], 201)
 
     async def remove_clients(self, query: Annotated[bodies.RemoveQuery, Query()]) -> Response:
-        """Remove the clients named by `id` (which may be given many times), or all of them where none is named."""
+        """Remove the clients named by `id` (which may be repeated), or all of them if none is named."""
         return answer({"removed": await self._clients.remove_many(query.id)})
 
     async def get_client(self, client_id: str) -> Response:
@@ -57,7 +57,7 @@ class ClientRoutes:
         return answer(await self._clients.get(client_id))
 
     async def change_client(self, client_id: str, body: bodies.ClientChanges) -> Response:
-        """Change what the body names; the rest stays."""
+        """Change the fields that the body names, and no others."""
         return answer(await self._clients.change(client_id, dict(body)))
 
     async def remove_client(self, client_id: str) -> Response:

@@ -1,4 +1,4 @@
-"""What every number means: one source for the page's question marks and for the API's description."""
+"""What every number means: the only source for the page's explanations and for the API's description."""
 
 from __future__ import annotations
 
@@ -175,8 +175,8 @@ DEFINITIONS: Final = (
         "lost_by_cause.awaiting",
         "Lost: awaiting report",
         "datagrams",
-        "Lost from another node's server, and that node has not said yet what it sent: the cause will be known once it "
-        "can be reached.",
+        "Lost from another node's server, and that node has not reported yet what it sent. The cause will be known once "
+        "that node can be reached.",
     ),
     Definition(
         "loss_ratio",

@@ -1,4 +1,4 @@
-"""/api/docs: the API's own description to read and to try, from files of this machine alone."""
+"""/api/docs: the API's description, to read and to try, from local files only."""
 
 from __future__ import annotations
 

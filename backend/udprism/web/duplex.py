@@ -14,7 +14,7 @@ WRITABLE: Final = "udprism.writable"
 
 
 class BadMessage(Exception):
-    """The other side sent what it must not: the connection is closed with `code` and `reason`."""
+    """The other side sent something that it must not send: the connection is closed with `code` and `reason`."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)

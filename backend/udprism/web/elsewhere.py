@@ -27,7 +27,7 @@ _MAX_BODY_BYTES: Final = 64 << 10
 
 
 class Elsewhere:
-    """Passes on what is meant for another node, and says of each answer which node it is from."""
+    """Forwards requests that are meant for another node, and adds the node to each response."""
 
     def __init__(self, app: ASGIApp, mesh: Mesh) -> None:
         self._app = app

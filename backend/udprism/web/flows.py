@@ -1,4 +1,4 @@
-"""REST for flows: /api/flows and what is below, read only."""
+"""REST for flows: /api/flows and below, read only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FlowRoutes:
         add_routes(router, routes)
 
     async def list_flows(self, query: Annotated[FlowsQuery, Query()]) -> Response:
-        """Every flow: of hosted clients, of sessions, of relays, of receivers and of senders."""
+        """All flows: of hosted clients, sessions, relays, receivers and senders."""
         flows, total = await self._flows.page(query.kind, query.format, query.query, query.offset, query.limit)
         return answer({"flows": flows, "total": total})
 
@@ -56,13 +56,13 @@ class FlowRoutes:
         return answer(await self._flows.get(flow_id))
 
     async def get_flow_picture(self, flow_id: str) -> Response:
-        """All channels of the newest picture of a flow that a receiver hears, and its newest datagram to the end."""
+        """All channels of a received flow's newest picture, and its newest datagram field by field."""
         return answer(await self._flows.picture(flow_id))
 
     async def list_flow_datagrams(self, flow_id: str, query: Annotated[bodies.DatagramsQuery, Query()]) -> Response:
         """The last datagrams of a flow that arrives or is carried by a relay, newest last, lost ones included.
 
-        A relay does not read what it carries: its datagrams have the keys of `/api/relays/…/datagrams`.
+        A relay does not decode what it carries: its datagrams have the keys of `/api/relays/…/datagrams`.
         """
         datagrams = await self._flows.datagrams(flow_id, query.limit)
         is_carried = any("number" in one for one in datagrams[:1])

@@ -1,4 +1,4 @@
-"""What is checked before anything else sees a request or a websocket handshake: Host, Origin, token, size.
+"""Checks Host, Origin, token and size before anything else sees a request or a websocket handshake.
 
 Pure ASGI, so that a refusal costs nothing and nothing of the app runs before it.
 """
@@ -26,13 +26,14 @@ _NOT_STORED: Final = ("/api/", "/livez", "/readyz", "/metrics")
 _WITHOUT_HOST: Final = ("/livez", "/readyz")
 """For supervisors that speak HTTP/1.0. No browser leaves Host out, so nothing is rebound."""
 _CROSS_ORIGIN: Final = (
-    "pages of another origin may not do this. If this is udprism's own page behind a proxy: the proxy must pass on "
+    "pages of another origin may not do this. If this is udprism's own page behind a proxy: the proxy must forward "
     "Host as the browser sent it, or udprism must be told the page's origin (`--allow-origin https://NAME`)"
 )
 
 
 class Gate:
-    """Refuses what must not reach the app, and adds the security headers to every answer, refusals included."""
+    """Refuses requests that must not reach the app, and adds the security headers to every answer, refusals
+    included."""
 
     def __init__(self, app: ASGIApp, settings: Settings, identity: str) -> None:
         """identity: of what this process serves; see `auth.Token`."""

@@ -1,4 +1,4 @@
-"""The deadlines and bounds of one connection, which uvicorn does not have, and what is counted when one is hit.
+"""The deadlines and bounds of one connection, which uvicorn does not have, and the counter of each.
 
 Each bound stops an attack that works on uvicorn 0.54 as it comes: tests/web/test_guard.py and test_handover.py show
 both. `guarded_http` and `guarded_websocket` hold them. The methods overridden there are no public interface: uvicorn's
@@ -75,7 +75,7 @@ class Guarded(Protocol):
     transport: asyncio.Transport
 
     def cut(self, reason: str) -> None:
-        """End the connection at once, and count why."""
+        """End the connection at once, and count the reason."""
 
 
 class StallWatch:
@@ -86,7 +86,7 @@ class StallWatch:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Something waits to be written from now on."""
+        """Something now waits to be written."""
         waiting_bytes = self._connection.transport.get_write_buffer_size()
         limits = self._connection.limits
         self._timer = self._connection.loop.call_later(limits.stall_timeout_s, self._look, waiting_bytes)
@@ -132,7 +132,7 @@ def secure(headers: MutableHeaders) -> None:
 
 
 def last_answer(response: Response) -> bytes:
-    """An answer that a connection gives in its own name, as bytes: no app has seen the request."""
+    """A response that the connection itself sends, as bytes: no app has seen the request."""
     secure(response.headers)
     response.headers["Connection"] = "close"
     head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)

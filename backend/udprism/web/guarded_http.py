@@ -169,7 +169,7 @@ class GuardedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def cut(self, reason: str) -> None:
-        """End the connection at once, and count why."""
+        """End the connection at once, and count the reason."""
         self.cuts[reason] += 1
         self._stop_timers()
         self.transport.abort()
@@ -184,13 +184,10 @@ class GuardedHttp(HttpToolsProtocol):
         self._refuse("headers", 431, detail)
 
     def _refuse_malformed(self) -> None:
-        self._refuse("malformed", 400, "this is no HTTP/1.1 request; HTTPS is not spoken here")
+        self._refuse("malformed", 400, "this is not an HTTP/1.1 request; HTTPS is not supported here")
 
     def _refuse(self, reason: str, status: int, detail: str) -> None:
-        """Give the last answer of this connection, and count why.
-
-        Raises: _Stopped.
-        """
+        """Send this connection's last response, and count the reason. Raises: _Stopped."""
         if self._owes_an_answer:
             self.cut(reason)  # another answer may be half written
         else:

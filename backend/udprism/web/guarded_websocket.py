@@ -57,7 +57,8 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
             self._refuse(self.conn.handshake_exc)
 
     def _refuse(self, error: Exception) -> None:
-        """Answer a handshake that the websocket's parser does not take; uvicorn would leave it open without a word."""
+        """Respond to a handshake that the websocket's parser rejects; uvicorn would leave it open without a
+        response."""
         status = 414 if isinstance(error, RequestLineTooLong) else 431 if isinstance(error, SecurityError) else 400
         answer = problem.response(status, "handshake", f"this websocket handshake is refused: {error}")
         self.cuts["handshake"] += 1

@@ -1,4 +1,4 @@
-"""For supervisors: is the process alive, can it do its work, what has it counted."""
+"""For supervisors: whether the process is alive and can do its work, and its counters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Health:
         return router
 
     async def live(self) -> Response:
-        """The event loop runs; /readyz tells more."""
+        """The event loop runs. /readyz says more."""
         return PlainTextResponse("alive\n")
 
     async def ready(self, request: Request) -> Response:

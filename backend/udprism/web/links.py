@@ -1,4 +1,4 @@
-"""REST for links: /api/links and what is below."""
+"""REST for links: /api/links and below."""
 
 from __future__ import annotations
 
@@ -36,37 +36,37 @@ class LinkRoutes:
         add_routes(router, routes)
 
     async def sum_up_links(self) -> Response:
-        """Whether there is a default link, and how many clients and sessions have their own."""
+        """Whether there is a default link, and how many clients and sessions have links of their own."""
         return answer(await self._links.summary())
 
     async def remove_links(self) -> Response:
-        """Clear every impairment: the default link, all clients' and all sessions'."""
+        """Remove all links: the default one, and those of clients and sessions."""
         await self._links.clear()
         return Response(status_code=204)
 
     async def get_default_link(self) -> Response:
-        """The link of everybody who has none of his own."""
+        """The default link: of all clients and sessions without one of their own."""
         return _link(await self._links.get_default())
 
     async def put_default_link(self, body: Annotated[bodies.LinkBody, Body()]) -> Response:
-        """Set it, from the next datagram on. Fields that are left out are off."""
+        """Set it, from the next datagram on. Omitted fields are off."""
         return answer(await self._links.put_default(body))
 
     async def remove_default_link(self) -> Response:
-        """Take it away."""
+        """Remove it."""
         await self._links.remove_default()
         return Response(status_code=204)
 
     async def get_link(self, owner_id: str) -> Response:
-        """The own link of a client or session."""
+        """A client's or session's own link."""
         return _link(await self._links.get(owner_id))
 
     async def put_link(self, owner_id: str, body: Annotated[bodies.LinkBody, Body()]) -> Response:
-        """Set it, from the next datagram on. Fields that are left out are off."""
+        """Set it, from the next datagram on. Omitted fields are off."""
         return answer(await self._links.put(owner_id, body))
 
     async def remove_link(self, owner_id: str) -> Response:
-        """Take it away: the default link holds again."""
+        """Remove it: the default link applies again."""
         await self._links.remove(owner_id)
         return Response(status_code=204)
 

@@ -1,4 +1,4 @@
-"""What the live feed says: frames and JSON texts, made from a snapshot. Pure: no loop, no clock, no socket.
+"""Encodes the live feed: frames and JSON texts, made from a snapshot. Pure: no loop, no clock, no socket.
 
 The layout is PROTOCOL.md's ("The live feed"); tests/golden/live.* holds bytes that the page's tests read as well.
 Everything is little-endian; each column is padded to a multiple of 4 bytes.
@@ -206,5 +206,5 @@ def session(session_id: str, body: Mapping[str, Any] | None) -> str:
 
 
 def sessions(find: str, listed: Sequence[Mapping[str, Any]], total: int, left: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The colour server's sessions that have these words, raw ones first; left: raw clients that are served no more."""
+    """The colour server's sessions that match these words, raw ones first. left: raw clients that have left."""
     return text({"type": "sessions", "find": find, "sessions": listed, "total": total, "left": left})

@@ -31,20 +31,20 @@ METRICS: Final = (
     _metric(
         "asks_total",
         "questions",
-        "Questions to other nodes, by outcome: answered, timeout, nobody (no such node), cut-off (no connection), "
+        "Requests to other nodes, by outcome: answered, timeout, nobody (no such node), cut-off (no connection), "
         "full; and answers that were late or bad.",
     ),
-    _metric("asks_served_total", "questions", "Questions and commands of other nodes, by what became of them."),
-    _metric("asking_window", "questions", "Pictures of other nodes that may be on their way at once."),
+    _metric("asks_served_total", "questions", "Requests and commands from other nodes, by outcome."),
+    _metric("asking_window", "questions", "Frames of other nodes that may be requested at once."),
     _metric("node_commands_total", "commands", "Commands to other nodes, by outcome: done, never or not known yet."),
     _metric("node_commands_unknown", "commands", "Commands to other nodes whose outcome is not known yet."),
-    _metric("sessions_told", "clients", "Hosted clients whose server's node tells what it sent them."),
-    _metric("fates_kept", "datagrams", "Fates of datagrams to other nodes' clients that are kept for those nodes."),
-    _metric("fates_missing_total", "answers", "How often other nodes had forgotten a part of what they had to tell."),
-    _metric("fates_bad_total", "answers", "What other nodes told of datagrams and could not be read."),
+    _metric("sessions_told", "clients", "Hosted clients whose server's node reports what it sent to them."),
+    _metric("fates_kept", "datagrams", "Fates of datagrams to other nodes' clients, stored until those nodes ask."),
+    _metric("fates_missing_total", "answers", "How often other nodes had discarded a part of what they had to report."),
+    _metric("fates_bad_total", "answers", "Reports of other nodes about datagrams that could not be decoded."),
     _metric("heartbeats_refused_total", "messages", "Heartbeats that were malformed, or of more nodes than are kept."),
     _metric("clock_offset_seconds", "s", "How far a node's wall clock is ahead of this one's."),
-    _metric("clock_offset_bound_seconds", "s", "By how much that may be wrong, either way."),
+    _metric("clock_offset_bound_seconds", "s", "Error bound of that difference, in either direction."),
     _metric("relays", "relays", "Relays, including those that could not be started."),
     _metric("relay_flows", "flows", "Clients of all relays; each has two directions."),
     _metric(

@@ -1,4 +1,4 @@
-"""`/api/nodes` and `/api/commands`: who is there, and what became of a change made elsewhere."""
+"""`/api/nodes` and `/api/commands`: the nodes, and the outcome of changes made on other nodes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def found(mesh: Mesh | None, word: str) -> NodeRecord | None:
     """A node by id or name; None for this one. Raises: RequestError."""
     if mesh is None:
-        raise RequestError("this node knows no others: start it with --nats URL", field="node", kind="no-node")
+        raise RequestError("this node knows no other nodes: start it with --nats URL", field="node", kind="no-node")
     return mesh.find(word)
 
 
@@ -51,7 +51,7 @@ class NodeRoutes:
         return router
 
     async def list_nodes(self) -> Response:
-        """This node and all others that it hears: what each reported, how long ago, and their sums.
+        """This node and all others that it hears from: what each reported, how long ago, and their sums.
 
         Each node's ledger closes at its own moment, so the sum closes too; `as_of_ms` says how old each part is.
         """
@@ -72,15 +72,15 @@ class NodeRoutes:
         )
 
     async def forget_node(self, node_id: str) -> Response:
-        """Hide a node until it is heard again."""
+        """Forget a node until it is heard from again."""
         node = found(self._mesh, node_id)
         if node is None or self._mesh is None:
-            raise RequestError("this is the node that you ask: it cannot be forgotten", field="node_id")
+            raise RequestError("this is the node that you are asking: it cannot be forgotten", field="node_id")
         self._mesh.presence.forget(node.id)
         return Response(status_code=204)
 
     async def get_command(self, command_id: str) -> Response:
-        """Ask again what became of a change whose outcome was unknown: done, or never."""
+        """The outcome of a change that was unknown at first: done, or never."""
         if self._mesh is None:
             raise RequestError("no command of this id waits for its outcome", kind="not-found")
         try:

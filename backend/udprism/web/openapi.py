@@ -1,4 +1,4 @@
-"""What the API's description has beside what FastAPI finds out: problems, other formats than JSON, the server."""
+"""Adds to the API's description what FastAPI does not find out: problems, formats other than JSON, the server."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _PROBLEM_SCHEMA: Final = "#/components/schemas/Problem"
 
 PROBLEM: Final[dict[str, Any]] = {"content": {problem.MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_SCHEMA}}}}
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {"description": "What was asked for cannot be; the field and what would be right are named.", **PROBLEM},
-    "5XX": {"description": "It could have been, but not now: see the detail.", **PROBLEM},
+    "4XX": {"description": "The request cannot be fulfilled. Names the field and the accepted values.", **PROBLEM},
+    "5XX": {"description": "The request cannot be fulfilled at present: see the detail.", **PROBLEM},
 }
 
 

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem details: a stable `type`, the field at fault, and what would be right."""
+"""Errors as RFC 9457 problem details: a stable `type`, the field at fault, and the accepted values."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ _HTML_ESCAPES: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0
 
 _FRAMEWORK: Final = {
     400: ("invalid", "the body is not JSON"),
-    404: ("not-found", "there is nothing at this path; /api/openapi.json lists what there is"),
-    405: ("method-not-allowed", "this path knows other methods: see the Allow header"),
+    404: ("not-found", "nothing exists at this path; /api/openapi.json lists all paths"),
+    405: ("method-not-allowed", "this path has other methods: see the Allow header"),
     413: ("too-large", "a body has at most 65536 bytes"),
 }
 

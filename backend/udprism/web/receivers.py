@@ -1,4 +1,4 @@
-"""REST for receivers: /api/receivers and what is below."""
+"""REST for receivers: /api/receivers and below."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ONE: Final = "/receivers/{receiver_id}"
 
 
 class AddReceiver(bodies.Body):
-    """`POST /api/receivers`: the format is all that has to be said, if it has a usual port."""
+    """`POST /api/receivers`: only the format is required, if it has a usual port."""
 
     format: FormatName
     listen: Address | None = None
@@ -51,7 +51,7 @@ class ReceiverRoutes:
         add_routes(router, routes, created=(_ALL,))
 
     async def list_receivers(self) -> Response:
-        """All receivers, in the order in which they were begun."""
+        """All receivers, in the order in which they were started."""
         receivers = await self._receivers.every()
         return answer({"receivers": receivers, "total": len(receivers)})
 

@@ -1,4 +1,4 @@
-"""REST for recordings: /api/recordings and what is below."""
+"""REST for recordings: /api/recordings and below."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RecordingRoutes:
         )
 
     async def list_recordings(self) -> Response:
-        """All recordings, those of earlier runs too, oldest first."""
+        """All recordings, including those of earlier runs, oldest first."""
         recordings = await self._recordings.every()
         return answer({"recordings": recordings, "total": len(recordings)})
 
@@ -114,7 +114,7 @@ class RecordingRoutes:
         return files[name]
 
     async def get_file(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
-        """The newest file of a recording, or the one of this name; of a file that grows, what is there now."""
+        """The newest file of a recording, or the one of this name. Of a file that is still growing, what exists now."""
         path = await self._file(recording_id, query.name)
         name = path.name
         if not self._recordings.is_running(recording_id):

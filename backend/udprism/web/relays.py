@@ -1,4 +1,4 @@
-"""REST for relays: /api/relays and what is below."""
+"""REST for relays: /api/relays and below."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RuleBodies = Annotated[list[RuleBody], Field(max_length=MAX_RULES)]
 
 
 class AddRelay(bodies.Body):
-    """`POST /api/relays`: the target is all that has to be said."""
+    """`POST /api/relays`: only the target is required."""
 
     target: Address
     listen: Address | None = None
@@ -105,7 +105,7 @@ class RelayRoutes:
         self._relays = relays
 
     def add_to(self, router: APIRouter) -> None:
-        """Put them below /api."""
+        """Add them below /api."""
         flow = "/relays/{relay_id}/flows/{flow_id}"
         one_way = "/relays/{relay_id}/links/{direction}"
         routes = (
@@ -129,20 +129,21 @@ class RelayRoutes:
         add_routes(router, routes, created=("/relays",))
 
     async def list_relays(self) -> Response:
-        """All relays, in the order in which they were begun."""
+        """All relays, in the order in which they were started."""
         relays = await self._relays.every()
         return answer({"relays": relays, "total": len(relays)})
 
     async def add_relay(self, body: Annotated[AddRelay, Body()]) -> Response:
-        """Begin to carry datagrams from `listen` to `target`, both ways through a link. Port 0: the kernel chooses."""
+        """Forward datagrams between `listen` and `target`, through a link in each direction. Port 0: the kernel
+        chooses."""
         return answer(await self._relays.add(body.model_dump()), 201)
 
     async def get_relay(self, relay_id: str) -> Response:
-        """One relay, with the sums of both its ways."""
+        """One relay, with the sums of both directions."""
         return answer(await self._relays.get(relay_id))
 
     async def change_relay(self, relay_id: str, body: RelayChanges) -> Response:
-        """Change links, rules or the idle end, from the next datagram on."""
+        """Change the links, rules or idle time, from the next datagram on."""
         return answer(await self._relays.change(relay_id, dict(body)))
 
     async def remove_relay(self, relay_id: str) -> Response:
@@ -151,42 +152,44 @@ class RelayRoutes:
         return Response(status_code=NO_CONTENT)
 
     async def get_relay_link(self, relay_id: str, direction: Direction) -> Response:
-        """The link of one way."""
+        """The link of one direction."""
         return answer(await self._relays.link(relay_id, direction))
 
     async def put_relay_link(
         self, relay_id: str, direction: Direction, body: Annotated[bodies.LinkBody, Body()]
     ) -> Response:
-        """Set it, for all flows without a link of their own. Fields that are left out are off."""
+        """Set it, for all flows without a link of their own. Omitted fields are off."""
         Link.from_body(body)  # here the body is the link: its field at fault has no other name before it
         changed: dict[str, Any] = await self._relays.change(relay_id, {direction: body})
         return answer(changed[direction])
 
     async def remove_relay_link(self, relay_id: str, direction: Direction) -> Response:
-        """Let everything pass on this way."""
+        """Remove it: everything passes in this direction."""
         await self._relays.change(relay_id, {direction: {}})
         return Response(status_code=NO_CONTENT)
 
     async def rebind(self, relay_id: str, query: Annotated[RebindQuery, Query()]) -> Response:
-        """Change the ports towards the target, of one flow or all, as a NAT does that forgot them."""
+        """Change the source ports towards the target, of one flow or of all, as a NAT does after it forgot a
+        mapping."""
         return answer({"rebound": await self._relays.rebind(relay_id, query.flow)})
 
     async def reset(self, relay_id: str) -> Response:
-        """End all flows and restart the counts: the next client is the first again and meets the same fates."""
+        """End all flows and restart the counts. The next client is the first again, and its datagrams meet the same
+        fates."""
         await self._relays.reset(relay_id)
         return Response(status_code=NO_CONTENT)
 
     async def list_flows(self, relay_id: str, query: Annotated[FlowsQuery, Query()]) -> Response:
-        """A relay's flows, in the order in which they began; with `cells`, the last so many datagrams of each."""
+        """A relay's flows, in the order in which they began. `cells` adds that many of the last datagrams of each."""
         flows, total = await self._relays.flows(relay_id, query.query, query.offset, query.limit, query.cells)
         return answer({"flows": flows, "total": total})
 
     async def get_flow(self, relay_id: str, flow_id: str) -> Response:
-        """One flow, with the sums of both its ways."""
+        """One flow, with the sums of both directions."""
         return answer(await self._relays.flow(relay_id, flow_id))
 
     async def end_flow(self, relay_id: str, flow_id: str) -> Response:
-        """End one flow; its client begins another one with its next datagram."""
+        """End one flow. Its client's next datagram starts a new one."""
         await self._relays.end_flow(relay_id, flow_id)
         return Response(status_code=NO_CONTENT)
 
@@ -198,13 +201,13 @@ class RelayRoutes:
         return Response(status_code=NO_CONTENT)
 
     async def remove_flow_link(self, relay_id: str, flow_id: str, direction: Direction) -> Response:
-        """Take it away: the relay's link holds again."""
+        """Remove it: the relay's link applies again."""
         await self._relays.set_flow_link(relay_id, flow_id, direction, None)
         return Response(status_code=NO_CONTENT)
 
     async def list_flow_datagrams(
         self, relay_id: str, flow_id: str, query: Annotated[DatagramsQuery, Query()]
     ) -> Response:
-        """The last datagrams of one way, newest last."""
+        """The last datagrams of one direction, newest last."""
         datagrams = await self._relays.datagrams(relay_id, flow_id, query.direction, query.limit)
         return datagrams_answer(datagrams, DATAGRAM_FIELDS, query.format)

@@ -36,7 +36,7 @@ _PAUSE_S: Final = 0.5
 
 
 class RemoteFeed:
-    """One page that looks at another node."""
+    """One page that shows another node."""
 
     def __init__(self, mesh: Mesh, node: NodeRecord, hub: Hub) -> None:
         self._mesh = mesh
@@ -99,7 +99,7 @@ class _Guest:
 
 
 class RemoteViewers:
-    """Pages of other nodes that look at this one."""
+    """Pages of other nodes that show this one."""
 
     def __init__(self, bridge: Bridge, hub: Hub) -> None:
         self._bridge = bridge
@@ -116,7 +116,7 @@ class RemoteViewers:
             if guest is not None:
                 self._hub.leave(guest.viewer)
             if len(self._guests) >= MAX_REMOTE_VIEWERS:
-                raise RequestError("too many pages of other nodes look at this one", kind="too-many-viewers")
+                raise RequestError("too many pages of other nodes show this one", kind="too-many-viewers")
             guest = _Guest(Viewer(), None, 0.0)
             self._hub.viewers.add(guest.viewer)
         viewer = guest.viewer

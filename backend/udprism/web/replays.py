@@ -1,4 +1,4 @@
-"""REST for replays: /api/replays and what is below."""
+"""REST for replays: /api/replays and below."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _Id = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class AddReplay(bodies.Body):
-    """`POST /api/replays`: one of recording and file (the id of an upload), and a target. loop 0: until it is ended."""
+    """`POST /api/replays`: one of recording and file (the id of an upload), and a target. loop 0: until it is
+    stopped."""
 
     target: Address
     recording: _Id | None = None
@@ -54,15 +55,16 @@ class ReplayRoutes:
         add_routes(router, routes, created=(_ALL,))
 
     async def list_replays(self) -> Response:
-        """All replays, those that ended last too, in the order in which they were begun."""
+        """All replays, including those that ended recently, in the order in which they were started."""
         replays = self._replays.every()
         return answer({"replays": replays, "total": len(replays)})
 
     async def add_replay(self, body: AddReplay) -> Response:
-        """Send the UDP payloads of a recording or of an uploaded capture again, in their time, through a link.
+        """Send the UDP payloads of a recording or of an uploaded capture again, with their original timing, through a
+        link.
 
-        One interface's datagrams are sent: that of the first one, if none is named. The target must be allowed as that
-        of a hosted client.
+        One interface's datagrams are sent: that of the first one, if none is named. The target must be one that hosted
+        clients may have.
         """
         given = body.model_dump()
         return answer(await self._replays.add(Asked(**given | {"link": given["link"] or {}})), 201)
@@ -72,7 +74,7 @@ class ReplayRoutes:
         return answer(self._replays.get(replay_id))
 
     async def stop_replay(self, replay_id: str) -> Response:
-        """End a replay; its sums stay."""
+        """End a replay. Its sums stay."""
         return answer(await self._replays.stop_one(replay_id))
 
     async def remove_replay(self, replay_id: str) -> Response:

@@ -1,4 +1,4 @@
-"""Routes with the shapes of their answers, so that the API's description has both."""
+"""Routes with the shapes of their responses, so that the API's description has both."""
 
 from __future__ import annotations
 

@@ -31,20 +31,20 @@ class ScenarioRoutes:
         add_routes(router, routes, created=["/scenarios"])
 
     async def list_runs(self) -> Response:
-        """The runs, newest first, and the scenarios that come with the program."""
+        """The runs, newest first, and the shipped scenarios."""
         runs = self._scenarios.every()
         return answer({"scenarios": runs, "total": len(runs), "shipped": self._scenarios.shipped()})
 
     async def start_run(self, body: bodies.StartScenario) -> Response:
-        """Add a scenario's clients beside the others, set their links in time, and judge the result."""
+        """Start a run: add the scenario's clients, set their links on schedule, and judge the result."""
         return answer(await self._scenarios.start(body.text), 201)
 
     async def get_run(self, run_id: str) -> Response:
-        """How a run is going, or what became of it."""
+        """The progress of a run, or its result."""
         return answer(self._scenarios.get(run_id))
 
     async def stop_run(self, run_id: str) -> Response:
-        """End a run before its time, without a verdict. Its clients stay."""
+        """Stop a run early, without a verdict. Its clients stay."""
         return answer(await self._scenarios.stop(run_id))
 
     async def remove_run(self, run_id: str) -> Response:

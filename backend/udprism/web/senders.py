@@ -1,4 +1,4 @@
-"""REST for senders: /api/senders and what is below."""
+"""REST for senders: /api/senders and below."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class SenderRoutes:
         add_routes(router, routes, created=(_ALL,))
 
     async def list_senders(self) -> Response:
-        """All senders, in the order in which they were begun."""
+        """All senders, in the order in which they were started."""
         senders = await self._senders.every()
         return answer({"senders": senders, "total": len(senders)})
 
     async def add_sender(self, body: AddSender) -> Response:
-        """Send a test pattern in one format to a target, which must be allowed as that of a hosted client.
+        """Send a test pattern in one format to a target, which must be one that hosted clients may have.
 
         A picture that moves is sent `rate_hz` times per second, a still one as often as its format wants it refreshed.
         """
@@ -85,6 +85,6 @@ class SenderRoutes:
         return answer(await self._senders.set_link(sender_id, body))
 
     async def remove_sender_link(self, sender_id: str) -> Response:
-        """Let everything pass."""
+        """Remove it: everything passes."""
         await self._senders.set_link(sender_id, None)
         return Response(status_code=NO_CONTENT)

@@ -54,7 +54,7 @@ SESSIONS: Final = (
         "session.responses",
         "Answers",
         None,
-        "The client's last texts, each with the colour that it had been sent last and the time that passed since then.",
+        "The client's last responses, each with the colour that it answers and the time that it took.",
         "PROTOCOL.md section 1",
     ),
 )

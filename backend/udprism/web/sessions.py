@@ -29,7 +29,7 @@ class SessionRoutes:
         add_routes(router, routes)
 
     async def list_sessions(self, query: Annotated[bodies.SessionsQuery, Query()]) -> Response:
-        """Whom the colour server serves, raw clients first; and the raw clients that left."""
+        """The sessions that the colour server serves, raw clients first, and the raw clients that left."""
         sessions, total = await self._sessions.page(query.limit, query.query)
         return answer({"sessions": sessions, "total": total, "left": await self._sessions.left()})
 

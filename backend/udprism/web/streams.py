@@ -47,7 +47,7 @@ class Streams:
         return router
 
     async def ask(self) -> Response:
-        """What a handshake for the live feed would be refused for: a browser hides that from its page.
+        """Why a handshake for the live feed would be refused: a browser hides that from its page.
 
         426 if it would not be. POST sends Origin, as a handshake does; GET does not.
         """
@@ -76,7 +76,7 @@ class Streams:
             await RemoteFeed(self._mesh, node, self._hub).serve(websocket)
 
     def _full(self) -> RequestError:
-        detail = f"as many pages are open as are served at once: {len(self._hub.viewers)}"
+        detail = f"the maximum number of pages is open: {len(self._hub.viewers)}"
         return RequestError(detail, kind="too-many-viewers")
 
     async def client(self, websocket: WebSocket, client_id: str) -> None:
@@ -93,7 +93,7 @@ class Streams:
 
 async def _silence(websocket: WebSocket) -> None:
     await received_text(websocket)
-    raise BadMessage(1008, "this websocket only speaks")
+    raise BadMessage(1008, "this websocket accepts no messages")
 
 
 async def _say_all(websocket: WebSocket, datagrams: AsyncIterable[dict[str, Any]]) -> None:

@@ -1,1 +1,1 @@
-"""What owns sockets and begins and ends flows: each a module, none of which knows another."""
+"""Endpoints: they own sockets, and begin and end flows. No endpoint knows another."""

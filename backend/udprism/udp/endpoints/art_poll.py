@@ -17,7 +17,7 @@ from udprism.udp.sockets import address_of_row, source_address
 from udprism.wire.artnet import Op, PollReply, encode_poll_reply, operation_of
 
 REPLIES_A_SECOND: Final = 16
-"""To all together."""
+"""In total."""
 UNIVERSES: Final = (0, 1, 2, 3)
 """Those that a reply offers: one reply has room for four of one subnet."""
 _RECENT: Final = 256

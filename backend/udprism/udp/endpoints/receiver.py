@@ -148,7 +148,7 @@ class ReceiverEndpoint:
     # -- flows
 
     def forget_flows(self) -> None:
-        """All of this receiver's flows are gone."""
+        """Forget all of this receiver's flows."""
         for slot in [slot for slot, flow in self._flows.flows.items() if flow.receiver_id == self.id]:
             self._flows.remove(slot)
             self._peers.forget(slot)

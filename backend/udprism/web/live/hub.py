@@ -1,4 +1,4 @@
-"""All viewers, and the picture that is being taken for those who wait for one."""
+"""All viewers, and the snapshot that is being taken for those who wait for one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TAKE_TIMEOUT_S: Final = 2.0
 
 
 class Hub:
-    """All viewers, and the picture that is being taken for those who wait for one."""
+    """All viewers, and the snapshot that is being taken for those who wait for one."""
 
     def __init__(self, bridge: Bridge) -> None:
         self.bridge = bridge
@@ -46,7 +46,7 @@ class Hub:
 
     @property
     def is_full(self) -> bool:
-        """Whether another viewer would be one too many."""
+        """Whether no further viewer is admitted."""
         return len(self.viewers) + self.guests >= self.bridge.settings.max_viewers
 
     @property
@@ -65,7 +65,7 @@ class Hub:
             self.leave(viewer)
 
     def leave(self, viewer: Viewer) -> None:
-        """It watches no more."""
+        """The viewer has left."""
         self.viewers.discard(viewer)
         self._ignored_credits += viewer.ignored_credits
         self._asking.pop(viewer, None)
@@ -106,7 +106,7 @@ class Hub:
         return outgoing
 
     async def _newer(self, viewer: Viewer, rows: tuple[int, ...]) -> EncodedSnapshot:
-        """The next picture, shared by all who wait for it."""
+        """The next snapshot, shared by all who wait for it."""
         while True:
             self._asking[viewer] = rows
             if self._next is None:

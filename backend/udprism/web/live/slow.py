@@ -63,7 +63,7 @@ class SlowMessages:
         return texts
 
     def _with_one_search(self, due: list[Topic], now_s: float) -> list[Topic]:
-        """What is due, but of all searches only the one that has waited longest, and none before its time."""
+        """What is due; of the searches only the one that has waited longest, and only when it is due."""
         searches = [topic for topic in due if topic[0] == "sessions" and topic[1]]
         searches.sort(key=lambda topic: self._fetched_s.get(topic, -math.inf))
         put_off = searches if now_s < self._may_find_s else searches[1:]

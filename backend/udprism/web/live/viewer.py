@@ -44,7 +44,7 @@ class Viewer:
         return self.received - self.relayed
 
     def hear(self, message: bodies.Watch | bodies.More) -> None:
-        """What the viewer said."""
+        """Take the viewer's `watch`."""
         if isinstance(message, bodies.Watch):
             self.rows = tuple(dict.fromkeys(message.rows))
             self.topics = tuple(_topics(message))
@@ -77,7 +77,7 @@ class Viewer:
         self.relayed += int(np.count_nonzero(fresh))
 
     def news(self, slow: Mapping[Topic, str], now_s: float) -> Iterable[str]:
-        """JSON messages whose content changed since this viewer had them."""
+        """JSON messages whose content has changed since this viewer got them."""
         status = messages.for_viewer(slow[STATUS], self.received, self.relayed, self.conflated)
         if now_s >= self._status_due_s and self._is_news(STATUS, status):
             self._status_due_s = now_s + SLOW_S
