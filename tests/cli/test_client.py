@@ -196,7 +196,7 @@ def test_sigterm_ends_it_as_ctrl_c_does() -> None:
         assert server.hear() == b"disconnect"
         code, words = ended(process)
         assert code == 0
-        assert words == "1 received; a plain stream has no sequence numbers, so no loss can be told\n"
+        assert words == "1 received; a plain stream has no sequence numbers, so its losses are unknown\n"
 
 
 def test_bye_ends_it_with_the_reason() -> None:
@@ -273,7 +273,7 @@ def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
         host, port = gone.address
     with started(sys.executable, "-m", "udprism", "client", f"{host}:{port}") as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == f"Nobody listens at {host}:{port} yet; asking again.\n"
+        assert process.stderr.readline() == f"No program listens at {host}:{port} yet; asking again.\n"
         with scripted_server(host, port) as server:
             assert server.hear() == b"connect v=1"
             server.say(colour(0))
@@ -297,7 +297,7 @@ def test_it_asks_the_next_address_of_a_name_and_names_the_one_that_answers(
             assert not thread.is_alive()
     assert shown == ["red"]
     assert capsys.readouterr().err.splitlines() == [
-        f"The colours come from 127.0.0.1:{port}.",
+        f"Colours now come from 127.0.0.1:{port}.",
         "The server ended the session: it shuts down.",
     ]
 

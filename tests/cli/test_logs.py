@@ -45,7 +45,7 @@ def test_a_message_is_written_once_in_ten_seconds_whatever_its_arguments(
     clock.advance(1.0)
     log.warning("client %d cannot be reached", 7)
     last = lines.getvalue().splitlines()[-1]
-    assert last.endswith("warning udprism.test: client 7 cannot be reached (999 more like it held back)")
+    assert last.endswith("warning udprism.test: client 7 cannot be reached (999 more like it suppressed)")
 
 
 def test_other_messages_are_not_held_back_with_it(log: logging.Logger, lines: io.StringIO) -> None:

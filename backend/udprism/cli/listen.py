@@ -64,7 +64,7 @@ def listen(
 
 
 def _show(listening: Listening, entry: Any, ended: threading.Event, as_json: bool) -> None:
-    """Print what is received once per second until a signal arrives, and once more then."""
+    """Print what is received, once per second and once more when a signal arrives."""
     before = -1
     while True:
         over = ended.wait(_LINE_EVERY_S)

@@ -1,4 +1,4 @@
-"""How the program's log looks: text or JSON lines, and never the same line over and over."""
+"""The format of the program's log: text or JSON lines, without repeated lines."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class OnceInAWhile(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """`22:15:01 warning udprism.udp.thread: what happened (17 more like it held back)`."""
+    """`22:15:01 warning udprism.udp.thread: what happened (17 more like it suppressed)`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
@@ -56,7 +56,7 @@ class TextFormatter(logging.Formatter):
         """The line without a traceback."""
         line = super().formatMessage(record).replace(record.levelname, record.levelname.lower(), 1)
         held_back = getattr(record, "held_back", 0)
-        return f"{line} ({held_back} more like it held back)" if held_back else line
+        return f"{line} ({held_back} more like it suppressed)" if held_back else line
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,6 +1,5 @@
-"""Standard input, output and error as the world hands them over: closed, full, cut off, or short of letters.
-
-None of that is a defect of this program, and none of it is a reason to lose a verdict or to stop serving.
+"""Standard input, output and error, which may be closed, full, cut off, or limited to few letters. None of that is a
+defect of this program, a reason to lose a verdict, or a reason to stop serving.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ def _output(stream: TextIO | None, number: int) -> TextIO:
 
 
 def lost() -> OSError | None:
-    """Why standard output, or a part of it, was not written; None if all of it was."""
+    """Why some of standard output was not written; None if all of it was."""
     error: OSError | None = getattr(sys.stdout, "error", None)
     return error
 

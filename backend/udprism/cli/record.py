@@ -1,4 +1,4 @@
-"""`udprism record`: have the running program record its datagrams until Ctrl-C, and say where the files are."""
+"""`udprism record`: has the running program record its datagrams until Ctrl-C, and prints where the files are."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def record(
     clients: Annotated[list[str] | None, typer.Argument(metavar="[CLIENT]...", help="Ids; default: all.")] = None,
     http: Annotated[str | None, typer.Option("--http", help="Where the running program's page is.")] = None,
     form: Annotated[str, typer.Option("--format", help="pcapng, or pcap without causes of losses.")] = "pcapng",
-    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Room for all files together.")] = 100_000_000,
+    max_bytes: Annotated[int, typer.Option("--max-bytes", help="Maximum size of all files together.")] = 100_000_000,
     max_files: Annotated[int, typer.Option("--max-files", help="Files to keep; a new one replaces the oldest.")] = 4,
     as_json: Annotated[bool, typer.Option("--json", help="Print the recording as one JSON object.")] = False,
 ) -> None:
@@ -60,7 +60,7 @@ def record(
 
 
 class _Running:
-    """A program that runs here, asked over REST."""
+    """The running program, asked over REST."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url, self._token = url, token

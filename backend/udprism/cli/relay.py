@@ -1,4 +1,4 @@
-"""`udprism relay`: any UDP program's datagrams through links, both ways, without a page."""
+"""`udprism relay`: any UDP program's datagrams through links, in both directions, without a page."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def relay(
     seed: Annotated[int | None, typer.Option(help="The seed of links that do not name one.")] = None,
     name: Annotated[str, typer.Option(help="Selects the random numbers, together with the seed.")] = "relay",
     idle_s: Annotated[float, typer.Option(help="A flow ends this many seconds after its last datagram.")] = 120.0,
-    max_flows: Annotated[int, typer.Option(help="Most clients at once; a new one replaces the longest idle.")] = 1000,
+    max_flows: Annotated[
+        int, typer.Option(help="Maximum number of clients; a new one replaces the longest idle.")
+    ] = 1000,
     any_port: Annotated[
         bool, typer.Option("--any-port", help="Accept answers from any port of the target (TFTP).")
     ] = False,
@@ -76,7 +78,7 @@ def relay(
 
 
 def _run(plan: Plan, as_json: bool) -> None:
-    """Carry until a signal arrives."""
+    """Forward until a signal arrives."""
     from udprism.relay.relay import Relay
 
     ended = end_on_signals()

@@ -1,4 +1,4 @@
-"""`udprism replay FILE --to HOST:PORT`: a capture's datagrams once more, in their time, through a link."""
+"""`udprism replay FILE --to HOST:PORT`: a capture's datagrams again, with their original timing, through a link."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from udprism.node.scenarios import machine
 EXIT_NOT_MET = 1
 EXIT_USAGE = 2
 EXIT_VOID = 4
-"""The sender did not keep its schedule: what was measured is not what was asked for."""
+"""The sender did not keep its schedule: the figures are not those of the requested rate."""
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
@@ -130,7 +130,7 @@ def _read(name: str) -> Scenario:
 
 
 class Progress:
-    """What is going on, on standard error: on a terminal one line that changes, elsewhere a line every five seconds."""
+    """Progress on standard error: on a terminal one line that changes, otherwise a line every five seconds."""
 
     def __init__(self, scenario: Scenario, bridge: Bridge, gave_up: threading.Event, terminal: bool) -> None:
         self._scenario = scenario
@@ -195,7 +195,7 @@ def table(scenario: Scenario, results: Results, outcomes: list[Outcome], kept: f
     if is_void:
         lines.append(f"No verdict: {kept_in_words(kept)}. This machine had too much to do; run it again.")
     elif not outcomes:
-        lines.append("Nothing was expected.")
+        lines.append("The scenario has no expectations.")
     elif failed:
         lines.append(f"{failed} of {len(outcomes)} expectations failed.")
     else:

@@ -1,4 +1,4 @@
-"""`udprism serve` and `udprism server`: everything put together, started in order and ended in the reverse one.
+"""`udprism serve` and `udprism server`: everything assembled, started in order, and ended in reverse order.
 
 The web framework and the bridge are imported when they are needed: half of the time that `udprism client` takes to
 start would go to them.
@@ -202,7 +202,7 @@ def _start_bridge(settings: Settings, store: Store | None, gave_up: threading.Ev
 
 def _exit_if(gave_up: threading.Event) -> None:
     if gave_up.is_set():
-        log.critical("a thread failed too often: ending, see above")
+        log.critical("a thread failed too often; the program ends. The log above has the cause")
         raise typer.Exit(EXIT_GAVE_UP)
 
 

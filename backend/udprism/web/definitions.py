@@ -175,8 +175,8 @@ DEFINITIONS: Final = (
         "lost_by_cause.awaiting",
         "Lost: awaiting report",
         "datagrams",
-        "Lost from another node's server, and that node has not reported yet what it sent. The cause will be known once "
-        "that node can be reached.",
+        "Lost from another node's server, and that node has not reported yet what it sent. The cause will be known "
+        "once that node can be reached.",
     ),
     Definition(
         "loss_ratio",

@@ -29,7 +29,7 @@ _CHECKS: tuple[Callable[[Settings], Finding], ...] = (
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """All findings, in the order in which they should be read."""
+    """All findings, in reading order."""
     running = ports.check_running(settings)
     if running is not None:
         yield running

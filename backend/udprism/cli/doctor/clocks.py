@@ -46,7 +46,7 @@ def clock_step_ns(read_ns: Callable[[], int], readings: int = 2_000) -> int:
 
 
 def check_clock_jumps(settings: Settings, watched_s: float = 0.5) -> Finding:
-    """Whether the wall clock is being set while we look."""
+    """Whether the wall clock is set during the check."""
     before = time.time_ns() - time.monotonic_ns()
     time.sleep(watched_s)
     moved_ns = abs(time.time_ns() - time.monotonic_ns() - before)

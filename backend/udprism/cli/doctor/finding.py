@@ -16,7 +16,7 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. means: its impact. mend: how to fix it."""
+    """The result of one check. means: the impact. mend: the fix."""
 
     severity: Severity
     saw: str

@@ -37,7 +37,7 @@ def check_nats(settings: Settings) -> Finding:
 
 
 def judged(urls: str, version: tuple[int, int], most_bytes: int, round_trip_ms: float) -> Finding:
-    """What a server that answered is good for."""
+    """The finding for a server that answered."""
     from udprism.node.mesh.subjects import MAX_MESSAGE_BYTES
 
     words = f"NATS at {urls}: {version[0]}.{version[1]}, {round_trip_ms:.1f} ms there and back"
@@ -46,10 +46,10 @@ def judged(urls: str, version: tuple[int, int], most_bytes: int, round_trip_ms: 
     if most_bytes < MAX_MESSAGE_BYTES:
         saw = f"{words}; its max_payload is {most_bytes} bytes"
         return Finding(
-            Severity.FAIL, saw, "pictures and long lists do not arrive", f"max_payload: {MAX_MESSAGE_BYTES} or more"
+            Severity.FAIL, saw, "frames and long lists do not arrive", f"max_payload: {MAX_MESSAGE_BYTES} or more"
         )
     if round_trip_ms > _SLOW_MS:
-        return Finding(Severity.NOTE, words, "what is shown of other nodes is at least so old")
+        return Finding(Severity.NOTE, words, "figures of other nodes are at least this old")
     return Finding(Severity.OK, words)
 
 

@@ -94,18 +94,20 @@ def check_round_trips(settings: Settings) -> Finding:
 
 
 def judge_round_trips(times_ns: list[int]) -> Finding:
-    """What the times of those that came back, out of _ROUND_TRIPS, say."""
+    """The finding from the times of those that came back, out of _ROUND_TRIPS."""
     lost = _ROUND_TRIPS - len(times_ns)
     if lost:
         return Finding(
             Severity.FAIL,
             f"{lost} of {_ROUND_TRIPS} datagrams over loopback did not come back",
-            "loss would be shown that no network made",
+            "losses would be shown that no network caused",
             "look for rules that drop: nft list ruleset; tc qdisc show dev lo",
         )
     times_ns = sorted(times_ns)
     p50_us, p99_us = (times_ns[len(times_ns) * part // 100] / NS_PER_US for part in (50, 99))
     saw = f"{_ROUND_TRIPS} round trips over loopback: none lost, p50 {p50_us:.0f} µs, p99 {p99_us:.0f} µs"
     if p99_us > 5_000:
-        return Finding(Severity.NOTE, saw, "the machine is busy: delays are its own", "end what else is running: top")
+        return Finding(
+            Severity.NOTE, saw, "the machine is busy: it causes delays of its own", "end other programs: top"
+        )
     return Finding(Severity.OK, saw)

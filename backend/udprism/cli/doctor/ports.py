@@ -118,13 +118,13 @@ def check_formats(settings: Settings) -> Finding:
             "a receiver on the same address cannot be bound; on a shared port, the socket bound last gets what is sent",
             "give the receiver an address of its own, such as 127.0.0.2, or end the other program",
         )
-    return Finding(Severity.OK, f"nobody is bound to the usual ports of {', '.join(form.name for form in forms)}")
+    return Finding(Severity.OK, f"no program is bound to the usual ports of {', '.join(form.name for form in forms)}")
 
 
 def check_descriptors(settings: Settings) -> Finding:
     """Whether each hosted client can have its socket."""
     if sys.platform == "win32":
-        return Finding(Severity.OK, "this system sets no limit on descriptors")
+        return Finding(Severity.OK, "this system sets no limit on file descriptors")
     import resource
 
     needed = settings.clients + settings.max_viewers + SPARE_DESCRIPTORS
@@ -132,9 +132,11 @@ def check_descriptors(settings: Settings) -> Finding:
     if hard != resource.RLIM_INFINITY and hard < needed:
         return Finding(
             Severity.FAIL,
-            f"at most {hard} descriptors for {settings.clients} clients, which need {needed}",
+            f"at most {hard} file descriptors for {settings.clients} clients, which need {needed}",
             f"only {max(0, hard - needed + settings.clients)} hosted clients fit",
             f"ulimit -n {needed}   (as root, or in /etc/security/limits.conf)",
         )
     limit = "any number" if hard == resource.RLIM_INFINITY else str(hard)
-    return Finding(Severity.OK, f"{limit} of descriptors allowed, {needed} needed for {settings.clients} clients")
+    return Finding(
+        Severity.OK, f"{limit:,} file descriptors allowed, {needed:,} needed for {settings.clients:,} clients"
+    )
