@@ -273,7 +273,7 @@ def test_it_waits_for_a_server_that_is_not_there_yet() -> None:
         host, port = gone.address
     with started(sys.executable, "-m", "udprism", "client", f"{host}:{port}") as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == f"No program listens at {host}:{port} yet; asking again.\n"
+        assert process.stderr.readline() == f"No program listens at {host}:{port} yet; trying again.\n"
         with scripted_server(host, port) as server:
             assert server.hear() == b"connect v=1"
             server.say(colour(0))

@@ -59,7 +59,7 @@ def test_a_sender_counts_as_its_format_does_and_its_sums_close(form: str, number
             assert flow["last_colour"] is not None
             flows, total = await bridge.flows.page("sender", None, None, 0, 10)
             assert ([one["id"] for one in flows], total) == (body["flows"], 1)
-            with pytest.raises(RequestError, match="no datagrams are kept"):
+            with pytest.raises(RequestError, match="no datagrams are stored"):
                 await bridge.flows.datagrams(flow["id"], 10)
 
     run(scene)

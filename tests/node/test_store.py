@@ -364,7 +364,7 @@ def test_a_file_of_an_older_version_is_migrated_with_what_it_holds(
 
 def test_a_directory_that_cannot_be_made_is_refused_in_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot be used to keep anything"):
+    with pytest.raises(StoreError, match="cannot be used to store anything"):
         Store.open(tmp_path / "file" / "below")
 
 

@@ -216,11 +216,11 @@ class Terminal:
         now_ns, server = time.monotonic_ns(), format_address(self._line.address)
         has_another = self._line.refuse()
         if isinstance(error, ConnectionRefusedError):
-            trouble, text = f"refused by {server}", f"No program listens at {server} yet; asking again."
+            trouble, text = f"refused by {server}", f"No program listens at {server} yet; trying again."
             self._talk.refused(now_ns)
         else:
             trouble = error.strerror or str(error)
-            text = f"Cannot reach {server} from here ({trouble}); asking again."
+            text = f"Cannot reach {server} from here ({trouble}); trying again."
             self._talk.failed(trouble, now_ns)
         if has_another:
             self._talk.hurry(now_ns + _NEXT_ADDRESS_NS)

@@ -232,7 +232,7 @@ class Assembly:
             self.pool.thread.watch()
 
     def note(self, kind: str, text: str, flow: str | None = None) -> None:
-        """Mark an event on the charts, now. Any thread."""
+        """Mark an event on the charts, at the present time. Any thread."""
         self.events.note(self.clock.unix_ns(), kind, text, flow)
 
     # -- the pool's thread

@@ -19,7 +19,7 @@ from udprism.errors import RequestError
 from udprism.node.bodies import captures as bodies
 
 MAX_CAPTURES: Final = 16
-"""The oldest makes room for the next one."""
+"""The oldest is deleted to make room for the next one."""
 MAX_CAPTURE_BYTES: Final = 1 << 30
 FOLDER: Final = "captures"
 CAPTURE: Final = "cap-"
@@ -50,7 +50,7 @@ class Captures:
         self._reading = asyncio.Lock()
 
     def every(self) -> list[bodies.Capture]:
-        """All of them, in the order in which they were begun."""
+        """All of them, in the order in which they were started."""
         return [bodies.of_capture(one.id, one.name, one.bytes, one.received) for one in self._captures.values()]
 
     def get(self, capture_id: str) -> bodies.Capture:
@@ -62,7 +62,7 @@ class Captures:
         """The file of one that is here as a whole. Raises: RequestError (404, 409)."""
         one = self._capture(capture_id)
         if one.received < one.bytes:
-            raise RequestError(f"{one.received} of its {one.bytes} bytes have come so far", kind="not-whole")
+            raise RequestError(f"{one.received} of its {one.bytes} bytes have been received so far", kind="not-whole")
         return one.path
 
     async def add(self, name: str, size: int) -> bodies.Capture:
@@ -135,7 +135,7 @@ class Captures:
         try:
             await asyncio.to_thread(work)
         except OSError as error:
-            raise RequestError(f"the file cannot be kept: {error.strerror or error}", kind="not-kept") from error
+            raise RequestError(f"the file cannot be stored: {error.strerror or error}", kind="not-kept") from error
 
 
 def _put(path: Path, at: int, data: bytes) -> None:

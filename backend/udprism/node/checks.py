@@ -1,4 +1,4 @@
-"""Whether this program can do its work, and what it has counted. From any thread."""
+"""Whether this program can do its work, and its counters. From any thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from udprism.udp.thread import ThreadState
 _DETAIL = {
     ThreadState.RUNNING: "running",
     ThreadState.RESTARTING: "restarting; last cause: {}",
-    ThreadState.BUSY: "busy: no heartbeat for two seconds, but it gets on",
+    ThreadState.BUSY: "busy: no heartbeat for two seconds, but it is working",
     ThreadState.HANGS: "hangs: no heartbeat for two seconds",
     ThreadState.ENDED: "ended; last cause: {}",
 }
@@ -35,7 +35,7 @@ def checks(assembly: Assembly) -> list[Check]:
 
 def store_check(error: str | None) -> Check:
     """error: why the last change could not be kept; None if it was."""
-    return check("store", error is None, error or "the last change was kept", fatal=False)
+    return check("store", error is None, error or "the last change was stored", fatal=False)
 
 
 def counters(assembly: Assembly) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         if _code_of(error) == sqlite3.SQLITE_BUSY:
             raise StoreError(f"{path.parent} is in use by another udprism") from error
-        raise StoreError(f"nothing can be kept in {path}: {error}") from error
+        raise StoreError(f"cannot store anything in {path}: {error}") from error
 
 
 def _code_of(error: sqlite3.Error) -> int | None:

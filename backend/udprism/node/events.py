@@ -1,4 +1,4 @@
-"""What happened and when: links changed, clients fell silent, ticks were skipped. Marks on every curve of the page."""
+"""Events: links changed, clients fell silent, ticks were skipped. They are marks on every curve of the page."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Events:
         self.noted += 1
 
     def between(self, from_unix_ns: int, to_unix_ns: int, flow: str | None = None) -> list[Event]:
-        """Events of that stretch, oldest first. flow: only its own and those that concern everybody."""
+        """Events of that stretch, oldest first. flow: only its own and those that concern all."""
         return [
             event
             for event in list(self._events)
@@ -70,7 +70,7 @@ class Events:
             return
         for after, word in _TOLD.items():
             slots = changed[state[changed] == after]
-            if after == State.LIVE:  # coming back is an event, connecting for the first time is none
+            if after == State.LIVE:  # coming back is an event, connecting for the first time is not
                 slots = slots[np.isin(before[slots], (State.SILENT, State.REFUSED, State.ERROR))]
             if len(slots) > MAX_NAMED_AT_ONCE:
                 self.note(unix_ns, "state", f"{len(slots)} flows: {word}")

@@ -1,7 +1,7 @@
 """Flows: one direction of datagrams from one address to another, in one format, as this program sees it.
 
 A hosted client is a flow that arrives: its ledger is inferred from numbers. A session of the colour server is a flow
-that departs: every datagram was in our hands, so its sums are exact, and what the far end heard is not among them. A
+that departs: this program sent every datagram, so its sums are exact; what the receiver got is not among them. A
 relay's conversation is two flows that it carries, one each way.
 """
 
@@ -127,7 +127,7 @@ class Flows:
         if flow_id.startswith((_SESSION, SENDER, REPLAY)):
             await self.get(flow_id)
             raise RequestError(
-                "no datagrams are kept of a flow that departs; a hosted client's own flow has those that arrived",
+                "no datagrams are stored for a flow that departs; a hosted client's own flow has those that arrived",
                 field="id",
                 kind="no-datagrams",
             )

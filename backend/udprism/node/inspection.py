@@ -49,8 +49,8 @@ _ROW_BYTES: Final = max(64, *(form.row_bytes for form in FORMATS.values()))
 
 
 class _Told(NamedTuple):
-    """What n datagrams say. form: uint8[n], an index of NAMES. key: uint64[n]. number: int64[n], as on the wire, less
-    the format's first; sent_unix_ns: int64[n]; numbered: bool[n]. part: int64[n], where in its frame; -1 none."""
+    """The contents of n datagrams. form: uint8[n], an index of NAMES. key: uint64[n]. number: int64[n], as on the wire,
+    less the format's first; sent_unix_ns: int64[n]; numbered: bool[n]. part: int64[n], where in its frame; -1 none."""
 
     form: U8Column
     key: U64Column

@@ -19,7 +19,7 @@ from udprism.settings import split_host_port
 from udprism.wire.measured import MAX_COLOURS
 
 DEFAULT_LINK: Final = "default"
-"""Owner of the link that holds for everybody who has none of their own."""
+"""Owner of the default link, which applies to all clients without one of their own."""
 OWN_SERVER: Final = ""
 """Target of a client that asks this program's own server, wherever that is bound this time."""
 MAX_ID_CHARACTERS: Final = 64
@@ -96,7 +96,7 @@ def read(clients: Iterable[Sequence[Any]], links: Iterable[Sequence[Any]], *, be
         try:
             body = _link(text)
             if owner != DEFAULT_LINK and owner not in ids:
-                raise _Fault("there is no such client")
+                raise _Fault("no such client exists")
         except _Fault as fault:
             kept.left_out.append(f"link of {owner!r:.40}: {fault}")
             continue

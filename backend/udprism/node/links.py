@@ -1,4 +1,4 @@
-"""Links: set, cleared and summed up. Who has which is in the server's `link.book`, the only copy."""
+"""Sets, removes and sums up links. Who has which is in the server's `link.book`, the only copy."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Links:
         return self._with_warning(link)
 
     async def remove(self, owner_id: str) -> None:
-        """Take it away: the default link holds again. Raises: RequestError (404, 409, 507)."""
+        """Remove it: the default link applies again. Raises: RequestError (404, 409, 507)."""
         await self._set(owner_id, None)
 
     async def _set(self, owner_id: str, link: Link | None) -> None:
@@ -127,7 +127,7 @@ class Links:
     # -- the default, and all of them
 
     async def get_default(self) -> Json | None:
-        """The link of all who have none of their own."""
+        """The default link."""
         return _own(self._book.default)
 
     async def put_default(self, body: Mapping[str, Any]) -> Json:
@@ -137,7 +137,7 @@ class Links:
         return self._with_warning(link)
 
     async def remove_default(self) -> None:
-        """Take it away. Raises: RequestError (507)."""
+        """Remove it. Raises: RequestError (507)."""
         await self._set_default(None)
 
     async def _set_default(self, link: Link | None) -> None:
@@ -146,10 +146,10 @@ class Links:
             await self._threads.keep(lambda store: store.put_links({DEFAULT_LINK: body}))
             await self._threads.server_in_the_end(lambda: self._book.put_default(link))
             await self._changed(None, but=self._book.of_owner)
-            self._note("link", f"link of everybody: {link or Link()}")
+            self._note("link", f"default link: {link or Link()}")
 
     async def clear(self) -> None:
-        """Clear every impairment: the default, all clients', all sessions'. All or none. Raises: RequestError (507)."""
+        """Remove all links: the default, all clients', all sessions'. All or none. Raises: RequestError (507)."""
         async with self._directory.changing:
             await self._threads.keep(lambda store: store.clear_links())
             await self._threads.server_in_the_end(self._book.clear)

@@ -1,4 +1,4 @@
-"""Where a target is, asked from an event loop that waits for a name server only so long."""
+"""Resolves targets from an event loop, which waits for a name server only for a bounded time."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ async def look_up(lookups: Lookups, target: str) -> Found:
         return await asyncio.wait_for(asyncio.shield(future), _WITHIN_S)
     except TimeoutError:
         raise RequestError(
-            f"no name server said within {_WITHIN_S:.0f} s where {target} is: give an address", field="target"
+            f"no name server responded within {_WITHIN_S:.0f} s where {target} is: give an address", field="target"
         ) from None

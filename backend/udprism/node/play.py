@@ -27,7 +27,7 @@ from udprism.node.scenario import (
 
 
 def shipped() -> dict[str, str]:
-    """The texts of the scenarios that come with the program, by name."""
+    """The texts of the shipped scenarios, by name."""
     files = resources.files("udprism").joinpath("scenarios").iterdir()
     return {
         file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
@@ -51,7 +51,7 @@ class Watcher(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether to end before the time."""
+        """Whether to end early."""
 
     def began(self, ids: dict[str, str]) -> None:
         """The clients are there: ids by the scenario's names."""
@@ -72,7 +72,7 @@ class Played:
 
 
 async def play(stage: Stage, scenario: Scenario, watcher: Watcher, name: str | None = None) -> Played | None:
-    """Add the clients, set links in time, measure. None: it was ended before.
+    """Add the clients, set links on schedule, measure. None: it was ended early.
 
     Alone, steps at second 0 hold from the first datagram on. Beside other clients they are the clients' own links, and
     a datagram or two may leave before. What is in flight at the end counts as neither received nor lost.
@@ -112,7 +112,7 @@ async def _apply(stage: Stage, step: Step, ids: dict[str, str], watcher: Watcher
 
 
 async def measure(clients: Clients, ids: dict[str, str]) -> dict[str, dict[str, float | None]]:
-    """Every measure of everybody and of each client, all of the same moment. Raises: RequestError (404)."""
+    """Every measure of all clients and of each one, all taken at the same moment. Raises: RequestError (404)."""
     bodies = await clients.several(list(ids.values()))
     results = {name: _measures(body) for name, body in zip(ids, bodies, strict=True)}
     return {EVERYBODY: _together(list(results.values())), **results}

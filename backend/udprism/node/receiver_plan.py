@@ -1,4 +1,4 @@
-"""What a receiver is, from a request or from what was kept."""
+"""A receiver's plan, from a request or from the store."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _universes(form: str, interface: str | None, universes: Sequence[int] | None
             raise RequestError("universes come by multicast, which needs a named interface", field="interface")
         return ()
     if form != E131.name:
-        raise RequestError(f"only {E131.name} comes by multicast here", field="interface")
+        raise RequestError(f"only {E131.name} can come by multicast", field="interface")
     read.text(interface, "interface", MAX_NAME_CHARACTERS)
     asked = [1] if universes is None else [read.whole(one, "universes", 1, MAX_UNIVERSE) for one in universes]
     if not 1 <= len(asked) <= MAX_UNIVERSES:
@@ -139,7 +139,7 @@ def _clock_hz(form: str, clock_hz: int | None) -> int | None:
     if clock_hz is None:
         return None
     if form != Rtp.name:
-        raise RequestError(f"only {Rtp.name} has a clock that must be told", field="clock_hz")
+        raise RequestError(f"only {Rtp.name} has a clock that can be given", field="clock_hz")
     return read.whole(clock_hz, "clock_hz", 1, MAX_CLOCK_HZ)
 
 
@@ -150,7 +150,7 @@ def _own_address(text: str, name: str) -> Address:
     except ValueError as error:
         raise RequestError(f"expected an IP address and a port: {error}", field=name) from None
     if ip_address(host).is_multicast:
-        raise RequestError("a multicast group is no address of this machine", field=name)
+        raise RequestError("a multicast group is not an address of this machine", field=name)
     return host, port
 
 

@@ -1,4 +1,4 @@
-"""The receivers of this program: begun, shown, ended, and kept over a restart."""
+"""The receivers of this program: starts, shows, ends and stores them."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Receivers:
     # -- what there is
 
     async def every(self) -> list[dict[str, Any]]:
-        """All of them, in the order in which they were begun."""
+        """All of them, in the order in which they were started."""
         entries = list(self._entries.values())
         if not entries:
             return []

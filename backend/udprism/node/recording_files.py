@@ -1,4 +1,4 @@
-"""The ring of files of one recording: a bound in bytes, the oldest goes first."""
+"""The ring of files of one recording: a bound in bytes; the oldest is deleted first."""
 
 from __future__ import annotations
 

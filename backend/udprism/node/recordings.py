@@ -1,4 +1,4 @@
-"""The recordings of this program: begun, shown, stopped, deleted. Their files outlive the program."""
+"""The recordings of this program: starts, shows, stops and deletes them. Their files outlive the program."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class Recordings:
             if self._folder is None:
                 raise RequestError("nothing is stored (--ephemeral), so nothing can be recorded", kind="not-stored")
             if sum(one.running for one in self._recordings.values()) >= MAX_RUNNING:
-                raise RequestError(f"at most {MAX_RUNNING} recordings at once", kind="too-many-recordings")
+                raise RequestError(f"at most {MAX_RUNNING} recordings may run at once", kind="too-many-recordings")
             if max_bytes < MIN_FILE_BYTES * max_files:
                 needed = MIN_FILE_BYTES * max_files
                 raise RequestError(f"{max_files} files take at least {needed} bytes", field="max_bytes")

@@ -18,7 +18,7 @@ _ROWS_OF_CAUSE: Final = {Cause.LINK: (Sum.LINK, Sum.QUEUE), Cause.SENDER_KERNEL:
 
 
 class RelayHistory:
-    """Of one relay: what left towards the far end, and what was lost here. Any thread.
+    """Of one relay: what left towards the destination, and what was lost here. Any thread.
 
     There are no delays: a relay adds those of its link, and knows no others. Each direction of each conversation has a
     row: 2 × the flow's row in the relay's memory + the direction.

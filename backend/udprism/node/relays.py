@@ -1,4 +1,4 @@
-"""The relays of this program: begun, shown, changed, ended, and kept over a restart."""
+"""The relays of this program: starts, shows, changes, ends and stores them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Relays:
     # -- what there is
 
     async def every(self) -> list[dict[str, Any]]:
-        """All of them, in the order in which they were begun."""
+        """All of them, in the order in which they were started."""
         return [await asyncio.to_thread(self._body, entry) for entry in self._entries.all()]
 
     async def get(self, relay_id: str) -> dict[str, Any]:
@@ -195,12 +195,12 @@ class Relays:
             return await asyncio.to_thread(self._body, entry)
 
     async def link(self, relay_id: str, direction: str) -> dict[str, Any]:
-        """The link of one way. Raises: RequestError (404)."""
+        """The link of one direction. Raises: RequestError (404)."""
         plan = self._entry(relay_id).plan
         return (plan.up if _direction(direction) == UP else plan.down).to_body()
 
     async def set_flow_link(self, relay_id: str, flow_id: str, direction: str, body: dict[str, Any] | None) -> None:
-        """Give one flow a link of its own, or take it away (None). Not kept. Raises: RequestError (404, 422, 503)."""
+        """Give one flow a link of its own, or remove it (None). Not stored. Raises: RequestError (404, 422, 503)."""
         relay, which = self._running(relay_id), _direction(direction)
         link = None if body is None else Link.from_body(body)
         _, ordinal = await self._row(relay, relay_id, flow_id)

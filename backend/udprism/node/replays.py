@@ -1,4 +1,4 @@
-"""The replays of this program: recordings or captures that are sent once more, each by a process of its own."""
+"""The replays of this program: recordings or captures that are sent again, each by a process of its own."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Replays:
     # -- what there is
 
     def every(self) -> list[Json]:
-        """All of them, in the order in which they were begun."""
+        """All of them, in the order in which they were started."""
         return [bodies.replay_body(one, flow_id(one)) for one in self._replays.values()]
 
     def get(self, replay_id: str) -> Json:
@@ -165,7 +165,7 @@ class Replays:
         (target, *_) = await look_up(self._lookups, asked.target)  # before the lock: it may take its time
         async with self._changing:
             if sum(one.playing for one in self._replays.values()) >= MAX_REPLAYS:
-                raise RequestError(f"at most {MAX_REPLAYS} replays at once", kind="too-many-replays")
+                raise RequestError(f"at most {MAX_REPLAYS} replays may run at once", kind="too-many-replays")
             plan = await self._plan(asked, target)
             self._forget_the_oldest()
             try:

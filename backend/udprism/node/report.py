@@ -31,7 +31,7 @@ Line = tuple[str, Sequence[float | None]]
 def report_html(
     scenario: Scenario, verdict: Mapping[str, Any], results: Results, history: HistoryBody, facts: Mapping[str, str]
 ) -> str:
-    """The whole file; it asks for nothing from anywhere.
+    """The whole file; it loads nothing from elsewhere.
 
     verdict: as `play.verdict` makes it. history: of the run's time. facts: versions and machine, in words.
     """
@@ -76,7 +76,7 @@ def _judgement(verdict: Mapping[str, Any]) -> str:
     if verdict["met"] is None:
         return '<p class="void">No verdict: the sender did not keep its schedule, or the run was stopped.</p>'
     if not verdict["expectations"]:
-        return "<p>Nothing was expected.</p>"
+        return "<p>The scenario has no expectations.</p>"
     if verdict["met"]:
         return f'<p class="good">All {len(verdict["expectations"])} expectations are met.</p>'
     failed = sum(one["met"] is False for one in verdict["expectations"])

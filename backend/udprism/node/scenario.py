@@ -71,7 +71,7 @@ Results = Mapping[str, Mapping[str, float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """At at_s after the start these clients get this link; an empty tuple: everybody (the default link)."""
+    """At at_s after the start these clients get this link; an empty tuple: all clients (the default link)."""
 
     at_s: float
     clients: tuple[str, ...]
@@ -93,7 +93,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an expectation. What cannot be known (None) is not met."""
+    """The outcome of an expectation. What cannot be known (None) is not met."""
 
     expectation: Expectation
     measured: float | None
@@ -154,7 +154,7 @@ def is_kept(ratio: float | None) -> bool:
 
 def kept_in_words(ratio: float | None) -> str:
     """For people."""
-    return "no schedule is known" if ratio is None else f"the sender kept {ratio:.0%} of its schedule"
+    return "the schedule is unknown" if ratio is None else f"the sender kept {ratio:.0%} of its schedule"
 
 
 def evaluate(scenario: Scenario, results: Results) -> list[Outcome]:

@@ -69,7 +69,7 @@ class Run:
             self.results = await measure(self.stage.clients, self.ids)
 
     async def play(self) -> None:
-        """To the end, whatever it is."""
+        """Run it to its end, whatever that is."""
         try:
             played = await play(self.stage, self.scenario, self, f"run-{self.id.removeprefix('r-')}")
         except UdprismError as error:  # its clients were removed, or there is no room for them
@@ -83,7 +83,7 @@ class Run:
         self.note("scenario", f"{self.scenario.title}: {self.state}", None)
 
     def body(self) -> RunBody:
-        """How it is going, or went."""
+        """Its progress, or its result."""
         scenario, results = self.scenario, self.results
         outcomes = [] if results is None else evaluate(scenario, results)
         known = self.state == "running" or (self.state == "finished" and is_kept(self.kept))
@@ -137,7 +137,7 @@ class Scenarios:
         self._runs: dict[str, Run] = {}
 
     def shipped(self) -> list[ShippedScenario]:
-        """What comes with the program, by name."""
+        """The shipped scenarios, by name."""
         texts = sorted(shipped().items())
         return [{"name": name, "title": tomllib.loads(text)["title"], "text": text} for name, text in texts]
 
@@ -190,7 +190,7 @@ class Scenarios:
         """One HTML file. Raises: RequestError (404; 409 while there is nothing to tell)."""
         run = self._require(run_id)
         if run.results is None:
-            raise RequestError("nothing was measured yet", kind="scenario-runs")
+            raise RequestError("nothing has been measured yet", kind="scenario-runs")
         outcomes = evaluate(run.scenario, run.results)
         told: dict[str, Any] = verdict(run.scenario, run.results, outcomes, run.kept)
         body = run.body()

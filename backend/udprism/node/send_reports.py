@@ -1,4 +1,4 @@
-"""What nodes tell each other of datagrams: asked of the two UDP threads, and told to them."""
+"""What nodes report to each other about datagrams: read from the two UDP threads, and passed to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sender is, from a request or from what was kept."""
+"""A sender's plan, from a request or from the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The senders of this program: begun, shown, given links, ended, and kept over a restart."""
+"""The senders of this program: starts, shows, changes links of, ends and stores them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Senders:
             sending.loop.inbox.submit(partial(self._begin_or_want, entry, sending))
 
     def stop(self) -> None:
-        """Say goodbye for all of them; what is kept stays."""
+        """End all of them, with their formats' goodbyes. Stored definitions stay."""
         if self._sending is not None:
             self._sending.loop.stop()
 
@@ -94,7 +94,7 @@ class Senders:
     # -- what there is
 
     async def every(self) -> list[dict[str, Any]]:
-        """All of them, in the order in which they were begun."""
+        """All of them, in the order in which they were started."""
         entries = list(self._entries.values())
         return await self._ask(lambda sending: [_body(entry) for entry in entries]) if entries else []
 

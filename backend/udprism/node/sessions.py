@@ -17,7 +17,7 @@ from udprism.wire.measured import ByeReason
 
 
 class Sessions:
-    """Whom the colour server serves. Coroutines on the bridge's event loop."""
+    """The colour server's sessions. Coroutines on the bridge's event loop."""
 
     def __init__(self, assembly: Assembly, threads: Threads, directory: Directory) -> None:
         self._server = assembly.server
@@ -36,7 +36,7 @@ class Sessions:
         return [self._complete(body) for body in bodies], total
 
     async def left(self) -> list[Json]:
-        """Raw clients that are served no more, newest first."""
+        """Raw clients that have left, newest first."""
         table, now_ns = self._server.table, self._clock.now_ns()
         return [as_json(body) for body in await self._threads.server(lambda: left_bodies(table, now_ns))]
 

@@ -59,14 +59,14 @@ class Store:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             if not os.access(path if path.exists() else directory, os.W_OK):  # SQLite would say "disk I/O error"
-                raise StoreError(f"{path} cannot be written; --ephemeral serves without it and keeps nothing")
+                raise StoreError(f"{path} cannot be written; --ephemeral serves without it and stores nothing")
             try:
                 connection = connect(path, _read)
             except CorruptError:
                 set_aside = move_away(path)
                 connection = connect(path, _read)
         except OSError as error:
-            raise StoreError(f"{directory} cannot be used to keep anything: {error.strerror}") from error
+            raise StoreError(f"{directory} cannot be used to store anything: {error.strerror}") from error
         return cls(path, connection, set_aside)
 
     def load(self) -> Kept:

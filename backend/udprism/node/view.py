@@ -1,4 +1,4 @@
-"""Copies and bodies of what the pool knows, for those who look at it from other threads."""
+"""Copies and bodies of the pool's state, for readers on other threads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FLAG_PLAIN = 16
 FLAG_LINK = 32
 FLAG_RELATIVE_DELAY = 64
 FLAG_BEHIND = 128
-"""Its sender does not keep the rate that was asked for."""
+"""Its sender does not keep the requested rate."""
 _BEHIND = 0.9
 _BEHIND_RANK = 1.5
 _FEW = 4

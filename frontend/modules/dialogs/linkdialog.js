@@ -1,4 +1,4 @@
-/** The link of everybody, beside the lanes; links with names at one press; and one press that clears every link there is. */
+/** The default link, beside the lanes; named links at one press; and one press that clears all links. */
 import { api, Problem } from "../base/api.js";
 import { need, setText, within } from "../base/dom.js";
 import { plural } from "../base/format.js";

@@ -21,7 +21,7 @@ export const LETTERS = Object.freeze({
   d: { words: "forwarded, and duplicated", cell: Fate.RECEIVED | Cell.DUPLICATE },
   c: { words: "forwarded, corrupted by the link", cell: Fate.RECEIVED | Cell.CORRUPT },
   r: { words: "forwarded, and refused by the destination", cell: Fate.RECEIVED },
-  h: { words: "held by the link", cell: Fate.EMPTY },
+  h: { words: "delayed by the link", cell: Fate.EMPTY },
   l: { words: "lost by the link or a rule", cell: Fate.LOST },
   q: { words: "lost by the link’s full queue", cell: Fate.LOST },
   k: { words: "lost by the kernel", cell: Fate.LOST },

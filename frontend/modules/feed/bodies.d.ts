@@ -1,14 +1,14 @@
 // Made by `python -m tests.support.page_types` from backend/udprism/node/bodies: change the shapes there.
 // Every field is always there; null stands for what cannot be known.
 
-/** What no honest sender on a healthy path does, counted. */
+/** Counts of what no honest sender on a healthy path does. */
 export interface Anomalies {
   jumps: number;
   beyond_window: number;
   negative_delays: number;
 }
 
-/** What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes. */
+/** The fate of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes. */
 export interface Arrived {
   sent: number | null;
   received: number | null;
@@ -21,7 +21,7 @@ export interface Arrived {
   lost_by_cause: Causes;
 }
 
-/** What a person should look at; without id: something that concerns all. value depends on `why`. */
+/** What needs attention; without id: something that concerns all. value depends on `why`. */
 export interface Attention {
   slot: number | null;
   id: string | null;
@@ -49,7 +49,7 @@ export interface Burst {
   loss_ratio: number;
 }
 
-/** A file that was uploaded. received: how many of its bytes have come so far. */
+/** An uploaded file. received: how many of its bytes have been received so far. */
 export interface Capture {
   id: string;
   name: string;
@@ -71,7 +71,7 @@ export interface CaptureInterface {
   link_type: number;
 }
 
-/** All of them, in the order in which they were begun. */
+/** All of them, in the order in which they were started. */
 export interface CaptureList {
   captures: Capture[];
   total: number;
@@ -130,7 +130,7 @@ export interface Check {
   fatal: boolean;
 }
 
-/** A hosted client. `rate_hz` is what it asks for, `measured_rate_hz` what came. */
+/** A hosted client. `rate_hz` is what it requests, `measured_rate_hz` what arrives. */
 export interface Client {
   id: string;
   slot: number;
@@ -196,7 +196,7 @@ export interface Columns {
   jitter_ms: (number | null)[];
 }
 
-/** One datagram of a client's history. What never came has no colour, no time and no size. */
+/** One datagram of a client's history. One that never arrived has no colour, time or size. */
 export interface Datagram {
   sequence: number | null;
   fate: "received" | "lost" | "late" | "in_flight";
@@ -252,7 +252,7 @@ export interface Delays {
   max: number | null;
 }
 
-/** What became of datagrams that were in our hands: offered = lost + passed_on. */
+/** Datagrams that this program sends: offered = lost + passed_on. */
 export interface Departed {
   offered: number;
   passed_on: number;
@@ -305,7 +305,7 @@ export interface FlowDatagrams {
   datagrams: Datagram[] | RelayDatagram[];
 }
 
-/** A relayed flow's own links; null if the relay's holds. */
+/** A relayed flow's own links; null if the relay's applies. */
 export interface FlowLinks {
   up: Link | null;
   down: Link | null;
@@ -326,7 +326,7 @@ export interface FrameFacts {
   size_bytes: Extremes | null;
 }
 
-/** A flow that a receiver hears. notes: what its sender does that one should know, in plain words. jitter_ticks: RFC 3550's, in ticks of the sender's clock, which has `media_hz` per second; null if the wire carries no time or its clock is unknown. */
+/** A flow that a receiver hears. notes: what is unusual about its sender, in words. jitter_ticks: RFC 3550's, in ticks of the sender's clock, which has `media_hz` per second; null if the wire carries no time or its clock is unknown. */
 export interface HeardFlow {
   id: string;
   kind: "receiver";
@@ -381,7 +381,7 @@ export interface LastHeard {
   down: number | null;
 }
 
-/** How long after their time datagrams went to the link, in ms; null before the first. */
+/** How late datagrams went to the link, in ms; null before the first. */
 export interface Late {
   p50: number | null;
   p99: number | null;
@@ -402,7 +402,7 @@ export interface Ledger {
   conflated: number;
 }
 
-/** What is done to datagrams on their way. */
+/** What is done to datagrams on their way out. */
 export interface Link {
   loss_ratio: number;
   burst: Burst;
@@ -479,7 +479,7 @@ export interface Points {
   receiver: number;
 }
 
-/** A link with a name. */
+/** A named link. */
 export interface Profile {
   id: string;
   name: string;
@@ -493,7 +493,7 @@ export interface Profiles {
   profiles: Profile[];
 }
 
-/** Whether every check that is fatal is well. */
+/** Whether every fatal check passes. */
 export interface Ready {
   ready: boolean;
   checks: Check[];
@@ -528,7 +528,7 @@ export interface Receiver {
   also_bound: string[];
 }
 
-/** All receivers, in the order in which they were begun. */
+/** All receivers, in the order in which they were started. */
 export interface ReceiverList {
   receivers: Receiver[];
   total: number;
@@ -555,7 +555,7 @@ export interface RecordingList {
   total: number;
 }
 
-/** A relay: it carries datagrams between `listen` and `target`, each way through a link. */
+/** A relay: it forwards datagrams between `listen` and `target`, with a link in each direction. */
 export interface RelayBody {
   id: string;
   name: string;
@@ -588,13 +588,13 @@ export interface RelayCauses {
   kernel: number;
 }
 
-/** The last datagrams of one way, oldest first: their sizes, and a letter of `FATES` for each. */
+/** The last datagrams of one direction, oldest first: their sizes, and a letter of `FATES` for each. */
 export interface RelayCells {
   size_bytes: number[];
   fates: string;
 }
 
-/** One datagram of a relayed flow, on one way. */
+/** One datagram of a relayed flow, in one direction. */
 export interface RelayDatagram {
   number: number;
   fate: string;
@@ -638,13 +638,13 @@ export interface RelayFlows {
   total: number;
 }
 
-/** All relays, in the order in which they were begun. */
+/** All relays, in the order in which they were started. */
 export interface RelayList {
   relays: RelayBody[];
   total: number;
 }
 
-/** What is done to chosen datagrams, and how often it was. */
+/** What is done to chosen datagrams, and how often it was done. */
 export interface RelayRule {
   action: "drop" | "duplicate" | "hold";
   direction: "up" | "down" | "both";
@@ -659,7 +659,7 @@ export interface RelayRule {
   hits: number | null;
 }
 
-/** One way of a relay: in = out + lost + held. Copies that the link made are not in `out`. */
+/** One direction of a relay: in = out + lost + held. Copies that the link made are not in `out`. */
 export interface RelaySums {
   in: number;
   out: number;
@@ -703,13 +703,13 @@ export interface Replay {
   skipped: Record<string, number>;
 }
 
-/** All of them, in the order in which they were begun. */
+/** All of them, in the order in which they were started. */
 export interface ReplayList {
   replays: Replay[];
   total: number;
 }
 
-/** What a client on a measured stream counted at its end, from its newest REPORT. */
+/** What a client on a measured stream counted itself, from its newest REPORT. */
 export interface Reported {
   highest: number;
   received: number;
@@ -749,7 +749,7 @@ export interface RunBody {
   names: string[];
 }
 
-/** `met` is so far while the scenario runs, and null if nothing is known or the schedule was not kept. */
+/** `met` is provisional while the scenario runs, and null if nothing is known or the schedule was not kept. */
 export interface RunExpectation {
   text: string;
   measured: number | null;
@@ -765,7 +765,7 @@ export interface RunStep {
   done_at: number | null;
 }
 
-/** `GET /api/scenarios`: runs, newest first, and what comes with the program. */
+/** `GET /api/scenarios`: runs, newest first, and the shipped scenarios. */
 export interface ScenarioList {
   scenarios: RunBody[];
   total: number;
@@ -798,7 +798,7 @@ export interface Sender {
   ledger: Departed;
 }
 
-/** All senders, in the order in which they were begun. */
+/** All senders, in the order in which they were started. */
 export interface SenderList {
   senders: Sender[];
   total: number;
@@ -810,7 +810,7 @@ export interface ServerThread {
   restarts: number;
 }
 
-/** Whom the colour server serves. `client_id` is that of a hosted client. */
+/** A session of the colour server. `client_id` is that of a hosted client. */
 export interface Session {
   id: string;
   address: string;
@@ -842,7 +842,7 @@ export interface SessionCounts {
   raw: number;
 }
 
-/** Sessions, raw ones first, and how many match. left: raw clients that are served no more, newest first. */
+/** Sessions, raw ones first, and how many match. left: raw clients that have left, newest first. */
 export interface SessionList {
   sessions: Session[];
   total: number;
@@ -900,7 +900,7 @@ export interface Unsent {
   sender_kernel: number;
 }
 
-/** A datagram to its end, field by field. */
+/** A whole datagram, field by field. */
 export interface WholeDatagram {
   size_bytes: number;
   payload_hex: string;

@@ -10,7 +10,7 @@ from udprism.node.bodies.ledgers import Arrived, Delays
 
 
 class Capture(TypedDict):
-    """A file that was uploaded. received: how many of its bytes have come so far."""
+    """An uploaded file. received: how many of its bytes have been received so far."""
 
     id: str
     name: str
@@ -19,7 +19,7 @@ class Capture(TypedDict):
 
 
 class CaptureList(TypedDict):
-    """All of them, in the order in which they were begun."""
+    """All of them, in the order in which they were started."""
 
     captures: list[Capture]
     total: int

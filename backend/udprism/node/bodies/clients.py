@@ -22,7 +22,7 @@ MODE_WORDS = {mode.value: mode.name.lower() for mode in hosted.Mode}
 
 
 class Client(TypedDict):
-    """A hosted client. `rate_hz` is what it asks for, `measured_rate_hz` what came."""
+    """A hosted client. `rate_hz` is what it requests, `measured_rate_hz` what arrives."""
 
     id: str
     slot: int
@@ -72,7 +72,7 @@ class Removed(TypedDict):
 
 
 class Datagram(TypedDict):
-    """One datagram of a client's history. What never came has no colour, no time and no size."""
+    """One datagram of a client's history. One that never arrived has no colour, time or size."""
 
     sequence: int | None
     fate: Literal["received", "lost", "late", "in_flight"]

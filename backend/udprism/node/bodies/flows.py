@@ -21,7 +21,7 @@ FlowFormat = Literal["measured", "plain", FormatName]
 
 
 class Departed(TypedDict):
-    """What became of datagrams that were in our hands: offered = lost + passed_on."""
+    """Datagrams that this program sends: offered = lost + passed_on."""
 
     offered: int
     passed_on: int

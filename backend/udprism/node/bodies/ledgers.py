@@ -1,4 +1,4 @@
-"""What became of datagrams: a client's ledger, its delays, and the whole."""
+"""The fates of datagrams: a client's ledger, its delays, and the whole."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Causes(TypedDict):
 
 
 class Arrived(TypedDict):
-    """What became of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes."""
+    """The fate of every datagram: sent = received + lost + in_flight, and lost is the sum of its causes."""
 
     sent: Count
     received: Count
@@ -68,7 +68,7 @@ class Delays(TypedDict):
 
 
 class Anomalies(TypedDict):
-    """What no honest sender on a healthy path does, counted."""
+    """Counts of what no honest sender on a healthy path does."""
 
     jumps: int
     beyond_window: int

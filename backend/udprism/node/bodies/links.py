@@ -20,7 +20,7 @@ class Burst(TypedDict):
 
 
 class Link(TypedDict):
-    """What is done to datagrams on their way."""
+    """What is done to datagrams on their way out."""
 
     loss_ratio: float
     burst: Burst
@@ -85,7 +85,7 @@ class Links(TypedDict):
 
 
 class Profile(TypedDict):
-    """A link with a name."""
+    """A named link."""
 
     id: str
     name: str
@@ -106,7 +106,7 @@ def link_body(link: links.Link) -> Link:
 
 
 def own_link_body(link: links.Link | None) -> Link | None:
-    """A link that its owner may not have."""
+    """A link that may be null: its owner has none."""
     return None if link is None else link_body(link)
 
 
@@ -132,7 +132,7 @@ def link_fields_body() -> list[LinkField]:
 
 
 def profiles_body() -> Profiles:
-    """The links that have names."""
+    """The named links."""
     return {
         "profiles": [
             {

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict  # pydantic wants this one before Python
 
 
 class Clock(TypedDict):
-    """A node's wall clock is ahead of this one's by so much, give or take the bound."""
+    """How far a node's wall clock is ahead of this one's, ± the bound."""
 
     ahead_ms: float
     bound_ms: float
@@ -47,7 +47,7 @@ class Nodes(TypedDict):
 
 
 class CommandOutcome(TypedDict):
-    """What became of a change on another node; `status` is the HTTP status that it was answered with there."""
+    """The outcome of a change on another node; `status` is the HTTP status of that node's response."""
 
     id: str
     outcome: Literal["done", "never"]

@@ -21,7 +21,7 @@ from udprism.wire.format import Mark
 _MARK_NOTES: Final = (
     (Mark.LENGTH_DISAGREES, "A length field says another number than there are bytes; the smaller one counts."),
     (Mark.PREVIEW, "Marked as a preview: not for live use."),
-    (Mark.SYNCHRONISED, "To be shown when a synchronisation datagram comes."),
+    (Mark.SYNCHRONISED, "To be shown when a synchronisation datagram arrives."),
     (Mark.WHITE, "Four channels per pixel: red, green, blue and white."),
 )
 
@@ -60,7 +60,7 @@ class Receiver(TypedDict):
 
 
 class ReceiverList(TypedDict):
-    """All receivers, in the order in which they were begun."""
+    """All receivers, in the order in which they were started."""
 
     receivers: list[Receiver]
     total: int
@@ -110,7 +110,7 @@ HeardFlow = TypedDict(
         "notes": list[str],
     },
 )
-HeardFlow.__doc__ = """A flow that a receiver hears. notes: what its sender does that one should know, in plain words.
+HeardFlow.__doc__ = """A flow that a receiver hears. notes: what is unusual about its sender, in words.
 jitter_ticks: RFC 3550's, in ticks of the sender's clock, which has `media_hz` per second; null if the wire carries no
 time or its clock is unknown."""
 
@@ -126,7 +126,7 @@ class DatagramField(TypedDict):
 
 
 class WholeDatagram(TypedDict):
-    """A datagram to its end, field by field."""
+    """A whole datagram, field by field."""
 
     size_bytes: int
     payload_hex: str
@@ -239,18 +239,18 @@ def _frames(flows: HeardFlows, slot: int) -> dict[str, Any]:
 
 
 def notes(flows: HeardFlows, slot: int) -> list[str]:
-    """What this sender does that a receiver should know, in plain words."""
+    """What is unusual about this sender, in words."""
     flow, marks = flows.flows[slot], int(flows.frames.marks[slot])
     said = []
     if flows.counting.word(slot) == "does not count":
-        said.append("Does not count: its numbers do not advance by one, so what was lost cannot be known.")
+        said.append("Does not count: its numbers do not advance by one, so its losses cannot be known.")
     if flows.counting.numbers_frames(slot):
-        said.append("Numbers frames, not datagrams: a frame is told as lost only if all of its datagrams are.")
+        said.append("Numbers frames, not datagrams: a frame counts as lost only if all of its datagrams are lost.")
     said += [words for mark, words in _MARK_NOTES if marks & mark]
     if flow.form.name in _WHOLE_FRAMES and flows.frames.shortest_bytes[slot] < flows.frames.longest_bytes[slot]:
         said.append("Its frames have different lengths: a shorter one changes only the slots that it has.")
     if flow.form.name == "ddp" and not marks & Mark.COMMITS:
-        said.append("Never sets PUSH, which completes a frame; its frames are shown all the same.")
+        said.append("Never sets PUSH, which completes a frame. Its frames are shown nevertheless.")
     return said
 
 

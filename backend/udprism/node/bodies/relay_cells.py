@@ -14,7 +14,7 @@ FATES = {
     "d": "forwarded, and duplicated",
     "c": "forwarded, corrupted",
     "r": "forwarded, and refused by the destination",
-    "h": "held by the link",
+    "h": "delayed by the link",
     "l": "lost by the link or a rule",
     "q": "lost by the link's full queue",
     "k": "lost by the kernel",
@@ -23,7 +23,7 @@ FATES = {
 
 
 class RelayCells(TypedDict):
-    """The last datagrams of one way, oldest first: their sizes, and a letter of `FATES` for each."""
+    """The last datagrams of one direction, oldest first: their sizes, and a letter of `FATES` for each."""
 
     size_bytes: list[int]
     fates: str

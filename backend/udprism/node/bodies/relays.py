@@ -58,7 +58,7 @@ RelaySums = TypedDict(
         "as_iperf3": LostAsIperf3,
     },
 )
-RelaySums.__doc__ = "One way of a relay: in = out + lost + held. Copies that the link made are not in `out`."
+RelaySums.__doc__ = "One direction of a relay: in = out + lost + held. Copies that the link made are not in `out`."
 
 
 class BothWays(TypedDict):
@@ -69,7 +69,7 @@ class BothWays(TypedDict):
 
 
 class RelayRule(TypedDict):
-    """What is done to chosen datagrams, and how often it was."""
+    """What is done to chosen datagrams, and how often it was done."""
 
     action: Literal["drop", "duplicate", "hold"]
     direction: Literal["up", "down", "both"]
@@ -92,7 +92,7 @@ class Buffer(TypedDict):
 
 
 class RelayBody(TypedDict):
-    """A relay: it carries datagrams between `listen` and `target`, each way through a link."""
+    """A relay: it forwards datagrams between `listen` and `target`, with a link in each direction."""
 
     id: str
     name: str
@@ -119,7 +119,7 @@ class RelayBody(TypedDict):
 
 
 class RelayList(TypedDict):
-    """All relays, in the order in which they were begun."""
+    """All relays, in the order in which they were started."""
 
     relays: list[RelayBody]
     total: int
@@ -133,7 +133,7 @@ class LastHeard(TypedDict):
 
 
 class FlowLinks(TypedDict):
-    """A relayed flow's own links; null if the relay's holds."""
+    """A relayed flow's own links; null if the relay's applies."""
 
     up: Link | None
     down: Link | None
@@ -167,7 +167,7 @@ class RelayFlows(TypedDict):
 
 
 class RelayDatagram(TypedDict):
-    """One datagram of a relayed flow, on one way."""
+    """One datagram of a relayed flow, in one direction."""
 
     number: int
     fate: str
@@ -202,7 +202,7 @@ TURNED_AWAY = (
     Count.WITHHELD,
     Count.HELD_OVERFLOW,
 )
-"""What a relay dropped before it was anybody's datagram, or for want of room."""
+"""What a relay dropped before it belonged to a flow, or for lack of room."""
 DATAGRAM_FIELDS = tuple(RelayDatagram.__annotations__)
 
 

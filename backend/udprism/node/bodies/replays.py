@@ -17,7 +17,7 @@ _NOTHING: Final[dict[str, int]] = {"link": 0, "sender_kernel": 0}
 
 
 class Late(TypedDict):
-    """How long after their time datagrams went to the link, in ms; null before the first."""
+    """How late datagrams went to the link, in ms; null before the first."""
 
     p50: float | None
     p99: float | None
@@ -49,7 +49,7 @@ class Replay(TypedDict):
 
 
 class ReplayList(TypedDict):
-    """All of them, in the order in which they were begun."""
+    """All of them, in the order in which they were started."""
 
     replays: list[Replay]
     total: int

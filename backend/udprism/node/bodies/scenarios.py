@@ -1,4 +1,4 @@
-"""Scenarios that run on the page: their state, their steps and what became of what was expected."""
+"""Scenarios that run on the page: their state, their steps and the outcomes of their expectations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RunStep(TypedDict):
 
 
 class RunExpectation(TypedDict):
-    """`met` is so far while the scenario runs, and null if nothing is known or the schedule was not kept."""
+    """`met` is provisional while the scenario runs, and null if nothing is known or the schedule was not kept."""
 
     text: str
     measured: float | None
@@ -59,7 +59,7 @@ class ShippedScenario(TypedDict):
 
 
 class ScenarioList(TypedDict):
-    """`GET /api/scenarios`: runs, newest first, and what comes with the program."""
+    """`GET /api/scenarios`: runs, newest first, and the shipped scenarios."""
 
     scenarios: list[RunBody]
     total: int

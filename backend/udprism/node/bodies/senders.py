@@ -36,7 +36,7 @@ class Sender(TypedDict):
 
 
 class SenderList(TypedDict):
-    """All senders, in the order in which they were begun."""
+    """All senders, in the order in which they were started."""
 
     senders: list[Sender]
     total: int

@@ -34,7 +34,7 @@ class Response(TypedDict):
 
 
 class Reported(TypedDict):
-    """What a client on a measured stream counted at its end, from its newest REPORT."""
+    """What a client on a measured stream counted itself, from its newest REPORT."""
 
     highest: int
     received: int
@@ -47,7 +47,7 @@ class Reported(TypedDict):
 
 
 class Session(TypedDict):
-    """Whom the colour server serves. `client_id` is that of a hosted client."""
+    """A session of the colour server. `client_id` is that of a hosted client."""
 
     id: str
     address: str
@@ -74,7 +74,7 @@ class Session(TypedDict):
 
 
 class SessionList(TypedDict):
-    """Sessions, raw ones first, and how many match. left: raw clients that are served no more, newest first."""
+    """Sessions, raw ones first, and how many match. left: raw clients that have left, newest first."""
 
     sessions: list[Session]
     total: int
@@ -95,7 +95,7 @@ def session_body(table: SessionTable, slot: int, now_ns: int) -> Session:
 
 
 def left_bodies(table: SessionTable, now_ns: int) -> list[Session]:
-    """Raw clients that are served no more, newest first. Server thread only."""
+    """Raw clients that have left, newest first. Server thread only."""
     bodies = []
     for one in reversed(table.recent.left):
         body = _body(one, now_ns)

@@ -34,7 +34,7 @@ class ClientCounts(TypedDict):
 
 
 class Attention(TypedDict):
-    """What a person should look at; without id: something that concerns all. value depends on `why`."""
+    """What needs attention; without id: something that concerns all. value depends on `why`."""
 
     slot: int | None
     id: str | None
@@ -101,7 +101,7 @@ class Check(TypedDict):
 
 
 class Ready(TypedDict):
-    """Whether every check that is fatal is well."""
+    """Whether every fatal check passes."""
 
     ready: bool
     checks: list[Check]

@@ -1,4 +1,4 @@
-"""Questions to other nodes over one connection, numbered, each with a deadline; answers come in parts. Event loop."""
+"""Requests to other nodes over one connection, numbered, each with a deadline; answers come in parts. Event loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_OUTSTANDING: Final = 512
 
 
 class Unanswered(Exception):
-    """No answer: `nobody` listens there, `cut-off` (our own connection), `timeout`, or `full` (too many questions)."""
+    """No answer: `nobody` listens there, `cut-off` (our own connection), `timeout`, or `full` (too many requests)."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -46,7 +46,7 @@ class _Open:
 
 
 class Asks:
-    """All questions over one connection."""
+    """All requests over one connection."""
 
     def __init__(self, node_id: str) -> None:
         self.inbox = f"_INBOX.{node_id}.{secrets.token_hex(8)}"

@@ -106,7 +106,7 @@ class Commands:
             return Reply(int(header["status"]), str(header["type"]), answer.body)
         self._settled(id, "never")
         if standing == "refused":
-            raise RequestError("that node lets others change nothing (`--remote on` would)", kind="remote-off")
+            raise RequestError("that node does not let others change anything (`--remote on` would)", kind="remote-off")
         raise RequestError(f"it was not done, and will not be ({standing}): try again", kind="never-done")
 
     def _remember(self, id: str, node_id: str) -> None:
@@ -130,4 +130,4 @@ def _unknown(command_id: str) -> RequestError:
 
 
 def _unreachable() -> RequestError:
-    return RequestError("nobody answers for that node; nothing was done", kind="node-unreachable")
+    return RequestError("no program answers for that node; nothing was done", kind="node-unreachable")

@@ -25,7 +25,7 @@ Ask = Callable[[NodeRecord, bytes, float], Awaitable[Answer]]
 
 
 class Hearer(Protocol):
-    """Keeps what was heard, and knows what was not."""
+    """Stores what nodes reported, and knows what is missing."""
 
     async def wanted(self, node_id: str) -> dict[str, Any]: ...
 
@@ -82,7 +82,7 @@ class Fates:
         except ValueError as error:
             self.bad += 1
             self._not_before_s[node.id] = time.monotonic() + RETRY_S
-            log.debug("what %s says of datagrams cannot be read: %s", node.name, error)
+            log.debug("cannot decode what node %s reports about datagrams: %s", node.name, error)
         except Exception:  # as for questions: one answer's bug is logged, and costs this answer only
-            log.exception("what %s says of datagrams met a bug", node.name)
+            log.exception("a bug while handling what node %s reports about datagrams", node.name)
             self._not_before_s[node.id] = time.monotonic() + RETRY_S

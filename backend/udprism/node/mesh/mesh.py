@@ -85,7 +85,7 @@ class Mesh:
             self._tasks.append(asyncio.create_task(work))
 
     async def stop(self) -> None:
-        """Say goodbye and end."""
+        """Tell the others that this node leaves, and end."""
         beat = self._tasks.pop()
         beat.cancel()
         await asyncio.gather(beat, return_exceptions=True)
@@ -155,7 +155,7 @@ class Mesh:
             return None
         found = self.presence.find(word)
         if not found:
-            raise RequestError(f"no node of this id or name was heard: {word}", field="node", kind="no-node")
+            raise RequestError(f"no node of this id or name is known: {word}", field="node", kind="no-node")
         if len(found) > 1:
             ids = ", ".join(node.id for node in found)
             raise RequestError(f"several nodes have this name: use an id ({ids})", field="node", kind="name-taken")
@@ -203,7 +203,7 @@ class Mesh:
         self._waiters = ()
 
     async def ask(self, node: NodeRecord, kind: str, body: bytes, deadline_s: float) -> Answer:
-        """Ask a node for something that changes nothing. Raises: RequestError (503, 403)."""
+        """Send a node a request that changes nothing. Raises: RequestError (503, 403)."""
         return await self._ask(self._large, self._bulk, node, kind, body, deadline_s)
 
     async def _ask_fates(self, node: NodeRecord, body: bytes, deadline_s: float) -> Answer:
@@ -221,9 +221,9 @@ class Mesh:
             raise RequestError(f"{node.name} does not answer ({error.why})", kind="node-unreachable") from None
         refused = answer.header.get("refused")
         if refused == "remote-off":
-            raise RequestError(f"{node.name} shows others nothing (`--remote off`)", kind="remote-off")
+            raise RequestError(f"{node.name} does not show others anything (`--remote off`)", kind="remote-off")
         if refused is not None:
-            raise RequestError(f"{node.name} has too much to do", kind="busy")
+            raise RequestError(f"{node.name} is too busy", kind="busy")
         self._learn_offset(node.id, answer)
         return answer
 
@@ -240,7 +240,7 @@ class Mesh:
     async def do(self, node: NodeRecord, request: Request, command_id: str | None = None) -> Reply:
         """Change something there, once or never. Raises: RequestError; see `Commands.do`."""
         if self.presence.is_double(time.monotonic()):
-            raise RequestError("another process speaks under this node's id: stop one of both", kind="never-done")
+            raise RequestError("another process uses this node's id: stop one of the two", kind="never-done")
         return await self.commands.do(node.id, str(node.body.get("instance")), request, command_id)
 
     # -- what can be read of all that

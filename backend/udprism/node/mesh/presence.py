@@ -1,4 +1,4 @@
-"""Who is there: what the nodes' heartbeats say, judged by the hearer's own clock. Pure: time is an argument."""
+"""Which nodes are there: what their heartbeats say, judged by the hearer's own clock. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class NodeRecord:
 
 
 class Presence:
-    """All other nodes that were heard."""
+    """All other nodes that were heard from."""
 
     def __init__(self, own_id: str, own_instance: str) -> None:
         self.own_id = own_id
@@ -88,7 +88,7 @@ class Presence:
         return "late" if age_s > LIVE_S or node.unreachable_s is not None else "live"
 
     def is_double(self, now_s: float) -> bool:
-        """Whether another process speaks under this node's id."""
+        """Whether another process uses this node's id."""
         return self._double_s is not None and now_s - self._double_s <= LIVE_S
 
     def nodes(self) -> list[NodeRecord]:
@@ -106,7 +106,7 @@ class Presence:
         return [node for node in self._nodes.values() if node.name == word]
 
     def forget(self, node_id: str) -> bool:
-        """Hide it until it is heard again."""
+        """Hide it until it is heard from again."""
         return self._nodes.pop(node_id, None) is not None
 
     def forget_old(self, now_s: float) -> None:

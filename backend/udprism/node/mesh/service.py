@@ -42,7 +42,7 @@ Pictures = Callable[[str, dict[str, Any]], Awaitable[bytes]]
 
 
 class Service:
-    """The half of a node that others ask."""
+    """A node's half that others send requests to."""
 
     def __init__(self, remote: str, instance: str, received: Received, is_double: Callable[[], bool]) -> None:
         """is_double: whether another process speaks under our id; then nothing may be changed."""

@@ -20,11 +20,11 @@ _ID: Final = re.compile(r"n-[0-9a-f]{8,16}")
 
 
 class BadMeshMessage(ValueError):
-    """Another node sent what it must not; counted and dropped."""
+    """Another node sent something invalid; counted and dropped."""
 
 
 def is_node_id(text: object) -> bool:
-    """Whether it can stand in a subject."""
+    """Whether it is valid in a subject."""
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 

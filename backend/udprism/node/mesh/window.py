@@ -1,4 +1,4 @@
-"""How many pictures are asked for at once: one window over all nodes, as wide as the path allows. Pure."""
+"""How many frames are requested at once: one window over all nodes, as wide as the path allows. Pure."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class AskingWindow:
         return self.out < int(self.width)
 
     def asked(self) -> None:
-        """One more is on its way."""
+        """One more request is on its way."""
         self.out += 1
 
     def given_up(self) -> None:
-        """One will not come."""
+        """A request will not be answered."""
         self.out -= 1
         self.width = max(1.0, self.width * SHRINK)
 
