@@ -193,8 +193,8 @@ class Accounts:
         return received
 
     def sent_of(self, slots: Index) -> I64Column:
-        """int64[k]: datagrams sent, as far as is known. What came on a plain stream was sent: that is all that is known
-        of it, and lets the sums go on should a measured one follow."""
+        """int64[k]: datagrams sent, as far as is known. What arrived on a plain stream counts as sent: nothing else is
+        known of it, and the sums continue if a measured stream follows."""
         issued = np.maximum(self.issued[slots], self.highest[slots] + 1)
         sent: I64Column = self.plain[slots] + self.offset[slots] + issued
         return sent
@@ -301,7 +301,7 @@ class Accounts:
         return {word: self.lost_by_cause[cause, slots] for word, cause in CAUSE_WORDS.items()}
 
     def anomalies(self, slot: int) -> dict[str, int] | None:
-        """What no honest sender on a healthy path does, counted; None if there are no numbers to tell it by."""
+        """Counts of what no honest sender on a healthy path does; None on a stream without numbers."""
         if not self.measured[slot]:
             return None
         names = ("jumps", "beyond_window", "negative_delays")

@@ -1,8 +1,9 @@
 """How foreign senders count: their numbers, modulo 255 or 15 or none at all, as sequences that the ledger takes.
 
-Many senders lie: one number for ever, one counter over several flows, one number per frame. So loss is told only of a
-flow whose numbers advanced by one 32 times in a row; then it is *believed*, and its numbers become sequences from 0 on.
-Differences are signed and modulo the format's cycle, and taken from the highest number so far.
+Many senders do not follow their format: one number for ever, one counter over several flows, one number per frame. So
+loss is reported only for a flow whose numbers advanced by one 32 times in a row; then it is *believed*, and its numbers
+become sequences from 0 on. Differences are signed and modulo the format's cycle, and taken from the highest number so
+far.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _ANEW: Final = 8
 
 
 class Counted(NamedTuple):
-    """sequence: int64[n], rubbish where counts is False. counts: bool[n], the row is of a believed flow and bears a
+    """sequence: int64[n], undefined where counts is False. counts: bool[n], the row is of a believed flow and bears a
     number of its own, which is not from before its count began: that one may have come already. begun: flows whose next
     sequence is 0: believed since this batch, or counting anew."""
 

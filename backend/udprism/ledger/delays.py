@@ -106,7 +106,7 @@ class Delays:
         return BUCKETS * self._counts.itemsize + 6 * 8 + 1
 
     def restart(self, slots: I32Column) -> None:
-        """Another sender, and maybe another clock: jitter and delays restart."""
+        """Another sender, and perhaps another clock: jitter and delays restart."""
         self.settle()
         self.jitter_ns[slots] = 0
         self.p50_ns[slots] = np.nan
@@ -138,7 +138,7 @@ class Delays:
             start = stop
 
     def settle(self) -> None:
-        """Work up what is in the buffer."""
+        """Process what is in the buffer."""
         filled, self._filled = self._filled, 0
         if not filled:
             return

@@ -1,4 +1,4 @@
-"""What became of a datagram, and why: each of these words is defined here and nowhere else."""
+"""The fates of datagrams and their causes: each of these words is defined here and nowhere else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Fate(IntEnum):
-    """What became of one datagram."""
+    """The fate of one datagram."""
 
     IN_FLIGHT = 0
     RECEIVED = 1
@@ -17,8 +17,8 @@ class Fate(IntEnum):
 class Cause(IntEnum):
     """Why a datagram was lost.
 
-    UNKNOWN_PATH: the sender is another process, only the sequence is known. PATH: the sender's node says that it left,
-    and the kernel here did not refuse it. AWAITING: the sender's node has not spoken of it yet.
+    UNKNOWN_PATH: the sender is another process, only the sequence is known. PATH: the sender's node reports that it
+    left, and the kernel here did not drop it. AWAITING: the sender's node has not reported it yet.
     """
 
     NONE = 0
@@ -35,9 +35,9 @@ class Cause(IntEnum):
 NEW = 1
 DUPLICATE = 2
 REORDERED = 4
-"""It came after a higher number."""
+"""It arrived after a higher number."""
 LATE = 8
-"""It came after it was declared lost."""
+"""It arrived after it was declared lost."""
 BEYOND = 16
 """Too far from the highest number to tell what it is: not counted as received."""
 
@@ -50,6 +50,6 @@ CELL_SECONDS_SHIFT = 5
 CELL_MOST_SECONDS = 7
 CELL_FATE_MASK = 3
 CELL_IN_FLIGHT = (1, 0, 0, 0)
-"""A cell is r, g, b and a byte: Fate in bits 0 and 1, CELL_… in bits 2 to 4. Above them a lost one has its Cause, and
-one that arrived how many whole seconds began since the arrived one before it, CELL_MOST_SECONDS for more. What is sent
-but not here is marked by its red; a cell that is all zero is empty."""
+"""A cell is r, g, b and a byte: Fate in bits 0 and 1, CELL_… in bits 2 to 4. In the bits above, a lost one has its
+Cause, and one that arrived has how many whole seconds began since the one before it, CELL_MOST_SECONDS for more. A
+datagram in flight is marked by its red; a cell that is all zero is empty."""

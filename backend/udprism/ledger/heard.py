@@ -37,16 +37,16 @@ _NO_COLOUR: Final = 128
 
 
 class FlowState(IntEnum):
-    """How a flow is. On the page's scale, on which hosted clients have 1 to 6."""
+    """A flow's state, on the page's scale, in which hosted clients have 1 to 6."""
 
     FREE = 0
     LIVE = 2
     SILENT = 3
-    """Nothing came for two seconds, and for three times as long as its repeats usually take."""
+    """Nothing arrived for two seconds, and for three times as long as its repeats usually take."""
     HELD = 7
-    """Datagrams come, and their content has been the same for two seconds."""
+    """Datagrams arrive, and their content has been the same for two seconds."""
     ENDED = 8
-    """Its sender said goodbye, and has sent nothing since."""
+    """Its sender ended it, and has sent nothing since."""
 
     @property
     def word(self) -> str:

@@ -242,7 +242,7 @@ class History:
         ]
 
     def _payload(self, slot: int, place: int, row: np.void) -> bytes:
-        """The first bytes of a datagram, as they came."""
+        """The first bytes of a datagram, as they arrived."""
         sent_unix_ns = int(row["sent_unix_ns"])
         if sent_unix_ns == _AS_IT_CAME:
             head = self._heads[place].tobytes()
@@ -291,7 +291,7 @@ def _seconds_begun(received_unix_ns: I64Column, arrived: BoolColumn) -> U8Column
 
 
 def _in_flight(number: int) -> dict[str, Any]:
-    """A datagram of which nothing came."""
+    """A datagram that did not arrive."""
     unknown = ("colour", "rgb", "sent_at_ns", "received_at_ns", "delay_ms", "size_bytes", "payload_hex")
     return {
         "sequence": number,

@@ -8,7 +8,7 @@ from udprism.columns.types import I32Column, I64Column, U8Column
 from udprism.ledger.fates import LATE, NEW, REORDERED
 
 _SEEN_LATER = REORDERED | LATE
-"""A newer value is here already."""
+"""A newer value has arrived already."""
 
 
 class Latest:

@@ -1,4 +1,4 @@
-"""What became of every datagram, by client; the sums close at every step.
+"""The fate of every datagram, by client. The sums close at every step.
 
 A batch in which every datagram is its client's next one costs a dozen NumPy calls. Everything else goes through
 `_take`, one datagram at a time: that method is the definition of what counts as what.
@@ -27,7 +27,7 @@ _SUSPECT = 1 << 20
 
 
 class BatchResult(NamedTuple):
-    """What a batch's rows were. extended: int64[n]. flags: uint8[n], NEW … BEYOND; read only."""
+    """The ledger's judgement of a batch's rows. extended: int64[n]. flags: uint8[n], NEW … BEYOND; read only."""
 
     extended: I64Column
     flags: U8Column
@@ -330,7 +330,7 @@ class Ledger(Accounts):
         return self._losses.report_unsent(slot, sequence, cause)
 
     def report_corrupt(self, slot: I32Column, sequence: I64Column) -> Damaged:
-        """Datagrams that left damaged; see `Losses.report_corrupt`."""
+        """Datagrams that left corrupted; see `Losses.report_corrupt`."""
         return self._losses.report_corrupt(slot, sequence)
 
     def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:

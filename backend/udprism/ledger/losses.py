@@ -1,7 +1,7 @@
 """What was lost and why: what the send log reports, and what is overdue.
 
-Nothing is declared while datagrams arrive, only in `expire`: by then everything has been heard that the sender had
-to say before it sent the datagrams that made the hole show.
+Nothing is declared while datagrams arrive, only in `expire`: by then all reports have been read that the sender made
+before it sent the datagrams that revealed the hole.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _WITHOUT_CAUSE = (Cause.UNEXPLAINED, Cause.PATH, Cause.AWAITING)
 
 
 class Damaged(NamedTuple):
-    """Numbers whose datagrams left damaged. Both columns have one length."""
+    """Numbers whose datagrams left corrupted. Both columns have one length."""
 
     slot: I32Column
     number: I64Column
 
     def part(self, which: BoolColumn | slice) -> Damaged:
-        """Some of them."""
+        """A part of them."""
         return Damaged(self.slot[which], self.number[which])
 
 
@@ -132,7 +132,7 @@ class Losses:
         return Declared(np.array(slot, np.int32), np.array(number, np.int64), np.array(cause, np.uint8))
 
     def report_corrupt(self, slot: I32Column, sequence: I64Column) -> Damaged:
-        """Datagrams that left damaged; they count once they have come. Returns those reported until now that have."""
+        """Datagrams that left corrupted. They count once they have arrived. Returns those reported so far that have."""
         every = Damaged(np.concatenate((self._damaged.slot, slot)), np.concatenate((self._damaged.number, sequence)))
         self.reports_forgotten += max(0, len(every.slot) - MAX_PENDING_REPORTS)
         return self._ask_damaged(every.part(slice(-MAX_PENDING_REPORTS, None)))
@@ -225,9 +225,9 @@ class Losses:
     def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
         """Declare lost what is overdue; cheap if nothing is. Returns what is lost now, or has another cause.
 
-        receiver_drops: cumulative drops by the kernel of these clients' sockets, int64[k]; asked only where
-        something is overdue. hold_ns: for how long a link model in this process may still hold a datagram back. A
-        hole that may be held back counts under LINK until it comes (then it is late) or can come no more.
+        receiver_drops: cumulative drops by the kernel of these clients' sockets, int64[k]; asked only where something
+        is overdue. hold_ns: for how long a link model in this process may still hold a datagram back. A hole that the
+        link may still hold counts as LINK until it arrives (late) or can no longer arrive.
         """
         self._age(now_ns, hold_ns)
         if self._open_tails(now_ns) and len(self._damaged.slot):
@@ -301,7 +301,7 @@ class Losses:
     def _declare(self, overdue: Overdue, now_ns: int, hold_ns: int) -> Declared:
         """Give overdue numbers their causes.
 
-        As many of a client's as its kernel dropped are put down to that: the oldest first, damaged ones last.
+        As many of a client's as its kernel dropped get that cause: the oldest first, corrupted ones last.
         """
         accounts, slot, was_open = self._accounts, overdue.slot, overdue.was_open
         in_process = accounts.in_process[slot]

@@ -38,7 +38,7 @@ class MediaJitter:
         self._follows[slots] = False
 
     def interrupted(self, slots: I32Column) -> None:
-        """Nothing came for a while, or the sender said goodbye: the next datagram may have any time."""
+        """Nothing arrived for a while, or the sender ended the flow: the next datagram may have any time."""
         self._follows[slots] = False
 
     def update(self, slot: I32Column, received_unix_ns: I64Column, time: U32Column, hz: I32Column) -> None:

@@ -1,4 +1,4 @@
-"""What other meters would say of the same datagrams: computed as they compute it, beside figures that are right.
+"""What other meters would report for the same datagrams, computed the way they compute it.
 
 Each of these counts arrivals where we count numbers, so a copy makes up for a loss in their figures, and one that was
 overtaken is a loss until it comes. Sources: RFC 3550, appendix A.3; iperf3's `iperf_udp_recv` (iperf_udp.c, 3.12).

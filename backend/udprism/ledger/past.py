@@ -27,14 +27,14 @@ class _Session:
     session_id: int
     in_process: bool
     highest: int
-    """What was the highest number that had come."""
+    """The highest number that had arrived."""
     issued: int
     states: dict[int, int]
     """By number, as in the window: those that are not simply received."""
     over: bool
-    """Whether no more numbers will be issued, and nothing more will be said of them."""
+    """Whether no more numbers will be issued or reported."""
     told: bool = False
-    """Whether the sender's node tells what it did not send."""
+    """Whether the sender's node reports what it did not send."""
     due_ns: int = NEVER_NS
 
 
@@ -163,7 +163,7 @@ class Past:
         return True
 
     def report_corrupt(self, session_id: int, number: int) -> bool:
-        """A number that left damaged; False if no such session is known."""
+        """A number that left corrupted; False if no such session is known."""
         session = self._in_process.get(session_id)
         if session is None:
             return False
@@ -184,19 +184,19 @@ class Past:
         return {session_id: session.issued for session_id, session in self._told.items()}
 
     def tell_unsent(self, session_id: int, number: int, cause: int) -> None:
-        """A number that never left, as the sender's node says."""
+        """A number that never left, as the sender's node reports."""
         session = self._told.get(session_id)
         state = None if session is None else session.states.get(number)
         if session is not None and state is not None:
             self._lose(session, number, state, cause)
 
     def tell_over(self, session_id: int, *, whole: bool) -> None:
-        """The sender's node has said all that it will; whole: and nothing of it is missing here."""
+        """The sender's node has reported all that it will. whole: nothing of that is missing here."""
         session = self._told.pop(session_id)
         session.over, session.told = True, whole
 
     def awaiting(self, slot: int) -> int:
-        """How many of a client's losses in earlier sessions await their sender's word."""
+        """How many of a client's losses in earlier sessions await their sender's report."""
         return sum(list(one.states.values()).count(AWAITS) for one in self._of_slot.get(slot, ()))
 
     def _lose(self, session: _Session, number: int, state: int, cause: int) -> None:

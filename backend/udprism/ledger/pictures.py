@@ -40,8 +40,8 @@ class Pictures:
         return bool(self._pictures)
 
     def look(self, slot: int, form: Format, now_ns: int) -> Picture:
-        """The flow's picture; kept up to date for the next five seconds. Of too many the one asked for longest ago
-        goes."""
+        """The flow's picture; kept up to date for the next five seconds. If there are too many, the one requested
+        longest ago is dropped."""
         picture = self._pictures.get(slot)
         if picture is None:
             if len(self._pictures) >= MAX_PICTURES:
@@ -59,7 +59,7 @@ class Pictures:
                 _draw(picture, rows[row, : length[row]].tobytes())
 
     def forget(self, slot: int) -> None:
-        """This flow is gone."""
+        """This flow has ended."""
         self._pictures.pop(slot, None)
 
     def forget_unwatched(self, now_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""What this process's colour server tells other nodes of the sessions of their clients: the send log, for elsewhere.
+"""What this process's colour server reports to other nodes about their clients' sessions: the send log for other nodes.
 
 A hosted client of another node names itself in its `connect` (`id=NODE.CLIENT`). That node then asks what was issued
 to its clients' sessions, and which datagrams never left and why. A request says up to where it has been told, so
@@ -23,7 +23,7 @@ MAX_KEPT: Final = 262_144
 MAX_TOLD: Final = 65_536
 """Fates in one answer; the others follow in the next one."""
 MAX_ENDED: Final = 4096
-"""Sessions that are over and are still told of."""
+"""Ended sessions that are still reported."""
 _HEAD: Final = ("instance", "oldest", "next", "named", "left_until_ns", "released_by_ns")
 _CAUSES: Final = (Cause.LINK, Cause.SENDER_KERNEL, CORRUPT)
 
@@ -76,12 +76,12 @@ class RemoteSendLog:
 
     @property
     def nodes(self) -> list[str]:
-        """Whose clients are served. Any thread."""
+        """Nodes whose clients are served. Any thread."""
         return list(self._of_node)
 
     @property
     def kept(self) -> int:
-        """Fates that are kept. Any thread."""
+        """Stored fates. Any thread."""
         return self._next - self._oldest
 
     def connected(self, slot: int, session_id: int, asker: str | None) -> None:
@@ -195,7 +195,7 @@ def encode(word: Word) -> bytes:
 
 
 def decode(data: bytes) -> Word:
-    """The opposite of `encode`. Raises: ValueError for what no node of ours says."""
+    """The inverse of `encode`. Raises: ValueError for anything else."""
     line, _, rest = data.partition(b"\n")
     try:
         head = json.loads(line)

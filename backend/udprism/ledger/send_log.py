@@ -27,7 +27,7 @@ class FateReport(NamedTuple):
     cause: U8Column
 
     def part(self, which: BoolColumn | slice) -> FateReport:
-        """Some of them."""
+        """A part of them."""
         return FateReport(self.session_slot[which], self.session_id[which], self.sequence[which], self.cause[which])
 
     @classmethod
@@ -37,7 +37,7 @@ class FateReport(NamedTuple):
 
 
 class Listener(Protocol):
-    """Hears every report as it is made, on the server's thread."""
+    """Receives every report as it is made, on the server's thread."""
 
     def report(self, report: FateReport) -> None: ...
 

@@ -16,7 +16,7 @@ from udprism.wire.measured import ColourBatch
 
 
 class Tap:
-    """What waits for one listener, bounded: the oldest goes first, and is counted in `dropped`."""
+    """Datagrams that wait for one listener, bounded: the oldest are dropped and counted in `dropped`."""
 
     def __init__(self, client_id: str, slot: int, max_waiting: int, wake: Callable[[], None]) -> None:
         self.client_id = client_id
@@ -27,7 +27,7 @@ class Tap:
         self._wake = wake
 
     def push(self, values: list[dict[str, Any]]) -> int:
-        """Returns how many went for want of room. Pool thread only."""
+        """Returns how many were dropped for lack of room. Pool thread only."""
         dropped = max(0, len(self._waiting) + len(values) - (self._waiting.maxlen or 0))
         self.dropped += dropped
         self._waiting.extend(values)
@@ -49,7 +49,7 @@ class Taps:
 
     def __init__(self) -> None:
         self.dropped = 0
-        """Datagrams that listeners were too slow for, those of closed taps included."""
+        """Datagrams that listeners were too slow for, including those of closed taps."""
         self._of_slot: dict[int, list[Tap]] = {}
         self._count = 0
 

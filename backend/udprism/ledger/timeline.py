@@ -1,4 +1,4 @@
-"""What happened over time: rate, loss by cause, delay percentiles and jitter, in steps that get coarser with age.
+"""Figures over time: rate, loss by cause, delay percentiles and jitter, in steps that get coarser with age.
 
 A step holds differences of the ledger's totals and percentiles of the delays that were measured within it: each level
 keeps its own copy of the histogram, because percentiles of long steps do not follow from those of short ones.
@@ -59,7 +59,7 @@ class Steps(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """What has happened so far, row by row; only differences are used.
+    """Totals so far, row by row; only differences are used.
 
     received: int64[k]. lost: int64[len(CAUSES), k]. counts: uint32[k, BUCKETS], the delay histograms. generation:
     uint32[k], how often each histogram was restarted. jitter_ms: float64[k], NaN unknown.

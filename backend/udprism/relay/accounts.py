@@ -1,4 +1,4 @@
-"""What became of each datagram, written down: sums by direction, and the history."""
+"""Records the fate of each datagram: sums by direction, and the history."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Accounts:
         self._opaque[place] = block.view(self._opaque.dtype)
 
     def release(self, direction: I64Column, number: I64Column, length: I64Column, lost: BoolColumn) -> None:
-        """What was held has left; lost: bool[n], the kernel refused these. Copies that we made are not among them."""
+        """Held datagrams have left. lost: bool[n], the kernel refused these. Excludes copies that we made."""
         ledger = self._ledger
         np.subtract.at(ledger[Sum.HELD], direction, 1)
         np.add.at(ledger[Sum.LEFT], direction[~lost], 1)
@@ -112,7 +112,7 @@ class Accounts:
         self._settle(direction, number, np.where(lost, Sum.KERNEL, NO_CAUSE).astype(np.uint8))
 
     def drop_held(self, direction: I64Column, number: I64Column) -> None:
-        """What was held never leaves: its flow ends. It is the link that lost it."""
+        """Held datagrams never leave, because their flow ends. They count as lost by the link."""
         np.subtract.at(self._ledger[Sum.HELD], direction, 1)
         np.add.at(self._ledger[Sum.LINK], direction, 1)
         self._settle(direction, number, np.full(len(number), Sum.LINK, np.uint8))
@@ -126,7 +126,7 @@ class Accounts:
         history["flags"][place] |= cause << CAUSE_SHIFT
 
     def tell_refused(self, direction: int, data: bytes) -> None:
-        """The far end's machine gave this datagram back: find which it was, the newest that looks like it."""
+        """The destination's machine returned this datagram: find it, as the newest one that looks like it."""
         self._ledger[Sum.REFUSED, direction] += 1
         self.memory.flows["state"][direction >> 1] = State.REFUSED
         rows = self.memory.history[direction * HISTORY : (direction + 1) * HISTORY]

@@ -1,4 +1,4 @@
-"""A batch of datagrams from sockets to sockets, as columns: whose, which number, what the link does, and out again."""
+"""Carries a batch of datagrams from sockets to sockets, as columns: flow, number, link, and out again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_RELEASED = MAX_ROWS // 2
 _NO_ROOM = (errno.EAGAIN, errno.ENOBUFS)
 _NO_SEGMENTS = (errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT)
 ANSWERS_TIMES = 3
-"""What an unproven client may be sent, in times of what it sent: RFC 9000, section 8.1."""
+"""Bytes that an unproven client may be sent per byte that it sent: RFC 9000, section 8.1."""
 
 
 class Carrier:
@@ -297,7 +297,7 @@ class Carrier:
     # -- out
 
     def release(self, now_ns: int) -> None:
-        """Send what was held until now."""
+        """Send the datagrams whose delay is over."""
         while self.held.next_release_ns <= now_ns:
             due = self.held.take_due(now_ns, _MOST_RELEASED)
             ttl = due.ttl if self._keep_ttl else None

@@ -121,7 +121,7 @@ class DelayedDatagrams:
         return rows
 
     def give_back(self, released: Released) -> None:
-        """These have left, or never will."""
+        """These have left, or will never leave."""
         for place in np.flatnonzero(released.length > ROW_BYTES).tolist():
             key = int(released.direction[place]), int(released.number[place])
             data, users = self._big[key]

@@ -1,4 +1,4 @@
-"""`Port` on epoll, recvmmsg and sendmmsg, where io_uring is not to be had: old kernels, containers."""
+"""`Port` on epoll, recvmmsg and sendmmsg, where io_uring is not available: old kernels, containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way without NumPy, for a handful of datagrams: NumPy's calls cost 100 µs whatever is in them, a datagram here 6.
+"""The path without NumPy, for a handful of datagrams: NumPy's calls cost 100 µs whatever is in them, a datagram here 6.
 
 It takes what goes straight through or is lost; whatever wants more (a mark, a delay, a rule, a new client) goes the way
 of `carrier`, and so does all that came with it, so that nothing overtakes.
@@ -75,7 +75,7 @@ class Few:
         self._client.pop(slot, None)
 
     def carry(self, arrived: Arrived, now_ns: int, unix_ns: int) -> bool:
-        """Take a batch of at most MOST; False, with nothing done, if one of them wants more."""
+        """Carry a batch of at most MOST. Returns False, with no effect, if one of them needs more."""
         if not self.usable or self._carrier.rules.rules or self._carrier.unproven:
             return False
         taken: list[tuple[int, int, int, int, int]] = []
@@ -97,7 +97,7 @@ class Few:
         return True
 
     def _direction(self, slot: int, at: int) -> int:
-        """Whose it is, or -1 if that, or a mark, is not as usual."""
+        """Its flow's direction, or -1 if that, or a mark, is unusual."""
         pool = self._pool
         if pool[at + self._flows.tos_at.item(slot)] or self._flows.ttl_at.item(slot):
             return -1

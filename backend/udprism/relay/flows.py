@@ -55,7 +55,7 @@ class Flows:
         self._memory, self._port, self._routes, self._fronts, self._target = memory, port, routes, fronts, target
         self._keep_ttl, self._dont_fragment = keep_ttl, dont_fragment
         self._source: str | None = None
-        """From where datagrams left to the target when that was looked at last."""
+        """The address from which datagrams left to the target, as of the last look."""
         self.follow_route()
         slots = memory.rows + len(fronts)
         self.tos_at, self.ttl_at = np.zeros(slots, np.int64), np.zeros(slots, np.int64)
@@ -130,12 +130,12 @@ class Flows:
             self._answer_to_client(slot)
 
     def follow(self, slot: int, name: U8Column) -> None:
-        """The target's machine answered this flow from another port: from now on that one is sent to."""
+        """The target's machine answered this flow from another port: send to that one from now on."""
         self._routes.name[2 * slot + UP, : len(name)] = name
         (self._memory.flows[slot]["far_port"],) = struct.unpack_from("!H", name.tobytes(), 2)
 
     def rebind(self, slot: int) -> bool:
-        """Change this flow's port, as a NAT does that forgot it; False if the system has no socket."""
+        """Change this flow's port, as a NAT does after it forgot a mapping. Returns False if no socket is available."""
         try:
             fresh = self._open_socket(0)
         except OSError:
@@ -146,7 +146,7 @@ class Flows:
         return True
 
     def follow_route(self) -> None:
-        """Open all flows' sockets anew, with their ports, if datagrams to the target now leave from another address.
+        """Reopen all flows' sockets, on their ports, if datagrams to the target now leave from another address.
 
         A connected socket keeps the address that it began with, although this machine may have another one by now.
         Call it now and then.

@@ -1,4 +1,4 @@
-"""What a received datagram looks like in its buffer: the kernel's header, the sender, control messages, the payload.
+"""The layout of a received datagram in its buffer: the kernel's header, the sender, control messages, the payload.
 
 The layout is io_uring's for a multishot RECVMSG (struct io_uring_recvmsg_out); the receiver that does without io_uring
 fills its buffers in the same way, so that all that follows reads one layout.

@@ -1,4 +1,4 @@
-"""A relay at work: one thread that reads, judges, sends, and does what the program asks of it."""
+"""A relay's thread: it reads, judges, sends, and executes the program's commands."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Loop:
     # -- the loop
 
     def run(self) -> None:
-        """Serve until the program is gone, or says so."""
+        """Serve until the program is gone, or ends it."""
         next_sweep_ns = last_release_ns = 0
         carrier, port, held = self._carrier, self.port, self._carrier.held
         while True:
@@ -211,7 +211,7 @@ class Loop:
     # -- what the program asks
 
     def _obey(self) -> bool:
-        """Do what was asked; False if the program is gone."""
+        """Execute a command. Returns False if the program is gone."""
         while True:
             try:
                 record, files = receive(self._control, _MAX_COMMAND_BYTES, 1, socket.MSG_DONTWAIT)
@@ -277,7 +277,7 @@ class Loop:
         return len(slots)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close all sockets."""
         for sock in self._flows.sockets.values():
             sock.close()
 

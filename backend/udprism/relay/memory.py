@@ -1,4 +1,4 @@
-"""What a relay's process knows of its flows, as columns in memory that the program reads.
+"""A relay's flows, sums and history, as columns in memory that the program reads.
 
 One writer (the process), any number of readers. The writer makes the generation odd while sums are open; a reader
 keeps its copy only if the generation was the same even number before and after. So every copy closes: of each direction
@@ -34,8 +34,8 @@ class Sum(IntEnum):
     """Rows of the ledger; its columns are directions: 2 × flow + UP or DOWN.
 
     TAKEN: read from our socket. LEFT: the kernel took it, without the copies that we made. LINK, QUEUE, KERNEL: lost,
-    by cause. HELD: waits for its time. DUPLICATED, CORRUPTED: by us. REFUSED: of those that left, the far end's machine
-    reported that nothing listens there.
+    by cause. HELD: waits for its time. DUPLICATED, CORRUPTED: by us. REFUSED: of those that left, the destination's
+    machine reported that nothing listens there.
     """
 
     TAKEN = 0
@@ -82,7 +82,7 @@ class State(IntEnum):
 
 
 class Fate(IntEnum):
-    """What became of a datagram in the history."""
+    """The fate of a datagram in the history."""
 
     NONE = 0
     FORWARDED = 1

@@ -1,4 +1,4 @@
-"""What is to leave, in the kernel's structures: a struct mmsghdr for each datagram, or for a run that GSO splits."""
+"""Datagrams to send, in the kernel's structures: a struct mmsghdr for each one, or for a run that GSO splits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a relay is, in words that a person or a program gives: one validated value, and its JSON between processes."""
+"""A relay's configuration, as a person or a program gives it: one validated value, and its JSON between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The relay's way into and out of the kernel: datagrams of many sockets come as columns, and leave as one batch."""
+"""The relay's interface to the kernel: datagrams of many sockets arrive as columns, and leave as one batch."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ class Port(Protocol):
         """From now on this socket's datagrams come as `slot`. many: nearly all datagrams are expected here."""
 
     def forget(self, fd: int, slot: int) -> None:
-        """Before the socket is closed. Nothing of it comes afterwards."""
+        """Call before the socket is closed. Nothing of it is returned afterwards."""
 
     def wait(self, timeout_s: float, gather_s: float) -> Arrived:
-        """What has come; waits for the first, or until the time is over, and if something comes `gather_s` at least."""
+        """The datagrams that arrived. Waits for the first or for the timeout; once there is one, for at least
+        `gather_s`."""
 
     def give_back(self, buffers: I64Column) -> None:
         """These rows of the pool have been read."""

@@ -76,7 +76,7 @@ class Relay:
         return self.plan.listen
 
     def settle(self) -> None:
-        """Wait until all that was handed on by now is counted as well. Raises: RelayError."""
+        """Wait until everything forwarded so far is counted as well. Raises: RelayError."""
         self._ask({"do": "settle"})
 
     def read(self, within_s: float = 2.0) -> Snapshot:
@@ -116,7 +116,7 @@ class Relay:
             return int(told)
 
     def clear_own_link(self, direction: int, ordinal: int) -> int:
-        """A flow has the relay's link again. Raises: RelayError."""
+        """Remove a flow's own link; the relay's link applies again. Raises: RelayError."""
         with self._lock:
             self._own_links.pop((ordinal, direction), None)
             return int(self._change({"do": "link", "direction": DIRECTIONS[direction], "link": None, "flow": ordinal}))
@@ -138,7 +138,7 @@ class Relay:
             self._change({"do": "idle", "idle_s": idle_s})
 
     def rebind(self, ordinal: int | None = None) -> int:
-        """Change the ports towards the target, as a NAT does that forgot them; returns of how many flows.
+        """Change the source ports towards the target, as a NAT does after it forgot a mapping. Returns how many.
 
         Raises: RelayError.
         """
@@ -182,7 +182,7 @@ class Relay:
 
     @property
     def pid(self) -> int | None:
-        """Its process, for who wants to measure it."""
+        """The id of its process, to measure it."""
         return None if self._process is None else self._process.pid
 
     def watch(self) -> None:
@@ -243,7 +243,9 @@ class Relay:
                 self.fronts = _bind(self.plan.listen)
                 host, port = self.fronts[0].getsockname()[:2]
                 if self.plan.target in [sock.getsockname()[:2] for sock in self.fronts]:
-                    raise RequestError("a relay to itself would send its datagrams round for ever", field="target")
+                    raise RequestError(
+                        "a relay to itself would send its datagrams in a circle for ever", field="target"
+                    )
                 self.plan = replace(self.plan, listen=(host, port))
             files = [self._file, *(sock.fileno() for sock in self.fronts)]
             socket.send_fds(here, [self.plan.to_json().encode()], files)

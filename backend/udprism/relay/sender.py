@@ -44,7 +44,7 @@ class Sender:
         self._refused: list[tuple[int, bytes]] = []
 
     def restart(self, direction: int) -> None:
-        """Another flow may have this row."""
+        """Another flow may now have this row."""
         self._may_merge[direction] = True
 
     def send(
@@ -75,7 +75,7 @@ class Sender:
         return merges
 
     def _send_again(self, failure: Failure, direction: int, tos: int) -> list[bool]:
-        """A message did not leave: whether each of its datagrams did at last."""
+        """A message did not leave: try its datagrams one by one, and return whether each one left."""
         datagrams = self._messages.split(failure.place)
         if failure.error in _NO_ROOM:
             return [False] * len(datagrams)

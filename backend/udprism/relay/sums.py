@@ -14,7 +14,7 @@ from udprism.relay.memory import Snapshot, Sum
 class Sums:
     """One direction. in_ = out + lost + held, at every read; `out` without the copies that we made.
 
-    lost_by_cause: only the causes that there were. refused: of `out`, so many the far end's machine gave back.
+    lost_by_cause: only the causes that there were. refused: how many of `out` the destination's machine returned.
     """
 
     in_: int
@@ -63,7 +63,7 @@ def sums_of(snapshot: Snapshot, row: int, direction: int) -> Sums:
 
 
 def total_of(snapshot: Snapshot, direction: int) -> Sums:
-    """All flows that there are and were."""
+    """All flows, including those that have ended."""
     return _sums(snapshot.ledger[:, direction::2].sum(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""Whose datagram is it: client addresses to flows, by one search for a whole batch; and who may become a flow."""
+"""Maps client addresses to flows, by one search for a whole batch, and decides who may become a flow."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ class Table:
 
 
 def identity(client: Rows, six: bool) -> bytes:
-    """What tells this client apart: of IPv6 all but the flow information."""
+    """The bytes that identify this client: of IPv6 all but the flow information."""
     data = client.tobytes()
     return data[:4] + data[8:28] if six else data[:8]
 

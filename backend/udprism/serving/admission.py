@@ -1,4 +1,4 @@
-"""Who is served, and on what conditions: so that no forged `connect` makes the server a weapon.
+"""Decides who is served and on what conditions, so that no forged `connect` makes the server a weapon.
 
 Three classes of source. Loopback is served at once; a neighbour (on-link) within bounds; everyone else first has to
 show, by sending back a token, that it is where it says (RFC 9000 sections 8.1.2 and 8.1.4 do the same for QUIC).
@@ -25,7 +25,7 @@ _IP: TypeAlias = IPv4Address | IPv6Address
 _Network: TypeAlias = IPv4Network | IPv6Network
 
 MAX_AMPLIFICATION: Final = 3
-"""Bytes out per byte in, to an address that has shown nothing: RFC 9000 section 8."""
+"""Bytes out per byte in, to an address that has not proven itself: RFC 9000 section 8."""
 MIN_PORT: Final = 1024
 BEYOND_LOOPBACK_MAX_RATE_HZ: Final = 20.0
 MAX_SESSIONS_AN_ADDRESS: Final = 64
@@ -148,7 +148,7 @@ class Admission:
         sessions_of_address: int,
         remote_sessions: int,
     ) -> Decision:
-        """What to do about a `connect` of `data_length` bytes from an address without a session.
+        """The decision on a `connect` of `data_length` bytes from an address without a session.
 
         sessions_of_address: how many the IP address has. remote_sessions: how many there are from beyond loopback. A
         renewal is not asked about: it keeps the conditions of its session.
@@ -182,7 +182,7 @@ class Admission:
         return "remote"
 
     def is_forbidden(self, ip: _IP, port: int) -> bool:
-        """Whether no stream may ever go there, for any request."""
+        """Whether no stream may ever go there."""
         return (
             port < MIN_PORT
             or port in self._own_ports

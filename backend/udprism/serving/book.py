@@ -1,4 +1,4 @@
-"""All that is known of hosted clients, a slot each: what the pool writes and the view reads."""
+"""All columns of hosted clients, a slot each: the pool writes them and the view reads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ClientColumns(NamedTuple):
     timeline: Timeline
 
     def reset(self, slots: I32Column, now_ns: int) -> None:
-        """New clients in these slots: nothing is known of them but what the table says."""
+        """New clients in these slots: only the table knows anything of them."""
         self.ledger.reset(slots)
         self.history.reset(slots)
         self.rates.reset(slots)

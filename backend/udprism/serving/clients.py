@@ -16,14 +16,14 @@ from udprism.columns.types import NEVER_NS, Address, BoolColumn, I32Column, I64C
 
 ModeName = Literal["auto", "measured", "plain"]
 UNANSWERED_BEFORE_FALLBACK = 2
-"""Tries that a client makes by itself, for what it was told to ask for."""
+"""Tries that a client makes by itself, before it waits for others."""
 MAX_REMOVALS_KEPT = 4096
 MAX_PROBERS = 32
 """Clients that keep asking a target that does not answer at their own pace; all others wait for their result."""
 
 
 class State(IntEnum):
-    """What a hosted client is doing. FREE marks an unused slot."""
+    """A hosted client's state. FREE marks an unused slot."""
 
     FREE = 0
     CONNECTING = 1
@@ -48,7 +48,7 @@ _WITHOUT_STREAM = np.isin(np.arange(len(State)), (State.CONNECTING, State.SILENT
 
 @dataclass(slots=True)
 class HostedClient:
-    """The rare half of a client: what no batch touches."""
+    """The rarely used half of a client, which no batch touches."""
 
     id: str
     name: str
@@ -84,7 +84,7 @@ class ClientTable:
         self.refused = np.zeros(max_clients, np.bool_)
         """Whether the target's host has reported, after the client's last try, that nothing listens there."""
         self.has_socket = np.zeros(max_clients, np.bool_)
-        """Whether the client can speak: a system may be out of descriptors, ports, or a network to the target."""
+        """Whether the client can send: a system may be out of descriptors, ports, or a network to the target."""
         self.target = np.zeros(max_clients, np.int64)
         """int64: the same number for the same address."""
         self.report_sequence = np.zeros(max_clients, np.int64)
@@ -148,16 +148,16 @@ class ClientTable:
         self.timer_ns[slot] = now_ns
 
     def forget_session(self, slot: int) -> None:
-        """Whatever comes next, plain or measured, is a new stream."""
+        """Whatever arrives next, plain or measured, is a new stream."""
         self.session_id[slot] = 0
 
     def touch(self, slots: Iterable[int]) -> None:
-        """What the roster says of these slots has changed."""
+        """The roster's entries of these slots have changed."""
         self.roster_version += 1
         self.changed_in[list(slots)] = self.roster_version
 
     def rename(self, slot: int, name: str) -> None:
-        """Call a client something else. The caller has checked that the name is free."""
+        """Rename a client. The caller has checked that the name is free."""
         client = self.clients[slot]
         del self.slot_of_name[client.name]
         client.name = name

@@ -1,4 +1,4 @@
-"""The text half of the wire: what clients ask for, in ASCII, and the one text answer that is no colour, `retry`.
+"""The text half of the wire: the clients' commands, in ASCII, and the server's `retry`.
 
 Bytes either parse or raise WireError with a short stable reason. Nothing that a server sends (a colour's name,
 `#rrggbb`, `retry …`, any binary datagram) is accepted by `parse_command`: two servers pointed at each other by a
@@ -201,7 +201,7 @@ def _parse_response(body: bytes) -> Response:
 
 
 def name_fault(name: str) -> str | None:
-    """What is wrong with a name that we would send in a `connect`, and what would be right; None if it is a name."""
+    """What is wrong with a name for a `connect`, and what is accepted; None if the name is valid."""
     if not _is_printable(name):
         return f"a name has 1 to {MAX_NAME_CHARACTERS} printable characters"
     if name != name.strip():
@@ -213,7 +213,7 @@ def name_fault(name: str) -> str | None:
 
 
 def is_name(name: str) -> bool:
-    """Whether a client of ours may be called so: its `connect` fits in a command, whatever else it asks for."""
+    """Whether a hosted client may have this name: its `connect` fits in a command, whatever its other options."""
     return name_fault(name) is None
 
 
@@ -253,12 +253,12 @@ def encode_connect(connect: Connect) -> bytes:
 
 
 def encode_disconnect() -> bytes:
-    """What a client sends when it goes."""
+    """What a client sends when it leaves."""
     return b"disconnect"
 
 
 def encode_retry(token: str) -> bytes:
-    """17 bytes: the only answer to an address that has not shown that it is where it says."""
+    """17 bytes: the only answer to an address that has not proven itself."""
     return _RETRY + token.encode("ascii")
 
 

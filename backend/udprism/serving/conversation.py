@@ -1,4 +1,4 @@
-"""One client's talk with one server, without a socket: bytes and instants in, bytes and events out.
+"""One client's conversation with one server, without a socket: bytes and instants in, bytes and events out.
 
 It asks, proves its address where that is wanted, falls back to the plain stream, reports what it saw, and asks again
 when nothing arrives; all by `rules`, which it shares with the hosted clients' pool.
@@ -58,7 +58,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The server said BYE; the conversation is over."""
+    """The server sent BYE; the conversation is over."""
 
     reason: wire.ByeReason
 
@@ -67,10 +67,9 @@ Event: TypeAlias = ReceivedColour | Send | Ended
 
 
 class Conversation:
-    """One client's talk with one server.
-
-    mode: AUTO asks for the measured stream first. request: what else to ask for; its `measured` and `token` are ours to
-    set. loopback: both ends share a clock, and asking again costs nothing. draw: uniform in [0, 1).
+    """One client's conversation with one server. mode: AUTO asks for the measured stream first. request: what else to
+    ask for; its `measured` and `token` are ours to set. loopback: both ends share a clock, and asking again costs
+    nothing. draw: uniform in [0, 1).
 
     timer_ns: when `on_timer` is due. wants_new_socket: what `on_timer` gave last is to leave from a new socket.
     addresses: how many of the server's take turns, a try each: for the caller to set.
@@ -105,12 +104,12 @@ class Conversation:
 
     @property
     def is_live(self) -> bool:
-        """Whether colours come."""
+        """Whether colours arrive."""
         return bool(self._table.state[_SLOT] == State.LIVE)
 
     @property
     def is_silent(self) -> bool:
-        """Whether they came, and have stopped without a word of why."""
+        """Whether they arrived, and have stopped without a BYE."""
         return bool(self._table.state[_SLOT] == State.SILENT)
 
     @property
@@ -195,9 +194,9 @@ class Conversation:
         return None
 
     def figures(self, now_ns: int) -> dict[str, Any]:
-        """What was seen in all; None for what cannot be known.
+        """Totals; None for what cannot be known.
 
-        plain: how many of those received came on a plain stream, of which no loss can be told; all but `received` are
+        plain: how many of those received came on a plain stream, whose losses are unknown; all but `received` are
         None if that is all. unheard_s: for how long nothing came, without anything that tells what was sent meanwhile.
         """
         measured = self._banked + self._counted()
@@ -220,12 +219,12 @@ class Conversation:
         return np.array([column[_SLOT] for column in columns], np.int64)
 
     def _silence_ns(self, now_ns: int) -> int:
-        """For how long nothing has come, if that is longer than it should be."""
+        """For how long nothing has arrived, if that is longer than it should be."""
         heard_ns = int(self._table.last_arrival_ns[_SLOT])
         return now_ns - heard_ns if heard_ns and not self.is_live else 0
 
     def _silent_ns(self) -> int:
-        """When the stream is silent, unless something comes before."""
+        """When the stream counts as silent, unless something arrives before."""
         return int(self._table.last_arrival_ns[_SLOT] + self._table.silent_after_ns[_SLOT])
 
     def _ask(self, now_ns: int) -> bytes:

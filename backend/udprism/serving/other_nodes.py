@@ -1,6 +1,5 @@
-"""Hosted clients of other nodes' servers: what those nodes tell of their sends goes into the ledger here.
-
-See `ledger/remote_send_log` for what a node tells, and `ledger/told` for what becomes of it.
+"""Hosted clients of other nodes' servers: what those nodes report of their sends goes into the ledger here. See
+`ledger/remote_send_log` for the reports, and `ledger/told` for their use.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MAX_EARLY: Final = 65_536
 
 @dataclass
 class _Node:
-    """What is known of one node's word."""
+    """What one node has reported."""
 
     instance: str = ""
     since: int = 0
@@ -50,7 +49,7 @@ class OtherNodes:
     def __init__(self, columns: ClientColumns, receiver_drops: Callable[[I32Column], I64Column]) -> None:
         """receiver_drops: as of `Losses.expire`."""
         self.missing = 0
-        """How often a part of what a node had said came too late to be heard."""
+        """How often a part of a node's reports came too late."""
         self._table, self._ledger, self._history = columns.table, columns.ledger, columns.history
         self._drops = receiver_drops
         self._nodes: dict[str, _Node] = {}
@@ -58,7 +57,7 @@ class OtherNodes:
 
     @property
     def told(self) -> int:
-        """How many clients' sessions other nodes tell of."""
+        """How many clients' sessions other nodes report on."""
         return sum(len(node.slot_of) for node in self._nodes.values())
 
     def wanted(self, node_id: str) -> dict[str, Any]:
@@ -83,7 +82,7 @@ class OtherNodes:
         self._hear_issued(node, word)
 
     def _forget(self, node: _Node) -> None:
-        """Its process has ended: it will say no more."""
+        """Its process has ended: there will be no more reports."""
         self._leave(node)
         for slot in node.slot_of.values():
             self._ledger.of_told.end(slot)

@@ -1,4 +1,4 @@
-"""What was sent to each session lately, and who was served until a moment ago."""
+"""The last colours of each session, and the raw clients that left recently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 COLOURS: Final = 64
 """Of each session's newest datagrams the first pixel is kept."""
 LEFT: Final = 50
-"""So many of the newest raw clients that are served no more are kept."""
+"""How many of the raw clients that left last are kept."""
 
 
 class Left(NamedTuple):

@@ -1,6 +1,7 @@
 """Repeats a client's requested change until its stream agrees: a command is one datagram and may be lost.
 
-A changed rate or number of colours shows in what comes; a `disconnect` in that nothing comes. Pool thread only.
+A changed rate or number of colours shows in what arrives; a `disconnect` shows in that nothing arrives. Pool thread
+only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class RequestedChanges:
         count = table.max_clients
         self._table = table
         self._due_ns = np.full(count, NEVER_NS, np.int64)
-        """When to look whether what comes agrees."""
+        """When to check whether what arrives agrees."""
         self._wait_ns = np.zeros(count, np.int64)
         self._said_ns = np.zeros(count, np.int64)
         self._number = np.zeros(count, np.int64)
@@ -43,7 +44,7 @@ class RequestedChanges:
         self._say(slot, number, now_ns)
 
     def paused(self, slot: int, now_ns: int) -> None:
-        """The client has said `disconnect`."""
+        """The client has sent `disconnect`."""
         self._due_ns[slot] = NEVER_NS
         self._wait_ns[slot], self._said_ns[slot] = FIRST_WAIT_NS, now_ns
 
@@ -87,7 +88,7 @@ class RequestedChanges:
         table.timer_ns[late] = now_ns
 
     def disconnect_again(self, slot: int, now_ns: int) -> None:
-        """A paused client says `disconnect` once more."""
+        """A paused client sends `disconnect` again."""
         self._table.timer_ns[slot] = NEVER_NS
         self._said_ns[slot] = now_ns
         self._wait_ns[slot] = min(LONGEST_WAIT_NS, 2 * int(self._wait_ns[slot]))

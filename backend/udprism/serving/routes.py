@@ -54,7 +54,7 @@ class Route:
         return tuple(address for address in self.addresses if address not in self._refused) or self.addresses
 
     def choose(self, number: int) -> Address:
-        """Where try `number` (0, 1, …) goes."""
+        """The address of try `number` (0, 1, …)."""
         in_turn = self.in_turn
         return in_turn[number % len(in_turn)]
 
@@ -75,5 +75,5 @@ class Route:
             self.addresses = (address, *(other for other in self.addresses if other != address))
 
     def pardon(self, address: Address) -> None:
-        """It was asked again, and refused no more."""
+        """It was asked again, and no longer refused."""
         self._refused.discard(address)

@@ -1,7 +1,8 @@
-"""One client's rules: when it asks and for what, whom it believes, when a stream is silent. The only copy of them.
+"""One client's rules: when it asks and for what, which answers it accepts, and when a stream is silent. The only copy
+of them.
 
 `conversation` runs one client on it, the pool thousands; each client is a row of a `ClientTable`. Nothing here sends:
-the caller does, and tells what came of it.
+the caller does, and reports the outcome.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def attempt(
     stream before; a bare `connect` would end the session that it may still serve. bare_wait_ns: how long the next bare
     `connect` has to wait still.
 
-    Two measured tries a second apart, then the bare `connect` if it is allowed, else the measured one, 1 to 30 s
+    Two measured tries a second apart, then the bare `connect` if it is allowed, otherwise the measured one, 1 to 30 s
     apart with full jitter (near: to 4 s).
     """
     tried = number if unheard else max(0, number - UNANSWERED_BEFORE_FALLBACK)
@@ -85,7 +86,7 @@ def attempt(
 
 
 def connect_of(request: Connect, *, measured: bool, token: str | None) -> Connect:
-    """What to say: all that is wished for, or the bare `connect`, which a foreign server may compare as a whole."""
+    """The `connect` with all options, or the bare one, which a foreign server may compare as a whole."""
     return replace(request, measured=True, token=token) if measured else Connect(token=token)
 
 
@@ -299,7 +300,7 @@ class Rules:
     # -- what fails
 
     def fell_silent(self, slots: I32Column, now_ns: int) -> None:
-        """These clients' streams have stopped: they ask as at first. A session that lives on is renewed."""
+        """These clients' streams have stopped: they ask as at the beginning. A session that lives on is renewed."""
         self._table.state[slots] = State.SILENT
         self._table.attempts[slots] = 0
         self._table.timer_ns[slots] = now_ns
@@ -312,7 +313,7 @@ class Rules:
             self._ask_soon(slot, now_ns)
 
     def failed(self, slot: int, reason: str, now_ns: int, *, new_socket: bool) -> None:
-        """What the client says does not leave this machine, or does not arrive.
+        """What the client sends does not leave this machine, or does not arrive.
 
         new_socket: it is the network's fault: this machine may have another address by now, so the next try leaves from
         a new socket.
@@ -337,7 +338,7 @@ class Rules:
         self._table.timer_ns[slot] = now_ns + int((0.2 + 0.8 * self._draw()) * NS_PER_S)
 
     def ended(self, slot: int, now_ns: int) -> None:
-        """The server said BYE: it may be back in a moment. A client that is paused stays so."""
+        """The server sent BYE: it may be back in a moment. A paused client stays paused."""
         if self._table.state[slot] in (State.PAUSED, State.FREE):
             return
         self._table.restart(slot, now_ns)

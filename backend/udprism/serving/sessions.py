@@ -1,4 +1,4 @@
-"""The server's sessions: who is served, how fast, until when; columns for what every tick touches."""
+"""The server's sessions: addresses, rates and leases, with columns for what every tick touches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from udprism.wire.measured import Report
 
 SOURCE_BYTES = 40
 STRIKES_TO_END = 2
-"""Port-unreachable errors in a row, without a word from the client, that end its session."""
+"""Port-unreachable errors in a row, without a datagram from the client, that end its session."""
 _ID = re.compile("s-[0-9a-f]{8}")
 _GOLDEN = 0.6180339887498949  # fractional part of the golden ratio: slot × it mod 1 spreads any run of slots evenly
 _FIRST_WITHIN_NS = NS_PER_S
@@ -54,7 +54,7 @@ class RecordedResponse(NamedTuple):
 
 @dataclass(slots=True)
 class Session:
-    """The rare half of a session: what no tick touches."""
+    """The rarely used half of a session, which no tick touches."""
 
     address: Address
     name: str | None
@@ -247,7 +247,7 @@ class SessionTable:
         self.lease_deadline_ns[slot] = NEVER_NS if lease_ns is None else now_ns + lease_ns
 
     def strike(self, slot: int) -> bool:
-        """The client's port was unreachable; True if that was once too often."""
+        """The client's port was unreachable. Returns True if this strike ends its session."""
         self.sessions[slot].port_unreachable += 1
         self.strikes[slot] += 1
         return bool(self.strikes[slot] >= STRIKES_TO_END)
@@ -322,7 +322,7 @@ class SessionTable:
         return [slot for slot, text in texts if all(word in text for word in words)]
 
     def _words(self, slot: int, hosted: Mapping[Address, str]) -> str:
-        """What a find box looks through."""
+        """The text that a search looks at."""
         session = self.sessions[slot]
         stream = "measured" if session.encoding.measured else "plain"
         kind = "hosted" if session.address in hosted else "raw"

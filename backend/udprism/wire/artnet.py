@@ -181,7 +181,8 @@ def operation_of(data: bytes) -> int:
 
 
 class PollReply(NamedTuple):
-    """What we say of ourselves. The names must not change: some senders send one more copy a name (aioartnet 0.2.1)."""
+    """What our reply says. The names must not change: some senders send another copy for each name (aioartnet
+    0.2.1)."""
 
     ip: bytes
     """Four bytes."""
@@ -232,7 +233,7 @@ def encode_poll_reply(reply: PollReply) -> bytes:
 
 
 def _padded(text: str, size: int) -> bytes:
-    """With at least one NUL."""
+    """Padded with at least one NUL."""
     return text.encode()[: size - 1].decode("utf-8", "ignore").encode().ljust(size, b"\0")
 
 

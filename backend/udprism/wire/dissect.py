@@ -98,7 +98,8 @@ def mark(decoded: Decoded, rows: BoolColumn, bit: Mark) -> None:
 
 
 def channels_at(out: Rows, at: int, first: I32Column, count: int, rgb: U8Column) -> None:
-    """Fills out[:, at : at + count] with each row's channels from `first` on; past the frame's end stands rubbish.
+    """Fills out[:, at : at + count] with each row's channels from `first` on; values beyond the frame's end are
+    undefined.
 
     first: int32[n], channels. rgb: uint8[n, pixels, 3].
     """

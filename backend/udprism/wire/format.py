@@ -1,7 +1,7 @@
 """What a format is: how bytes become columns, how they are explained, and how they are made.
 
-A format says what the wire says and nothing more. Whether a sender's numbers can be believed, what was lost and when a
-flow ends is decided by those who see more than one batch.
+A format returns what is on the wire and nothing more. Whether a sender's numbers can be believed, what was lost, and
+when a flow ends is decided elsewhere, from more than one batch.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class Mark(IntFlag):
 
 @dataclass(slots=True, kw_only=True)
 class Decoded:
-    """n datagrams. Each is one of three: `valid` (a row of its flow), `control` (well formed, for the endpoint alone:
-    a poll, a synchronisation, a query), or neither, with a `reason`. Where `valid` is False the columns from `key` on
-    are rubbish.
+    """n datagrams. Each is one of three: `valid` (a row of its flow), `control` (well formed, for the endpoint alone: a
+    poll, a synchronisation, a query), or neither, with a `reason`. Where `valid` is False, the columns from `key` on
+    are undefined.
 
     valid, control: bool[n]. reason: uint8[n], an index of `Format.reasons`; 0 where valid or control.
     key: uint64[n]: which flow of this sender's address (session id, SSRC, CID and universe, destination id; 0).
@@ -120,7 +120,7 @@ class Decoded:
     all_valid: bool
 
     def only(self, which: I64Column | BoolColumn) -> Decoded:
-        """Some of them, copied."""
+        """A copy of these rows."""
         valid = self.valid[which]
         return Decoded(
             valid=valid,
@@ -213,7 +213,7 @@ class Format(Protocol):
     def decode(self, rows: Rows, length: I32Column) -> Decoded:
         """n datagrams: uint8[n, >= row_bytes] with their true lengths, int32[n], which may exceed the rows' width.
 
-        What lies behind a datagram's length is rubbish and changes nothing. Never raises.
+        Bytes beyond a datagram's length are undefined and ignored. Never raises.
         """
 
     def flow_name(self, data: bytes) -> str:
@@ -236,7 +236,7 @@ class Format(Protocol):
 
 
 class Sending(NamedTuple):
-    """What a sender is told once. identity: 16 random bytes from the shell: E1.31's CID, RTP's SSRC."""
+    """What a sender is configured with. identity: 16 random bytes from the shell: E1.31's CID, RTP's SSRC."""
 
     pixels: int
     identity: bytes

@@ -21,7 +21,8 @@ _RGB: Final = 1
 
 
 class Lamp(NamedTuple):
-    """What is told. mac: six bytes. live_from: the IP address of the current sender of realtime data, or ""."""
+    """What the lamp reports. mac: six bytes. live_from: the IP address of the current sender of realtime data, or
+    ""."""
 
     name: str
     ip: str
@@ -36,7 +37,7 @@ class Lamp(NamedTuple):
 
 
 def answer(lamp: Lamp, path: str) -> Json | None:
-    """The body of GET `path`; None for one that a lamp does not have."""
+    """The body of GET `path`; None for a path that a lamp does not have."""
     match path.rstrip("/"):
         case "/json":
             return {"state": _state(lamp), "info": _info(lamp), "effects": ["Solid"], "palettes": ["Default"]}

@@ -1,4 +1,4 @@
-"""What goes over the wire, version 1: headers, colours, reports: bytes ↔ values, one and many.
+"""The measured stream, version 1: headers, colours, reports; bytes ↔ values, one and many.
 
 This is the binary half, in network byte order; the text half is `commands`. A single datagram decodes or raises
 WireError; in a batch a row is valid or carries a DropReason, by the same rules in the same order, and the reason of the
@@ -66,7 +66,7 @@ class ByeReason(IntEnum):
 
 
 class DropReason(IntEnum):
-    """Why a row of a batch is no colour. CONTROL is no fault: such a row is for `decode_datagram`."""
+    """Why a row of a batch is not a colour. CONTROL is not a fault: such a row is for `decode_datagram`."""
 
     NONE = 0
     NOT_BINARY = 1

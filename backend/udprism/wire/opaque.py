@@ -12,7 +12,7 @@ from udprism.wire.format import NO_PIXELS, REASONS, Decoded, Field, Numbering, P
 
 
 class Opaque:
-    """`Format` that takes whatever comes."""
+    """`Format` that accepts any bytes."""
 
     name = "opaque"
     label = "opaque: any bytes, not decoded"

@@ -1,4 +1,4 @@
-"""Test pictures: what a sender shows, frame by frame. Each is a pure function of the frame's number and a seed."""
+"""Test patterns, frame by frame. Each is a pure function of the frame's number and a seed."""
 
 from __future__ import annotations
 

@@ -102,9 +102,9 @@ class Rtp:
             fields.rest("report", 2)
             return fields.found
         hz = _CLOCK_HZ.get(second & 0x7F)
-        clock = f"{hz} ticks a second (RFC 3551)" if hz else "clock not told by the datagram"
+        clock = f"{hz} ticks per second (RFC 3551)" if hz else "the datagram does not tell its clock"
         if not hz and self._other_hz:
-            clock = f"{self._other_hz} ticks a second, as this receiver was told"
+            clock = f"{self._other_hz} ticks per second, as this receiver was told"
         fields.hexadecimal(
             "marker and payload type", 1, 1, f"type {second & 0x7F}, {clock}" + ("; marker" if second & 0x80 else "")
         )
