@@ -183,7 +183,7 @@ def test_it_reports_and_says_goodbye_at_ctrl_c_with_what_it_saw() -> None:
         assert server.hear_until(b"disconnect") == b"disconnect"
         code, words = ended(process)
         assert code == 0
-        assert words.startswith("3 received, 1 lost, 0 late, 0 reordered, 0 twice, jitter ")
+        assert words.startswith("3 received, 1 lost, 0 late, 0 reordered, 0 duplicates, jitter ")
         assert "round trip" in words
 
 

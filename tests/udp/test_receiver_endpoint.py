@@ -339,7 +339,7 @@ def test_a_receiver_that_is_told_the_clock_of_a_payload_type_has_jitter(rtp_at_9
     assert body["media_hz"] == 90_000
     assert body["jitter_ms"] == pytest.approx(8 / 16), "RFC 3550: a sixteenth of the change"
     kind = next(one for one in rtp_at_90_khz.endpoint.form.fields(bytes(data)) if "payload type" in one.name)
-    assert "90000 ticks a second, as this receiver was told" in kind.about
+    assert "90000 ticks per second, as this receiver was told" in kind.about
 
 
 def test_a_clock_that_was_told_changes_no_fixed_one(rtp_at_90_khz: Ear) -> None:

@@ -319,7 +319,7 @@ def _summary(figures: dict[str, Any]) -> str:
         words.append(f"{'at least ' if figures['unheard_s'] else ''}{lost} lost")
     if lost is not None:
         words += [f"{figures[name]} {name}" for name in ("late", "reordered")]
-        words.append(f"{figures['duplicates']} twice")
+        words.append(f"{figures['duplicates']} duplicates")
         words.append(f"jitter {figures['jitter_ms']:.3f} ms")
         words += [f"{plain} of them on a plain stream, whose losses are unknown"] if plain else []
     if figures["rtt_ms"] is not None:

@@ -119,7 +119,8 @@ def _show(one: Relay, ended: threading.Event, as_json: bool) -> None:
                 f"{arrow} {rate:,.0f}/s in, {total.lost:,} of {total.in_:,} lost, {total.held:,} held"
                 for arrow, rate, total in zip("→←", rates, (up, down), strict=True)
             ]
-            print(f"{len(rows_in_use(snapshot))} flows   {'   '.join(words)}", flush=True)
+            flows = len(rows_in_use(snapshot))
+            print(f"{flows} flow{'' if flows == 1 else 's'}   {'   '.join(words)}", flush=True)
         before, then_s = (up.in_, down.in_), now_s
 
 

@@ -64,6 +64,6 @@ def send(
     link_lost, refused = int(flows.unsent_link.sum()), int(flows.unsent_kernel.sum())
     print(
         f"{endpoint.frames:,} frames, {int(flows.offered.sum()):,} datagrams: {link_lost:,} lost by the link, "
-        f"{refused:,} refused by the kernel" + (", nobody listens at the target" if endpoint.is_refused else "")
+        f"{refused:,} refused by the kernel" + (", no program listens at the target" if endpoint.is_refused else "")
     )
     sys.stdout.flush()

@@ -99,7 +99,7 @@ class Decoded:
     is not the frame's first part, has fewer than three channels, or is not colour): the flow's last colour stands.
     rgb may be a view of the rows and lives no longer than these.
     sent_unix_ns: int64[n], a sender's wall clock, or None if the format carries none.
-    media_ticks: uint32[n], modulo 2**32, or None; for jitter only. media_hz: int32[n], ticks a second, 0 where
+    media_ticks: uint32[n], modulo 2**32, or None; for jitter only. media_hz: int32[n], ticks per second, 0 where
     unknown (a row without TIMED, a dynamic RTP payload type); None with media_ticks.
     all_valid: whether `valid` is True throughout.
     """
