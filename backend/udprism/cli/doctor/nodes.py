@@ -29,7 +29,7 @@ def check_nats(settings: Settings) -> Finding:
         reason = str(error) or type(error).__name__
         return Finding(
             Severity.FAIL,
-            f"NATS at {urls} does not let this node in: {reason}",
+            f"NATS at {urls} cannot be used: {reason}",
             "other nodes are not seen, and do not see this one",
             "check address, certificate and credentials; `udprism hub` prints each node's command",
         )
