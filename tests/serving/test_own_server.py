@@ -153,6 +153,17 @@ def test_what_left_damaged_counts_as_corrupt_once_it_has_come() -> None:
     assert process.ledger.corrupt[0] == 1
 
 
+def test_a_damaged_datagram_that_comes_after_its_report_counts_although_nothing_is_reported_any_more() -> None:
+    process, session_id = served()
+    process.send(session_id, 1)
+    process.say(0, session_id, (0, CORRUPT))
+    process.hear()
+    assert process.ledger.corrupt[0] == 0
+    take(process.ledger, 0)
+    process.hear()
+    assert process.ledger.corrupt[0] == 1
+
+
 def test_a_session_of_which_its_client_has_heard_nothing_is_found_by_the_client_s_address() -> None:
     process = Process()
     waits, plain, elsewhere = process.host(0), process.host(1, Mode.PLAIN), process.host(2, falls_back=True)

@@ -333,6 +333,11 @@ class Ledger(Accounts):
         """Datagrams that left corrupted; see `Losses.report_corrupt`."""
         return self._losses.report_corrupt(slot, sequence)
 
+    @property
+    def awaits_damaged(self) -> bool:
+        """Whether damaged datagrams were reported that had not come; `report_corrupt` looks again."""
+        return self._losses.awaits_damaged
+
     def expire(self, now_ns: int, receiver_drops: Callable[[I32Column], I64Column], hold_ns: int) -> Declared:
         """Declare lost what is overdue; see `Losses.expire`."""
         return self._losses.expire(now_ns, receiver_drops, hold_ns)

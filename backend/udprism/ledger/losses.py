@@ -137,6 +137,11 @@ class Losses:
         self.reports_forgotten += max(0, len(every.slot) - MAX_PENDING_REPORTS)
         return self._ask_damaged(every.part(slice(-MAX_PENDING_REPORTS, None)))
 
+    @property
+    def awaits_damaged(self) -> bool:
+        """Whether any was reported that had not come."""
+        return bool(len(self._damaged.slot))
+
     def _ask_damaged(self, damaged: Damaged) -> Damaged:
         pairs = zip(damaged.slot.tolist(), damaged.number.tolist(), strict=True)
         later = np.array([self._damage(*pair) for pair in pairs], np.bool_)

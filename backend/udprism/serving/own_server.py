@@ -113,7 +113,7 @@ class OwnServer:
         """Take into ledger and history what became of those that did not leave as they were made."""
         if reports:
             self._hear_fates(FateReport(*(np.concatenate(column) for column in zip(*reports, strict=True))))
-        if len(self._damaged.slot):
+        if len(self._damaged.slot) or self._ledger.awaits_damaged:
             self._history.mark_corrupt(*self._ledger.report_corrupt(*self._damaged))
             self._damaged = NONE_DAMAGED
 
