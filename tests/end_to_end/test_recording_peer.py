@@ -104,7 +104,9 @@ def _is_colour(payload: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def packets(run: Run, readers: Path) -> list[Packet]:
-    return [Packet(*line[:3], line[3] or "") for line in by_library(readers, "pcapng", run.files["pcapng"])]
+    return [
+        Packet(line[0], line[1], line[2], line[3] or "") for line in by_library(readers, "pcapng", run.files["pcapng"])
+    ]
 
 
 @pytest.fixture(scope="module")
