@@ -156,6 +156,36 @@ def test_iperf2_says_what_a_receiver_report_would(programs: Programs) -> None:
         assert abs(lost - relay.up.rfc3550_lost) <= goodbyes + 1
 
 
+# sockperf: counts by number, in the middle of its run
+
+
+def test_sockperf_counts_losses_by_number_in_the_middle_of_its_run(programs: Programs) -> None:
+    need("sockperf")
+    port = free_port()
+    programs.start("sockperf", "server", "-i", HOST, "-p", str(port), stdout=subprocess.DEVNULL)
+    wait_for(lambda: listens(port))
+    link = Link(loss_ratio=0.058, duplicate_ratio=0.034, seed=9)
+    with UdpRelay(to=(HOST, port), up=link) as relay:
+        words = ("-i", HOST, "-p", str(relay.address[1]), "--mps", "500", "-t", "2", "--reply-every", "1")
+        said = output_of("sockperf", "under-load", *words)
+        sent, came, dropped, doubled = (
+            int(number)
+            for pattern in (
+                r"Valid.*SentMessages=(\d+)",
+                r"Valid.*Messages=(\d+)$",
+                r"dropped.* = (\d+);.*dup",
+                r"duplicated.* = (\d+);",
+            )
+            for number in re.findall(pattern, said, re.MULTILINE)
+        )
+        up = relay.up
+        assert up.duplicated > 15
+        assert 0 < doubled <= up.duplicated, "on a busy machine it misses some"
+        assert dropped == sent - came
+        assert 15 < dropped <= up.lost + relay.down.held
+        assert sent < up.in_, "its first and last datagrams are not among them"
+
+
 # irtt: loss by number, which is right, and its figure by way, which is not
 
 
