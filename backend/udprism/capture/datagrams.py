@@ -65,7 +65,7 @@ class Datagrams:
         return self.source.rows(self.payload_at, width)
 
     def payload(self, number: int) -> bytes:
-        """What was captured of one."""
+        """The captured bytes of one datagram."""
         return self.source.bytes(int(self.payload_at[number]), int(self.captured[number]))
 
 

@@ -1,4 +1,4 @@
-"""Fragments of IP put together again: bounded in number, bytes and time."""
+"""Reassembles IP fragments: bounded in number, bytes and time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Key: TypeAlias = tuple[int, bytes, int]
 
 @dataclass(slots=True)
 class _Partial:
-    """The parts that have come of one datagram."""
+    """The received parts of one datagram."""
 
     since_ns: int
     parts: dict[int, bytes] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class _Partial:
 
 
 class Assembler:
-    """Datagrams of which parts have come, of one capture."""
+    """One capture's datagrams of which some parts have arrived."""
 
     def __init__(self, skips: Skips) -> None:
         self._skips = skips
@@ -66,7 +66,7 @@ class Assembler:
         return Carried(done[:, 0], done[:, 1], done[:, 2], done[:, 2], addresses[done[:, 3]])
 
     def end(self) -> None:
-        """No more packets come: count what never became whole."""
+        """No more packets follow: count the datagrams that were never completed."""
         for key in list(self._pending):
             self._give_up(key)
 

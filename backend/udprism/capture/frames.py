@@ -1,4 +1,4 @@
-"""UDP datagrams as Ethernet frames with made-up link headers, whole IP and UDP headers and right checksums.
+"""UDP datagrams as Ethernet frames with generated link headers, complete IP and UDP headers and correct checksums.
 
 Sources: RFC 791 and 8200 (headers), RFC 768 and RFC 8200 section 8.1 (checksums), RFC 1071 (their arithmetic).
 """

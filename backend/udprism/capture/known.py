@@ -1,4 +1,4 @@
-"""What is known of each datagram by its key: sorted columns, into which what is new is merged once per turn."""
+"""Notes on each datagram by its key: sorted columns, into which new notes are merged once per turn."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class KnownNotes:
         return known, note
 
     def forget(self, before_ns: int) -> None:
-        """Notes that are older go."""
+        """Drop notes that are older."""
         self._merge()
         stays = self._time_ns >= before_ns
         if not stays.all():

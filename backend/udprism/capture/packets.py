@@ -1,4 +1,4 @@
-"""What a capture file holds: packets as columns, and the interfaces that they were seen on."""
+"""A capture file's packets as columns, and the interfaces that they were seen on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_PACKET_BYTES: Final = 262_144
 
 
 class LinkType(IntEnum):
-    """What a packet begins with, by its number in files (draft-ietf-opsawg-pcaplinktype)."""
+    """The first header of a packet, by its number in files (draft-ietf-opsawg-pcaplinktype)."""
 
     NULL = 0
     ETHERNET = 1
@@ -82,9 +82,9 @@ class CaptureFile(Protocol):
     """A file of one format, read from its beginning to its end, once."""
 
     interfaces: list[Interface]
-    """All that have been met so far."""
+    """All that were found so far."""
     cut_at: int | None
-    """Where the last record begins if it is not whole: the file was cut, or still grows. Known at the end."""
+    """Where the last record begins if it is incomplete: the file was cut, or still grows. Known at the end."""
 
     def packets(self) -> Iterator[Packets]:
         """Batches of 1 to SLICE_PACKETS packets.

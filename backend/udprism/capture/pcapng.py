@@ -75,7 +75,7 @@ class PcapngFile:
 
 
 def _interface(order: ByteOrder, block: bytes, at: int) -> tuple[Interface, _Clock]:
-    """What a whole Interface Description Block says. Raises: CaptureError."""
+    """The contents of a whole Interface Description Block. Raises: CaptureError."""
     if len(block) < _INTERFACE_BYTES:
         raise CaptureError(at, "block-length", f"an interface's block of {len(block)} bytes")
     link_type, _, snap_bytes = struct.unpack_from(f"{order}HHI", block, 8)
@@ -194,7 +194,7 @@ class _Section:
         return sound
 
     def _stop(self, at: I64Column, number: int, reason: str, detail: str) -> None:
-        """A block is broken: what was found behind it does not count."""
+        """A block is broken: blocks found after it do not count."""
         self._fault = CaptureError(int(at[number]), reason, detail)
         self.next_at = self.cut_at = None
 

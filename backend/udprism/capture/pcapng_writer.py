@@ -47,7 +47,7 @@ class Described(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What the file says about n packets, besides their bytes.
+    """What the file records about n packets, besides their bytes.
 
     interface: int32[n]. direction: uint32[n], INBOUND or OUTBOUND. packet_id: uint64[n], the same at both points of a
     datagram. drops: uint64[n], how many were not recorded since the interface's last packet. comment: int32[n], an
@@ -62,7 +62,7 @@ class Marks(NamedTuple):
 
 
 def file_header(application: str, interfaces: Sequence[Described]) -> bytes:
-    """What comes before the packets."""
+    """The bytes before the packets."""
     magic = struct.pack("<IHHq", BYTE_ORDER_MAGIC, 1, 0, -1)
     section = _block(Block.SECTION, magic + _option(4, application.encode()) + bytes(4))
     return section + b"".join(map(_interface, interfaces))

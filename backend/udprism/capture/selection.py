@@ -1,4 +1,4 @@
-"""Which of a capture's datagrams are meant: by interface, and by words such as `from=10.0.0.1:5004,port=6454`."""
+"""Selects a capture's datagrams: by interface, and by words such as `from=10.0.0.1:5004,port=6454`."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class _Word(NamedTuple):
 
 
 class Selection:
-    """All words must hold. Raises: RequestError, for words that are none."""
+    """All words must hold. Raises: RequestError for words that are not conditions."""
 
     def __init__(self, words: str) -> None:
         self._words = [_read(word.strip()) for word in words.split(",")] if words.strip() else []
 
     def of(self, batch: Datagrams) -> BoolColumn:
-        """bool[n]: which are meant."""
+        """bool[n]: which are selected."""
         chosen = np.ones(len(batch), np.bool_)
         for where, host, port in self._words:
             sides = _PLACES.values() if where == "port" else (_PLACES[where],)

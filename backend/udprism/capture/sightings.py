@@ -1,4 +1,4 @@
-"""What a recording knows of each datagram: where and when it was seen, and what became of it.
+"""What a recording knows of each datagram: where and when it was seen, and its fate.
 
 A datagram is seen at two points: as it leaves its sender, and as it arrives. Both sightings have the same key. Its fate
 becomes known later, so sightings wait in a window. The caller decides for how long.
@@ -147,7 +147,7 @@ class Window:
                 self.note(int(seen.time_ns[-1]), seen.key[numbered], seen.note[numbered])
 
     def note(self, time_ns: int, key: U64Column, note: U16Column) -> None:
-        """What became of datagrams, whether they were seen or will be. Several notes of one add up, bit by bit."""
+        """Fates of datagrams, whether they were seen or will be. Several notes of one add up, bit by bit."""
         if len(key):
             self._notes.add(time_ns, key, note)
             is_shared = note & self._shared != 0
@@ -203,7 +203,7 @@ class Window:
 
 
 def _told(parts: dict[Point, list[Seen]]) -> Told:
-    """One behind the other. Rows may be of different widths."""
+    """Concatenates batches, whose rows may have different widths."""
     points = [point for point, some in parts.items() for _ in some]
     some = [seen for parts_of_point in parts.values() for seen in parts_of_point]
     counts = np.array([len(seen) for seen in some], np.int64)

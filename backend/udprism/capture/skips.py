@@ -1,4 +1,4 @@
-"""What of a capture is no datagram, counted by reason."""
+"""Packets of a capture that are not datagrams, counted by reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from udprism.columns.types import BoolColumn
 
 
 class Skip(StrEnum):
-    """Why a packet is no datagram, or not one by itself."""
+    """Why a packet is not a datagram, or not one by itself."""
 
     LINK_TYPE = "link-type"
     """Its interface has a link type that is not read here."""
@@ -25,7 +25,7 @@ class Skip(StrEnum):
     FRAGMENT = "fragment"
     """Part of a datagram that was put together, and not its last part."""
     LOST_FRAGMENT = "lost-fragment"
-    """Part of one whose other parts did not come, overlap, or came too late."""
+    """Part of one whose other parts are missing, overlap, or arrived too late."""
 
 
 class Skips:

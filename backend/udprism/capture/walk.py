@@ -44,7 +44,7 @@ def walk(buffer: Buffer, framing: Framing, start: int, stop: int, likely: Likely
     """int64[n]: where each record begins, the first at `start`, all before `stop`.
 
     Left out is what begins so near to the buffer's end that it cannot say its length. Lengths are not judged here:
-    after a record whose length its format does not allow, offsets are rubbish, though ascending and in the buffer.
+    after a record whose length its format does not allow, offsets are meaningless, though ascending and in the buffer.
     """
     stop = min(stop, buffer.size - framing.length_at - 4)
     if start >= stop:

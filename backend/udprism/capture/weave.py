@@ -1,4 +1,4 @@
-"""Rows of different lengths, one behind the other: how columns become blocks."""
+"""Concatenates rows of different lengths: this is how columns become blocks."""
 
 from __future__ import annotations
 

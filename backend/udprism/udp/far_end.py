@@ -1,4 +1,4 @@
-"""What the kernel says of other programs' UDP sockets here: how full their buffers are, and what they dropped."""
+"""What the kernel reports about other programs' UDP sockets here: how full their buffers are, and their drops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TABLES = {4: Path("/proc/net/udp"), 6: Path("/proc/net/udp6")}
 
 
 class FarEnd(NamedTuple):
-    """All sockets that hear an address, together. queue_bytes: what waits. drops: since they were opened."""
+    """All sockets that receive on an address, together. queue_bytes: waiting bytes. drops: since they were opened."""
 
     queue_bytes: int
     drops: int

@@ -12,7 +12,7 @@ from udprism.errors import RequestError
 from udprism.udp.thread import SupervisedThread
 
 _ENDS_WITHIN_S = 5.0
-"""A thread that has much to do comes to its end in that time, on a busy machine too."""
+"""A busy thread ends within this time, even on a busy machine."""
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Inbox:
                 future.set_result(result)
 
     def close(self) -> None:
-        """Refuse what waits and all that comes."""
+        """Refuse what waits and everything that is submitted later."""
         self._closed = True
         with contextlib.suppress(IndexError):
             while True:

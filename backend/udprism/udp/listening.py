@@ -34,7 +34,7 @@ ROW_BYTES: Final = 2048
 """Bytes read of each datagram: all of it, unless it is longer than an Ethernet frame."""
 MAX_RECEIVERS: Final = 64
 MAX_SOCKETS: Final = 1024
-"""Of all receivers: one each, and one more per multicast group."""
+"""Sockets of all receivers: one each, and one more per multicast group."""
 FORGOTTEN_AFTER_NS: Final = 600 * NS_PER_S
 """A flow is forgotten this long after its last datagram."""
 _MOST_ARRIVALS: Final = 2048
@@ -65,7 +65,7 @@ class Listening:
         self.peers = Peers(capacity, np.random.default_rng())
         self.retries = Retries()
         self.tap = HearingTap()
-        """What recordings see."""
+        """The recordings' tap."""
         self._clock = clock
         self.loop = Loop(
             "udprism-listen",
@@ -115,7 +115,7 @@ class Listening:
 
 
 class _Keeper:
-    """`loop.Endpoint` without a socket: what time brings to all flows."""
+    """`loop.Endpoint` without a socket: sweeps all flows."""
 
     def __init__(self, listening: Listening, clock: Clock) -> None:
         self._listening, self._clock = listening, clock

@@ -1,4 +1,4 @@
-"""Looks targets up on threads of its own: a name server that does not answer takes ten seconds to say so."""
+"""Looks targets up on threads of its own, because a name server that does not answer takes ten seconds."""
 
 from __future__ import annotations
 

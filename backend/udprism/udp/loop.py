@@ -16,7 +16,7 @@ from udprism.udp.inbox import InboxThread
 
 
 class Endpoint(Protocol):
-    """What runs on a loop, one method at a time, on the loop's thread."""
+    """Runs on a loop: one method at a time, on the loop's thread."""
 
     def take(self, arrivals: Arrivals, now_ns: int) -> None:
         """Datagrams of its own sockets, in the order of their arrival."""
@@ -31,7 +31,7 @@ class Endpoint(Protocol):
         """It is time."""
 
     def end(self, now_ns: int) -> None:
-        """The loop ends: say goodbye and close what is open."""
+        """The loop ends: end the flows and close the sockets."""
 
 
 class Loop:
@@ -70,7 +70,7 @@ class Loop:
         return len(self._free) >= sockets
 
     def add(self, endpoint: Endpoint) -> None:
-        """From now on it is asked when it is due."""
+        """Ask this endpoint from now on when it is due."""
         self._endpoints.append(endpoint)
 
     def remove(self, endpoint: Endpoint) -> None:

@@ -1,4 +1,4 @@
-"""A capture file in memory, without keeping it there."""
+"""Maps a capture file into memory, without keeping all of it there."""
 
 from __future__ import annotations
 

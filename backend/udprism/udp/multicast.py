@@ -1,4 +1,4 @@
-"""Sockets that hear one multicast group on one named interface, and nothing else."""
+"""Sockets that receive one multicast group on one named interface, and nothing else."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def has_name(target: str) -> bool:
 
 
 def is_here(address: Address) -> bool:
-    """Whether this is an address of this machine: what is sent to one leaves from it, except on loopback."""
+    """Whether this is an address of this machine: datagrams to it leave from it as well, except on loopback."""
     try:
         return is_loopback(address[0]) or source_address(address) == address[0]
     except OSError:

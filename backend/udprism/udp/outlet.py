@@ -86,7 +86,7 @@ class Outlet:
         self.next_release_ns = NEVER_NS
         """When the link lets the next datagram go."""
         self.wake_ns = NEVER_NS
-        """When `release` is to be called."""
+        """When to call `release`."""
         self._senders = {index: BatchSender(sock, MAX_BATCH) for index, sock in enumerate(sockets)}
         self._opened = len(sockets)
         self._flows = flows
@@ -96,7 +96,7 @@ class Outlet:
         self._unreachable: list[Address] = []
         self._pace = Pace()
         self._unreported: deque[tuple[int, FateReport]] = deque()
-        """What the link dropped of that which was handed over together, and when the last of it leaves."""
+        """Datagrams of one handed-over block that the link dropped, and when the block's last one leaves."""
 
     @property
     def last_release_ns(self) -> int:
@@ -115,7 +115,7 @@ class Outlet:
 
     @property
     def releaser_state(self) -> tuple[bool, str]:
-        """Whether delays are as right as they can be here, and who sees to it. Any thread."""
+        """Whether delays are as accurate as possible here, and what sends delayed datagrams. Any thread."""
         if self.releaser is None:
             return True, f"the server's thread sends delayed datagrams, {_LATE}: there is no other way here"
         if self.releaser.ready or not self.releaser.wanted:
@@ -123,22 +123,22 @@ class Outlet:
         return False, f"the link's process is being started; the server's thread does its work meanwhile, {_LATE}"
 
     def close(self) -> None:
-        """What is still held back never leaves."""
+        """Datagrams that are still delayed never leave."""
         if self.releaser is not None:
             self.releaser.close()
 
     def open(self, sock: socket.socket) -> int:
-        """Send through this socket as well, for one flow; returns the number that it has here, which no other had."""
+        """Send through this socket as well, for one flow. Returns its number here, which is never reused."""
         self._senders[self._opened] = BatchSender(sock, _ONE_FLOW_BATCH)
         self._opened += 1
         return self._opened - 1
 
     def shut(self, socket_index: int) -> None:
-        """Nothing leaves through this socket any more; its flow was forgotten."""
+        """Stop sending through this socket; its flow was forgotten."""
         del self._senders[socket_index]
 
     def take_unreachable(self) -> list[Address]:
-        """Addresses whose port was unreachable since the last call, one entry an error."""
+        """Addresses whose port was unreachable since the last call, one entry per error."""
         taken, self._unreachable = self._unreachable, []
         return taken
 

@@ -82,7 +82,7 @@ class Peers:
         self._used[slot] = self._is_stale = True
 
     def forget(self, slot: int) -> None:
-        """This flow is gone."""
+        """This flow has ended."""
         self._used[slot] = False
         self._is_stale = True
 

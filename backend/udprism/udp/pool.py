@@ -38,7 +38,7 @@ _EARLY_NS = 40 * NS_PER_MS
 _REFRESHES = 16
 """How many parts of the medians are brought up to date in a sweep."""
 _MAX_TIMERS_A_TURN = 512
-"""Clients that say something before what has arrived gets its turn, and the heart beats."""
+"""Clients that send something before arrivals get their turn, and the heartbeat."""
 
 
 class ClientPool:
@@ -115,7 +115,7 @@ class ClientPool:
         return slots
 
     def remove(self, slots: list[int]) -> None:
-        """Disconnect and forget clients; their ledgers go on in the account of those who are gone."""
+        """Disconnect and forget clients. Their ledgers go on in the account of removed clients."""
         self.accounting.forget(np.array(slots, np.int32))  # while their sockets can be asked what the kernel dropped
         for slot in slots:
             self.sender.release(slot)

@@ -107,7 +107,7 @@ class _Block:
 
 
 def run(control: socket.socket) -> None:
-    """Serve until the other side is gone."""
+    """Serve until the other side has gone."""
     _, descriptors, _, _ = socket.recv_fds(control, 1, 1 + MAX_SOCKETS)
     memory, *sockets = descriptors
     at, view = layout(), memoryview(mmap.mmap(memory, 0))

@@ -179,7 +179,8 @@ class Releaser:
         return True
 
     def settle(self, now_ns: int) -> list[DelayedBatch]:
-        """Learn what has left, and see to the process. Returns what is back: done, or left over by one that died."""
+        """Find out what has left, and watch the process. Returns blocks that are done, or left over by one that
+        died."""
         if self._process is None:
             if self.wanted and now_ns >= self._start_ns:
                 self._start_ns = now_ns + _START_AGAIN_NS
@@ -217,7 +218,7 @@ class Releaser:
             here.close()
 
     def _listen(self) -> tuple[list[DelayedBatch], bool]:
-        """What is done, and whether the process lives."""
+        """The blocks that are done, and whether the process lives."""
         done: list[DelayedBatch] = []
         try:
             while self._control is not None and (record := self._control.recv(far.DONE_BYTES)):
@@ -246,7 +247,7 @@ class Releaser:
         return held
 
     def _end(self) -> list[DelayedBatch]:
-        """Without the process; what it had, as far as it came."""
+        """Drop the process. Returns its blocks, as far as it got."""
         self.ready = False
         if self._control is not None:
             self._control.close()

@@ -1,4 +1,4 @@
-"""A capture's datagrams sent again, each in its time, through a link.
+"""Sends a capture's datagrams again, with their original timing, through a link.
 
 One socket sends all of one interface's datagrams to one target. What cannot be sent is counted by reason.
 """
@@ -73,7 +73,7 @@ FILE_CUT_OFF: Final = "file-cut-off"
 
 
 class Playlist:
-    """What is sent, and when. Raises: CaptureError while it is read."""
+    """The datagrams to send, and when. Raises: CaptureError while it is read."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Playlist:
         """By reason, of the first time through the files, as far as they were read."""
 
     def pieces(self) -> Iterator[Piece]:
-        """Piece after piece, once or again and again; none if nothing is chosen."""
+        """Piece after piece, once or repeatedly; none if nothing is chosen."""
         begin_ns, loop = 0, 0
         while self._loops is None or loop < self._loops:
             first_ns, due_ns, count = None, 0, 0
@@ -207,12 +207,12 @@ class Replay:
         """By microseconds: how many left that long after their time; the last entry: that long or longer."""
 
     def close(self) -> None:
-        """What is held back never leaves."""
+        """Datagrams that are still delayed never leave."""
         self._outlet.close()
         self._sock.close()
 
     def run(self, playlist: Playlist, ended: threading.Event) -> None:
-        """To the end of the playlist, or until `ended`. Raises: CaptureError."""
+        """Play to the end of the playlist, or until `ended`. Raises: CaptureError."""
         begin_ns: int | None = None
         with read_ahead(playlist.pieces(), _PIECES_AHEAD) as pieces:
             for piece in pieces:
@@ -256,23 +256,23 @@ class Replay:
 
     @property
     def address(self) -> Address:
-        """Where it sends from."""
+        """The address that it sends from."""
         host, port = self._sock.getsockname()[:2]
         return str(host), int(port)
 
     @property
     def sent(self) -> int:
-        """Datagrams that left, copies that the link made among them."""
+        """Datagrams that left, including copies made by the link."""
         return self._outlet.sent
 
     @property
     def held(self) -> int:
-        """In the link now, copies among them."""
+        """Datagrams in the link now, including copies."""
         return len(self._line)
 
     @property
     def lost_by_cause(self) -> dict[str, int]:
-        """What never left."""
+        """Datagrams that never left."""
         return {"link": int(self._route.unsent_link[0]), "sender_kernel": int(self._route.unsent_kernel[0])}
 
     @property

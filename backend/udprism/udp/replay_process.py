@@ -29,7 +29,7 @@ SAYS_EVERY_S: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
-    """What is played. files: one after the other. target: an IP address that is allowed. loops: 0 for no end."""
+    """The plan of a replay. files: one after the other. target: an IP address that is allowed. loops: 0 for no end."""
 
     files: list[str]
     target: Address
@@ -40,12 +40,12 @@ class ReplayPlan:
     words: str
 
     def to_json(self) -> str:
-        """One line; `from_json` reads it."""
+        """The plan as one line, for `from_json`."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ReplayPlan:
-        """What `to_json` made."""
+        """The inverse of `to_json`."""
         given = json.loads(text)
         host, port = given.pop("target")
         return cls(target=(host, port), **given)

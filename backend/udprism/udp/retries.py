@@ -1,4 +1,4 @@
-"""What could not be opened yet, tried again every five seconds."""
+"""Retries what could not be opened yet, every five seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The senders' thread: begun with the first of them."""
+"""The senders' thread, which starts with the first sender."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sending:
     # -- the loop's thread only
 
     def begin(self, endpoint: SenderEndpoint) -> None:
-        """Its first frame leaves now."""
+        """Start a sender: its first frame leaves now."""
         self.loop.add(endpoint)
 
     def end(self, endpoint: SenderEndpoint) -> None:

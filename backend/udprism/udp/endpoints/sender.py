@@ -50,7 +50,7 @@ class OutgoingFlows:
         self.offered: I64Column = np.zeros(count, np.int64)
 
     def totals_of(self, slots: I32Column | I64Column) -> Totals:
-        """Of these flows: `received` is what left here, or is held by the link."""
+        """Totals of these flows: `received` is what left here, or is held by the link."""
         link, kernel = self.unsent_link[slots], self.unsent_kernel[slots]
         lost = np.zeros((len(CAUSES), len(slots)), np.int64)
         lost[CAUSES.index(Cause.LINK)], lost[CAUSES.index(Cause.SENDER_KERNEL)] = link, kernel
@@ -64,7 +64,7 @@ class OutgoingFlows:
 
 
 class Show(NamedTuple):
-    """What is sent. period_ns: between two frames. payload_at: as `Format.payload_at`."""
+    """A sender's configuration. period_ns: between two frames. payload_at: as `Format.payload_at`."""
 
     encoder: Encoder
     numbering: Numbering
@@ -136,7 +136,7 @@ class SenderEndpoint:
 
     @property
     def held(self) -> int:
-        """Datagrams in the link now, copies among them."""
+        """Datagrams in the link now, including copies."""
         return len(self._line)
 
     # -- loop.Endpoint
@@ -169,7 +169,7 @@ class SenderEndpoint:
             self.refused_ns = now_ns
 
     def end(self, now_ns: int) -> None:
-        """Say goodbye, if the format can, and close the socket. What the link holds never leaves."""
+        """Send the format's goodbye, if it has one, and close the socket. Datagrams in the link never leave."""
         for _ in range(self._show.encoder.goodbyes):
             self._send(self._show.encoder.goodbye(self._rows, self._part, self._numbers()), now_ns, now_ns)
         self._outlet.close()
