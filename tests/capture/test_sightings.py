@@ -173,3 +173,15 @@ def test_of_too_many_sessions_it_is_forgotten_where_they_began(monkeypatch: pyte
     window.see(Point.RECEIVER, seen((1, 27)))
     window.take(30, forget_ns=0)
     assert window.left_out == 1
+
+
+def test_how_much_waits_and_when_the_newest_of_it_was_seen_is_known() -> None:
+    window = Window(UNKNOWN, SHARED)
+    assert (window.waiting_bytes, window.newest_ns) == (0, 0)
+    window.see(Point.SENDER, seen((1, 10), (2, 20)))
+    alone = window.waiting_bytes
+    assert (alone > 0, window.newest_ns) == (True, 20)
+    noted(window, 2, LOST)
+    assert window.waiting_bytes > alone
+    window.take(100, forget_ns=100)
+    assert (window.waiting_bytes, window.newest_ns) == (0, 0)
