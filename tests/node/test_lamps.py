@@ -7,7 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,30 @@ def test_connections_are_few_bodies_are_short_and_a_stalled_one_holds_nobody_up(
         finally:
             for sock in stalled:
                 sock.close()
+
+    run(scene)
+
+
+def test_a_connection_that_sends_a_byte_now_and_then_is_closed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("udprism.node.lamps.LONGEST_S", 0.3)
+
+    async def scene(bridge: Bridge) -> None:
+        receiver = await bridge.receivers.add(None, "ddp", "127.0.0.1:0", "127.0.0.1:0")
+        host, port = receiver["lamp"].rsplit(":", 1)
+
+        def drip() -> None:
+            with socket.create_connection((host, int(port)), DEADLINE_S) as sock:
+                sock.settimeout(0.05)
+                for _ in range(round(DEADLINE_S / 0.05)):
+                    sock.send(b"G")
+                    with suppress(TimeoutError):
+                        assert sock.recv(1) == b""
+                        return
+            pytest.fail("it was never closed")
+
+        with suppress(ConnectionError):
+            await asyncio.to_thread(drip)
+        assert (await asyncio.to_thread(ask, receiver["lamp"], "/json/info"))[0] == 200
 
     run(scene)
 

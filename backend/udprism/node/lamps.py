@@ -24,6 +24,8 @@ from udprism.wire.lamp import MAX_CHANGE_BYTES, Json, Lamp, answer, change
 
 MAX_CONNECTIONS: Final = 16
 _PATIENCE_S: Final = 5.0
+LONGEST_S: Final = 60.0
+"""A connection is closed after so long, whatever it is doing: one that sends a byte now and then is never stalled."""
 """How long a connection may take over its next request."""
 _NO_SUCH_PATH: Final = {"error": 4}
 _NOT_UNDERSTOOD: Final = {"error": 9}
@@ -59,8 +61,7 @@ class LampServer:
         """Listen no more."""
         self._server.shutdown()
         for connection in list(self.connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _hang_up(connection)
         self._server.server_close()
         self._thread.join()
 
@@ -119,6 +120,11 @@ def _handler(lamp: LampServer) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 def _server(lamp: LampServer, address: Address) -> ThreadingHTTPServer:
     room = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
@@ -139,9 +145,13 @@ def _server(lamp: LampServer, address: Address) -> ThreadingHTTPServer:
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             lamp.connections.add(request)
+            enough = threading.Timer(LONGEST_S, _hang_up, (request,))
+            enough.daemon = True
+            enough.start()
             try:
                 super().process_request_thread(request, client_address)
             finally:
+                enough.cancel()
                 lamp.connections.discard(request)
                 room.release()
 
