@@ -258,3 +258,18 @@ def test_a_kept_relay_whose_target_is_not_allowed_now_is_in_error_until_it_is(
     wait_for(lambda: asyncio.run(second.get(made["id"]))["state"] == "live")
     second.stop()
     store.close()
+
+
+def test_a_relay_without_room_for_what_it_delays_needs_attention(target: socket.socket, relays: Relays) -> None:
+    made = asyncio.run(relays.add({"target": asked_of(target)["target"], "up": {"delay_ms": 10_000}}))
+    relay = relays._running(made["id"])
+    assert relays.attention() == []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+
+        def sent() -> bool:
+            client.sendto(bytes(60_000), relay.address)  # 16 MB of so large ones have room
+            return bool(relays.attention())
+
+        wait_for(sent)
+    assert [one["why"] for one in relays.attention()] == ["relay-room"]
+    assert relays.counters()["relay_drops_total"]["held_overflow"] > 0

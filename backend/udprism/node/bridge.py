@@ -217,7 +217,9 @@ class Bridge:
         links, server = self.links, self._assembly.server
         counts, summary = self.sessions.counts(), await links.summary()
         heard = await self._lanes.attention()
-        return as_json(status_body(clients, ledger, counts, summary, server, links.attention(), heard))
+        return as_json(
+            status_body(clients, ledger, counts, summary, server, [*links.attention(), *self.relays.attention()], heard)
+        )
 
     async def keep_reply(self, command_id: str, reply: str) -> None:
         """Keep what a command of another node was answered, as far as it changed what is kept."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from udprism.columns.types import Address
 from udprism.errors import RelayError, UdprismError
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.5
 TRY_AGAIN_S = 5.0
 _STOPS_WITHIN_S = 5.0
+_TOLD_S = 10.0
 _STARTING = "it is being started"
 
 
@@ -48,6 +50,8 @@ class RelayWatch:
         """
         self._permit, self._keeps_history = permit, keeps_history
         self.totals = RelayTotals()
+        self._turned_back: WeakKeyDictionary[Relay, int] = WeakKeyDictionary()
+        self._without_room_s = -_TOLD_S
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -83,6 +87,11 @@ class RelayWatch:
             entry.relay.close()
             self.totals.add_ended(entry.relay)
 
+    @property
+    def lacks_room(self) -> bool:
+        """Whether a relay's links had no room for what they would have delayed, within the last seconds."""
+        return time.monotonic() - self._without_room_s < _TOLD_S
+
     def counters(self) -> dict[str, Any]:
         """For /metrics."""
         entries = self.all()
@@ -116,6 +125,7 @@ class RelayWatch:
                 try:
                     if entry.relay is not None:
                         entry.relay.watch()
+                        self._look_for_want_of_room(entry.relay)
                         with suppress(RelayError):  # its process is in the middle of a batch, or was replaced there
                             self.sample(entry, entry.relay)
                     elif time.monotonic() >= entry.next_try_s:
@@ -124,6 +134,12 @@ class RelayWatch:
                     self._give_up(entry, error)
             if self._ended.wait(_LOOK_EVERY_S):
                 return
+
+    def _look_for_want_of_room(self, relay: Relay) -> None:
+        turned_back = relay.turned_back
+        if turned_back > self._turned_back.get(relay, 0):
+            self._without_room_s = time.monotonic()
+        self._turned_back[relay] = turned_back
 
     def _try(self, entry: Entry) -> None:
         self._permit(entry.plan.target)  # addresses of this machine come and go

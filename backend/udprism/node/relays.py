@@ -19,6 +19,7 @@ from udprism.node.bodies import relay_flows
 from udprism.node.bodies import relays as relay_bodies
 from udprism.node.bodies.json import as_json
 from udprism.node.bodies.relay_cells import cells_of_flows
+from udprism.node.bodies.whole import Attention, attention
 from udprism.node.kept import KeptEndpoint
 from udprism.node.looking_up import look_up
 from udprism.node.relay_watch import Entry, RelayWatch
@@ -230,6 +231,10 @@ class Relays:
         self._entries.totals.add_reset(await self._do(relay.reset))
 
     # -- figures
+
+    def attention(self) -> list[Attention]:
+        """An entry for "Needs attention" while a relay's delayed datagrams find no room."""
+        return [attention("relay-room", None)] if self._entries.lacks_room else []
 
     def counters(self) -> dict[str, Any]:
         """For /metrics. From any thread."""

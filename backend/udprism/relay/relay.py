@@ -23,7 +23,7 @@ from udprism.errors import RelayError, RequestError, UdprismError
 from udprism.link.link import Link
 from udprism.link.rules import Rule
 from udprism.relay.fronts import RECEIVE_BUFFER_BYTES
-from udprism.relay.memory import DIRECTIONS, UP, Memory, Snapshot, State
+from udprism.relay.memory import DIRECTIONS, UP, Count, Memory, Snapshot, State
 from udprism.relay.plan import Plan
 from udprism.udp.sockets import address_of_row, bind, bind_server, dropped_by_kernel
 
@@ -97,6 +97,11 @@ class Relay:
             return None
         drops = [dropped_by_kernel(sock) for sock in self.fronts]
         return None if None in drops else sum(drop for drop in drops if drop is not None)
+
+    @property
+    def turned_back(self) -> int:
+        """Datagrams that its links would have delayed and had no room for."""
+        return int(self._memory.counts[Count.HELD_OVERFLOW])
 
     # -- what is done to it
 

@@ -56,6 +56,7 @@ function reason(one, silenceMs) {
     case "losing": case "loss": return { shape: "losing", words: `loses ${percent(one.value)}` };
     case "behind": return { shape: "connecting", words: `its sender reaches ${percent(one.value)} of the requested rate` };
     case "link-room": return { shape: "losing", words: `the link has no room for more delayed datagrams and drops them${one.value !== null && one.value > 1 ? ` (needs ${one.value.toFixed(1)} times its room)` : ""}` };
+    case "relay-room": return { shape: "losing", words: "a relay’s link has no room for more delayed datagrams and drops them" };
     case "everybody-behind": return { shape: "connecting", words: `this machine is too slow: many senders reach about ${percent(one.value)} of the requested rate` };
     case "everybody": return { shape: "losing", words: `all clients lose about ${percent(one.value)}` };
     case "everybody-link": return { shape: "losing", words: `all clients lose about ${percent(one.value)} (the link)` };
