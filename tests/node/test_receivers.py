@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from udp.test_multicast import frame
-from udprism.errors import RequestError
+from udprism.errors import RequestError, UdprismError
 from udprism.node.bridge import Bridge
+from udprism.node.kept import KeptEndpoint
 from udprism.node.receiver_plan import ReceiverPlan
 from udprism.node.store import Store
 from udprism.settings import Settings
@@ -287,3 +288,38 @@ def test_multicast_that_cannot_be_is_refused_and_leaves_nothing_open(
         assert await bridge.receivers.every() == []
 
     run(scene)
+
+
+def test_tables_that_no_memory_holds_are_said_with_what_to_lower(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_memory(*sizes: object, **further: object) -> None:
+        raise MemoryError
+
+    async def kept(bridge: Bridge) -> None:
+        await bridge.receivers.add(None, "ddp", "127.0.0.1:0")
+
+    async def refused(bridge: Bridge) -> None:
+        with pytest.raises(RequestError, match="UDPRISM_MAX_FLOWS"):
+            await bridge.receivers.add(None, "ddp", "127.0.0.1:0")
+
+    run(kept, Store.open(tmp_path))
+    monkeypatch.setattr("udprism.udp.listening.HeardFlows", no_memory)
+    run(refused)
+    bridge = Bridge(Settings(udp="127.0.0.1:0", clients=0), Store.open(tmp_path))
+    with pytest.raises(UdprismError, match="UDPRISM_MAX_FLOWS"):  # one line and no traceback, as for all tables
+        bridge.start()
+    bridge.stop()
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "null", "[1]", '"x"', "{}", '{"name": 1, "format": []}', "\x00"])
+def test_kept_rows_that_are_no_endpoints_are_left_out_and_counted(body: str, tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    for kind in ("relay", "receiver", "sender"):
+        store.put_endpoint(KeptEndpoint(f"bad-{kind}", kind, body))
+
+    async def scene(bridge: Bridge) -> None:
+        assert bridge.counters()["store_rows_left_out"] == 3
+        assert await bridge.receivers.every() == await bridge.senders.every() == await bridge.relays.every() == []
+
+    run(scene, store)

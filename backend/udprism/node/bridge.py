@@ -101,6 +101,7 @@ class Bridge:
         self._lanes = Lanes(assembly, threads, self.receivers)
         heard = HeardByReceivers(self.receivers)
         self.senders = Senders(threads.keep, assembly.lookups, assembly.note, given_up)
+        self._endpoints = (self.relays, self.receivers, self.senders)
         self.flows = Flows(assembly, threads, self.clients, self.relays, heard, self.senders, self.replays)
         stage = Stage(self.clients, self.links, self.schedule, alone=False)
         self.scenarios = Scenarios(stage, self.history, assembly.note, given_up)
@@ -238,7 +239,7 @@ class Bridge:
         return checks.counters(self._assembly) | {
             "clients_kept": len(self._directory) + len(self._directory.held_back),
             "clients_held_back": len(self._directory.held_back),
-            "store_rows_left_out": self._rows_left_out,
+            "store_rows_left_out": self._rows_left_out + sum(one.rows_left_out for one in self._endpoints),
             "taps": self.clients.taps,
             **self.relays.counters(),
             **self.receivers.counters(),

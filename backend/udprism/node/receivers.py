@@ -33,6 +33,7 @@ Keep: TypeAlias = Callable[[Callable[[Store], None]], Awaitable[None]]
 KIND: Final = "receiver"
 RECEIVER: Final = "p-"
 """Ids of receivers begin so; no others do."""
+_SIZES: Final = "UDPRISM_MAX_FLOWS, UDPRISM_HISTORY_DATAGRAMS, UDPRISM_HISTORY_PAYLOAD_BYTES"
 _LOOK_WITHIN_S: Final = 2.0
 
 
@@ -50,6 +51,8 @@ class Receivers:
         self._settings, self._keep, self._note, self._given_up = settings, keep, note, given_up
         self._entries: dict[str, Entry] = {}
         self._changing = asyncio.Lock()
+        self.rows_left_out = 0
+        """Kept ones that could not be read."""
         self._clock = SystemClock()
         self._drops_gone: Counter[str] = Counter()
         self._drops_told: Counter[str] = Counter()
@@ -59,11 +62,15 @@ class Receivers:
     # -- life
 
     def restore(self, kept: list[KeptEndpoint]) -> None:
-        """Begin those that were kept. One whose port is taken is in state `error`, and tries again."""
+        """Begin those that were kept. One whose port is taken is in state `error`, and tries again.
+
+        Raises: RequestError, if no memory holds the tables of receivers.
+        """
         for one in kept:
             try:
                 entry = Entry(one.id, ReceiverPlan.from_json(one.body))
             except RequestError as fault:
+                self.rows_left_out += 1
                 log.warning("skipped the stored receiver %r: %s (%s)", one.id, fault.detail, fault.field)
                 continue
             self._entries[entry.id] = entry
@@ -80,7 +87,10 @@ class Receivers:
 
     def _begun(self) -> Listening:
         if self.listening is None:
-            self.listening = Listening(self._settings, self._clock, self._given_up)
+            try:
+                self.listening = Listening(self._settings, self._clock, self._given_up)
+            except MemoryError:
+                raise RequestError(f"not enough memory for receivers: lower one of {_SIZES}", kind="busy") from None
         return self.listening
 
     async def ask(self, work: Callable[[Listening], T]) -> T:

@@ -130,7 +130,11 @@ class RelayWatch:
                             self.sample(entry, entry.relay)
                     elif time.monotonic() >= entry.next_try_s:
                         self._try(entry)
-                except UdprismError as error:  # nothing that befalls one relay may end the watch over all
+                except (
+                    UdprismError,
+                    OSError,
+                    MemoryError,
+                ) as error:  # nothing that befalls one relay may end the watch over all
                     self._give_up(entry, error)
             if self._ended.wait(_LOOK_EVERY_S):
                 return
@@ -149,7 +153,7 @@ class RelayWatch:
         if not is_wanted:
             entry.relay.close()  # it was taken away meanwhile
 
-    def _give_up(self, entry: Entry, error: UdprismError) -> None:
+    def _give_up(self, entry: Entry, error: Exception) -> None:
         relay, entry.relay, entry.next_try_s = entry.relay, None, time.monotonic() + TRY_AGAIN_S
         if relay is not None:
             relay.close()

@@ -53,6 +53,8 @@ class Relays:
         self._store, self._lookups, self._note = store, lookups, note
         self._entries = RelayWatch(lambda target: lookups.resolve(format_address(target)), keeps_history=keeps_history)
         self._changing = asyncio.Lock()
+        self.rows_left_out = 0
+        """Kept ones that could not be read."""
 
     # -- life
 
@@ -62,6 +64,7 @@ class Relays:
             try:
                 entry = Entry(kept.id, Plan.from_json(kept.body))
             except RequestError as fault:  # a disk may give back anything; the row stays as it is
+                self.rows_left_out += 1
                 log.warning("skipped the stored relay %r: %s (%s)", kept.id, fault.detail, fault.field)
                 continue
             self._entries.put(entry)

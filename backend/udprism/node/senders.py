@@ -56,6 +56,8 @@ class Senders:
         self._keep, self._lookups, self._note, self._given_up = keep, lookups, note, given_up
         self._entries: dict[str, Entry] = {}
         self._changing = asyncio.Lock()
+        self.rows_left_out = 0
+        """Kept ones that could not be read."""
         self._clock = SystemClock()
         self._sending: Sending | None = None
         self._gone = self._told = 0
@@ -72,6 +74,7 @@ class Senders:
             try:
                 entry = Entry(one.id, SenderPlan.from_json(one.body))
             except RequestError as fault:
+                self.rows_left_out += 1
                 log.warning("skipped the stored sender %r: %s (%s)", one.id, fault.detail, fault.field)
                 continue
             self._entries[entry.id] = entry
