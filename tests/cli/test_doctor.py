@@ -63,6 +63,14 @@ def test_a_taken_http_port_fails_and_names_the_port(free: Settings) -> None:
     assert ports.check_http_port(free).severity is Severity.OK
 
 
+@pytest.mark.parametrize(("hard", "words"), [(20_000, "20,000"), (resource.RLIM_INFINITY, "any number of")])
+def test_enough_descriptors_are_told_with_their_number(monkeypatch: pytest.MonkeyPatch, hard: int, words: str) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (hard, hard))
+    finding = ports.check_descriptors(Settings(clients=3, max_clients=5))
+    assert finding.severity is Severity.OK
+    assert finding.saw.startswith(f"{words} file descriptors")
+
+
 def test_too_few_descriptors_fail_with_the_number_of_clients_that_fit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard > 90_000:

@@ -136,7 +136,5 @@ def check_descriptors(settings: Settings) -> Finding:
             f"only {max(0, hard - needed + settings.clients)} hosted clients fit",
             f"ulimit -n {needed}   (as root, or in /etc/security/limits.conf)",
         )
-    limit = "any number" if hard == resource.RLIM_INFINITY else str(hard)
-    return Finding(
-        Severity.OK, f"{limit:,} file descriptors allowed, {needed:,} needed for {settings.clients:,} clients"
-    )
+    limit = "any number of" if hard == resource.RLIM_INFINITY else f"{hard:,}"
+    return Finding(Severity.OK, f"{limit} file descriptors allowed, {needed:,} needed for {settings.clients:,} clients")
