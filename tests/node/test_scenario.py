@@ -163,3 +163,7 @@ def test_an_expectation_of_one_client_looks_at_that_client() -> None:
     scenario = Scenario.from_toml('duration_s = 1\nclients = 2\nexpect = ["lost of client-002 == 3"]')
     results = {"all": NUMBERS, "client-001": NUMBERS, "client-002": {**NUMBERS, "lost": 3}}
     assert [one.met for one in evaluate(scenario, results)] == [True]
+
+
+def test_a_byte_order_mark_before_the_text_is_ignored() -> None:
+    assert Scenario.from_toml("\ufeffduration_s = 1") == Scenario.from_toml("duration_s = 1")

@@ -44,7 +44,6 @@ class LampServer:
 
     def __init__(self, address: Address, name: str, mac: bytes, pixels: int, live: Callable[[], Live]) -> None:
         """live: may block for as long as a look at the flows takes. Raises: BindError."""
-        self.requests = 0
         self.turned_away = 0
         """Connections beyond the most, or from networks that are not this machine's own."""
         self.connections: set[socket.socket] = set()
@@ -106,7 +105,6 @@ def _handler(lamp: LampServer) -> type[BaseHTTPRequestHandler]:
             self.do_POST()
 
         def _say(self, status: int, body: Json) -> None:
-            lamp.requests += 1
             data = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

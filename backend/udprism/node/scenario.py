@@ -116,7 +116,7 @@ class Scenario:
     def from_toml(cls, text: str) -> Scenario:
         """Raises: RequestError, with the field at fault (`timeline[2].link.loss_ratio`) and what would be right."""
         try:
-            document = tomllib.loads(text)
+            document = tomllib.loads(text.removeprefix("\ufeff"))  # a byte-order mark, as some editors write
         except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
             raise RequestError(f"not TOML: {error}") from None
         known = ("title", "seed", "clients", "rate_hz", "duration_s", "timeline", "expect")

@@ -9,7 +9,6 @@ from typing import Final
 
 import numpy as np
 
-from udprism.columns.arrivals import Arrivals
 from udprism.columns.types import NS_PER_MS, NS_PER_S, Clock
 from udprism.errors import RequestError
 from udprism.ledger.heard import HeardFlows
@@ -19,7 +18,7 @@ from udprism.settings import Settings
 from udprism.udp.arrivals import best_receiver
 from udprism.udp.endpoints.art_poll import ArtPolls
 from udprism.udp.endpoints.receiver import ReceiverEndpoint
-from udprism.udp.loop import Loop
+from udprism.udp.loop import Loop, Timer
 from udprism.udp.multicast import GroupSocket
 from udprism.udp.networks import own_networks
 from udprism.udp.peers import Peers
@@ -114,18 +113,12 @@ class Listening:
         endpoint.forget_flows()
 
 
-class _Keeper:
+class _Keeper(Timer):
     """`loop.Endpoint` without a socket: sweeps all flows."""
 
     def __init__(self, listening: Listening, clock: Clock) -> None:
         self._listening, self._clock = listening, clock
         self._due_ns = 0
-
-    def take(self, arrivals: Arrivals, now_ns: int) -> None:
-        raise AssertionError("it has no socket")
-
-    def fail(self, error: int, now_ns: int) -> None:
-        raise AssertionError("it has no socket")
 
     def next_due_ns(self) -> int:
         return self._due_ns

@@ -34,6 +34,18 @@ class Endpoint(Protocol):
         """The loop ends: end the flows and close the sockets."""
 
 
+class Timer:
+    """The half of an endpoint without a socket: it only acts when it is due."""
+
+    def take(self, arrivals: Arrivals, now_ns: int) -> None:
+        """Never called."""
+        raise AssertionError("it has no socket")
+
+    def fail(self, error: int, now_ns: int) -> None:
+        """Never called."""
+        raise AssertionError("it has no socket")
+
+
 class Loop:
     """Runs endpoints in a thread of its own. They are reached from outside by `inbox` alone."""
 

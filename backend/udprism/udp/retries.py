@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from udprism.columns.arrivals import Arrivals
 from udprism.columns.types import NEVER_NS, NS_PER_S
+from udprism.udp.loop import Timer
 
 EVERY_NS: Final = 5 * NS_PER_S
 
 
-class Retries:
+class Retries(Timer):
     """`loop.Endpoint` without a socket. The loop's thread only."""
 
     def __init__(self) -> None:
@@ -22,12 +22,6 @@ class Retries:
         """Call `attempt` every five seconds until it returns True: no further try is wanted."""
         self._attempts.append(attempt)
         self._due_ns = min(self._due_ns, now_ns + EVERY_NS)
-
-    def take(self, arrivals: Arrivals, now_ns: int) -> None:
-        raise AssertionError("it has no socket")
-
-    def fail(self, error: int, now_ns: int) -> None:
-        raise AssertionError("it has no socket")
 
     def next_due_ns(self) -> int:
         return self._due_ns
