@@ -83,11 +83,17 @@
   window.WebSocket = Flicker;
   // Nobody answers for these clients: their past and their last datagrams are empty.
   const nothing = { step_s: 1, from: 0, columns: { rate_hz: [], lost_by_cause: {}, delay_ms: {}, jitter_ms: [] }, events: [], datagrams: [] };
+  // But for the flight: as many strokes as it draws, all of them white, and all black in the next answer.
+  const flown = { last: 0 };
+  const datagrams = () => {
+    const rgb = (flown.last ^= 1) ? "#ffffff" : "#000000";
+    return { datagrams: Array.from({ length: 256 }, (_, at) => ({ sequence: at, fate: "received", cause: null, colour: "x", rgb, sent_at_ns: 1e18 + at * 5e6, received_at_ns: 1e18 + at * 5e6 + 1e6, delay_ms: 1, duplicates: 0, reordered: false, corrupt: false, size_bytes: 23, payload_hex: "" })) };
+  };
   const ask = window.fetch.bind(window);
-  window.fetch = (path, ...more) => (/api\/(history|clients\/)/.test(String(path)) ? Promise.resolve(Response.json(nothing)) : ask(path, ...more));
+  window.fetch = (path, ...more) => /datagrams/.test(String(path)) ? Promise.resolve(Response.json(datagrams())) : (/api\/(history|clients\/)/.test(String(path)) ? Promise.resolve(Response.json(nothing)) : ask(path, ...more));
 
   // What the eye gets: every canvas inside a region, drawn as the page shows it, after each of so many animation frames.
-  window.record = (region, frames, step) => {
+  window.record = async (region, frames, step) => {
     const eye = document.createElement("canvas");
     eye.width = Math.ceil(region.width / step);
     eye.height = Math.ceil(region.height / step);
@@ -101,6 +107,7 @@
     recording = true;
     while (times.length < frames) {
       advance();
+      await new Promise((resolve) => setTimeout(resolve)); // what was asked for is answered, and drawn
       context.fillStyle = ground;
       context.fillRect(0, 0, eye.width, eye.height);
       canvases.forEach((canvas, index) => {

@@ -21,7 +21,7 @@ FRAMES = 90
 STEP_PX = 6
 FIELD = {"width": 341, "height": 256}
 """The text's "any 341 by 256 pixel rectangle"."""
-WALL, LANES, DRAWER = "#wall-canvas", ".lane .ribbon", ".now-swatch"
+WALL, LANES, DRAWER, FLIGHT = "#wall-canvas", ".lane .ribbon", ".now-swatch", "#flight-canvas"
 
 
 def prefer(motion: str) -> str:
@@ -48,8 +48,22 @@ def test_no_view_flashes(visit: Open, product: Program, motion: str) -> None:
     seen["lanes"] = look_at(one, LANES)
     one.page.click(".lane-name button")
     seen["drawer"] = look_at(one, DRAWER)
+    one.page.click("#tab-flight")
+    one.page.wait_for_selector("#flight-facts:has-text('Point at one')")
+    seen["flight"] = look_at(one, FLIGHT)
     assert max(counted.general for counted in seen.values()) <= MOST_FLASHES, seen
     assert max(counted.red for counted in seen.values()) <= MOST_FLASHES, seen
+
+
+def test_true_colours_flash_as_their_warning_says_and_not_in_the_drawer(visit: Open, product: Program) -> None:
+    one = visit(product.page + "/?view=wall", script=prefer("calm") + FLICKER)
+    one.page.get_by_role("radio", name="True").click()
+    one.page.get_by_role("button", name="Show true colours").click()
+    assert look_at(one, WALL).general > MOST_FLASHES
+    one.page.click("a[data-view=lanes]")
+    one.page.click(".lane-name button")
+    counted = look_at(one, DRAWER)
+    assert max(counted.general, counted.red) <= MOST_FLASHES
 
 
 def test_lanes_on_a_phone_do_not_flash(visit: Open, product: Program) -> None:

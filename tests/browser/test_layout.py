@@ -80,6 +80,8 @@ BEHIND = """async () => {
   world.frame.flags.fill(128);
   world.stats.rate.fill(9875);
   for (const entry of world.roster.values()) entry.rateHz = 1000;
+  world.status.behind = 10;
+  world.status.attention = [{ slot: null, id: null, name: null, why: "everybody-behind", value: 0.198 }];
   clock.tickNow();
   const [lane] = document.querySelectorAll(".lane");
   return ["rate", "loss", "jitter", "delay"].map((name) => {
@@ -96,5 +98,7 @@ def test_a_sender_that_falls_behind_is_told_on_a_phone_without_touching_its_neig
     expect(home.page.locator("#banner")).to_contain_text("Paused at")
     *numbers, (_, _, ribbon_bottom) = home.page.evaluate(BEHIND)
     expect(home.page.locator(".lane-rate b").first).to_have_text("198/s of 1,000")
+    expect(home.page.locator("#count-behind")).to_have_text("10")
+    expect(home.page.locator("#attention")).to_contain_text("many senders reach about 20 % of the requested rate")
     assert all(top >= ribbon_bottom for _, _, top in numbers)
     assert all(right <= left for (_, right, _), (left, _, _) in pairwise(numbers))

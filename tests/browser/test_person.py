@@ -211,6 +211,24 @@ def test_a_pause_keeps_one_moment_in_which_anything_can_be_opened(page: Page) ->
     page.wait_for_function("([kept]) => import('/modules/main.js').then((m) => m.world.rows.size > 0)", arg=[kept])
 
 
+def test_a_plain_client_has_no_rate_of_its_own_and_what_was_removed_is_told(page: Page, product: Program) -> None:
+    departed = product.get("/api/ledger")["departed"]["sent"]
+    [plain] = product.ask("POST", "/api/clients", {"name": "plain-one", "mode": "plain", "rate_hz": 123})["clients"]
+    [brief] = product.ask("POST", "/api/clients", {"name": "brief", "mode": "measured", "rate_hz": 100})["clients"]
+    page.locator(".lane-name button", has_text="plain-one").click()
+    rate = page.locator("#panel-overview [data-number=rate_hz]")
+    expect(rate).to_have_text("the server’s default, because a plain stream cannot choose")
+    expect(page.locator("#plain-note")).to_be_visible()
+    lane = page.locator(".lane", has_text="brief")
+    expect(lane).to_have_attribute("data-state", "live")
+    for one in (plain, brief):
+        product.ask("DELETE", f"/api/clients/{one['id']}")
+    expect(lane).to_have_count(0)
+    told = page.locator("#ledger-departed")
+    expect(told).to_have_text(re.compile(r"^sent [1-9][\d,]*, lost \d+$"))
+    assert product.get("/api/ledger")["departed"]["sent"] > departed
+
+
 def test_a_number_explains_itself(page: Page) -> None:
     page.click("#ledger [data-term=lost]")
     expect(page.locator("#explain")).to_be_visible()

@@ -53,6 +53,7 @@ export class Summary {
     for (const name of LEDGER_CAUSES) this.#write(name, ledger.lost_by_cause?.[name] ?? null);
     for (const name of /** @type {const} */ (["unknown_path", "path", "awaiting"])) this.#write(name, ledger.lost_by_cause?.[name] ?? null);
     this.#write("received_plain", ledger.received_plain ?? null);
+    this.#tellDeparted(ledger.departed);
     setAttribute(need("ledger-causes", HTMLElement), "data-zero", String(!ledger.lost));
     setText(this.#closes, status.closes ? "✓ closes" : "✗ does not close");
     setAttribute(this.#closes, "data-closes", String(status.closes));
@@ -74,6 +75,13 @@ export class Summary {
     if (!node.parentElement) return;
     setAttribute(node.parentElement, "data-zero", String(!value));
     if (RARE.has(name)) node.parentElement.hidden = !value;
+  }
+
+  /** The sums are of the clients that there are: those of the removed ones are no less true. @param {import("../feed/bodies.d.ts").Totals | undefined} departed */
+  #tellDeparted(departed) {
+    const node = need("ledger-departed", HTMLElement);
+    setText(node, departed ? `sent ${count(departed.sent)}, lost ${count(departed.lost)}` : "–");
+    if (node.parentElement) node.parentElement.hidden = !departed?.sent;
   }
 
   /** While anything is impaired on purpose, nobody must take it for the network's fault. @param {import("../feed/messages.js").Status["links"]} links */
