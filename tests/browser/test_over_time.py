@@ -156,6 +156,12 @@ def test_a_client_is_compared_with_another_one_and_a_link_shows_a_colleague_the_
     drawn.fill("#compare", "client-004")
     drawn.keyboard.press("Enter")
     expect(rate).to_have_text(re.compile(r"^received \d.*/s, client-004 \d.*/s$"))
+    expect(drawn.locator("#delays-beside")).to_have_text("Dotted: the delays of client-004.")
+    bars = drawn.locator("#delays-bars")
+    expect(bars).to_have_attribute("aria-label", re.compile(r"datagrams, from .+ to .+; of client-004 from .+ to "))
+    heights = bars.evaluate("e => [...e.children].map((bar) => parseInt(bar.style.getPropertyValue('--other')))")
+    assert max(heights) > 0
+    expect(drawn.locator("#loss-runs")).to_contain_text("client-004: ")
     colleague = visit(drawn.url).page
     expect(colleague.locator("#compare")).to_have_value("client-004")
     expect(colleague.locator("#past-charts .readout").first).to_contain_text("client-004")
@@ -163,6 +169,16 @@ def test_a_client_is_compared_with_another_one_and_a_link_shows_a_colleague_the_
     drawn.keyboard.press("Enter")
     expect(drawn.locator("#compare-why")).to_have_text("No client is called “nobody”.")
     expect(rate).not_to_contain_text("client-004")
+    expect(drawn.locator("#delays-beside")).to_have_text("")
+    expect(bars).to_have_attribute("data-beside", "false")
+
+
+def test_two_histograms_have_one_scale(home: Visit) -> None:
+    told: Any = home.import_("draw/delays", "m.histogram([1, 1, 2], [10, 0])")
+    assert (told["from"], told["to"]) == (0.001, 10)
+    assert (sum(told["bins"]), sum(told["otherBins"])) == (3, 2)
+    assert (told["otherBins"][0], told["otherBins"][-1]) == (1, 1)
+    assert told["bins"][told["bins"].index(2)] == 2
 
 
 def test_what_to_compare_with_is_a_name_or_how_much_earlier(home: Visit) -> None:

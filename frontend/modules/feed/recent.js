@@ -14,6 +14,7 @@ export class Recent {
   #clientId = "";
   #askedAtMs = -Infinity;
   #askedUntilUnixMs = NaN;
+  /** Of the last tick, as there. */ untilUnixMs = NaN;
   #asking = false;
   /** @type {Datagram[] | null} */ #last = null;
   /** @type {Set<Viewer>} who has not seen the last answer */ #behind = new Set();
@@ -33,6 +34,7 @@ export class Recent {
 
   /** @param {number} untilUnixMs by the server's clock: nothing later is shown; NaN for no end */
   tick(untilUnixMs) {
+    this.untilUnixMs = untilUnixMs;
     const waiting = this.#viewers.filter((viewer) => viewer.wanted());
     if (this.#last) {
       for (const viewer of waiting) if (this.#behind.delete(viewer)) viewer.show(this.#last);

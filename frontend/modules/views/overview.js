@@ -42,6 +42,8 @@ export class Overview {
   /** @param {string} words of the address */
   compare(words) {
     this.#past.compare(words);
+    const other = this.#world.byId.get(this.#past.comparedFlow);
+    this.#delays.compare(other?.kind === "client" ? other.id : "", other?.kind === "client" ? other.name : "");
   }
 
   /** @param {string} id @param {number} slot -1 while it is not known */

@@ -80,6 +80,11 @@ export class Past {
     this.#events.replaceChildren();
   }
 
+  /** The flow that lies beside it; "" for none, or for its own past. */
+  get comparedFlow() {
+    return this.#comparison?.flow ?? "";
+  }
+
   /** What to lay beside it. @param {string} words as of `comparisonOf` */
   compare(words) {
     if (document.activeElement !== this.#compare) this.#compare.value = words;
