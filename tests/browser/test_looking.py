@@ -73,11 +73,13 @@ def test_a_column_s_head_sorts(page: Page) -> None:
     assert "order=" not in page.url
 
 
-def test_a_link_is_tried_with_one_press_and_taken_away_with_another(page: Page) -> None:
+def test_a_link_is_tried_with_one_press_and_taken_away_with_another(page: Page, product: Program) -> None:
     page.get_by_role("button", name="Busy Wi-Fi").click()
     expect(page.locator("#link-badge")).to_contain_text("all clients")
     page.get_by_role("button", name="Perfect", exact=True).click()
     expect(page.locator("#link-badge")).to_be_hidden()
+    told = [event["text"] for event in product.get("/api/history")["events"] if event["kind"] == "link"]
+    assert re.fullmatch(r".*link: burst .*, by the page at 127\.0\.0\.1", told[-2])
 
 
 def test_the_link_stands_beside_the_lanes_which_stay_in_use(page: Page) -> None:

@@ -112,7 +112,9 @@ def test_what_happened_is_listed_and_marked(drawn: Page, product: Program) -> No
     try:
         drawn.locator(".lane-name button").first.click()
         drawn.get_by_text("What happened", exact=True).click()
-        expect(drawn.locator("#past-events")).to_contain_text(f"link of {name}: loss_ratio 0.3")
+        expect(drawn.locator("#past-events")).to_contain_text(
+            f"link of {name}: loss_ratio 0.3, by a program at 127.0.0.1"
+        )
     finally:
         httpx.delete(f"{product.page}/api/links/{client['id']}")
 

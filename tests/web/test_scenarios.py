@@ -58,8 +58,11 @@ def test_a_scenario_runs_beside_other_clients_and_is_judged(api: httpx.Client) -
     else:
         assert told["met"] is None
     assert api.get("/api/links/default").status_code == 404, "the link of others is left alone"
-    kinds = {event["kind"] for event in api.get("/api/history").json()["events"]}
-    assert "scenario" in kinds
+    events = api.get("/api/history").json()["events"]
+    assert any(event["kind"] == "scenario" for event in events)
+    links = [event["text"] for event in events if event["kind"] == "link"]
+    assert links
+    assert all(text.endswith(", by the scenario Two halves") for text in links)
     assert api.get("/api/clients").json()["total"] == 3
     report = api.get(f"/api/scenarios/{run['id']}/report")
     assert report.headers["content-disposition"].startswith("attachment")

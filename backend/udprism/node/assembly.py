@@ -21,7 +21,7 @@ from udprism.ledger.taps import Taps
 from udprism.ledger.timeline import Timeline, ledger_totals
 from udprism.link.delay_line import DelayLine
 from udprism.link.model import LinkModel
-from udprism.node.events import Events
+from udprism.node.events import Events, changed_by
 from udprism.node.view import View
 from udprism.serving.admission import Admission
 from udprism.serving.book import ClientColumns
@@ -232,8 +232,9 @@ class Assembly:
             self.pool.thread.watch()
 
     def note(self, kind: str, text: str, flow: str | None = None) -> None:
-        """Mark an event on the charts, at the present time. Any thread."""
-        self.events.note(self.clock.unix_ns(), kind, text, flow)
+        """Mark an event on the charts, now, and who asked for it; a scenario's own marks name it. Any thread."""
+        whom = None if kind == "scenario" else changed_by.get()
+        self.events.note(self.clock.unix_ns(), kind, text if whom is None else f"{text}, by {whom}", flow)
 
     # -- the pool's thread
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ import numpy as np
 from udprism.columns.types import NS_PER_S, U8Column
 from udprism.serving.clients import State
 
+changed_by: ContextVar[str | None] = ContextVar("changed_by", default=None)
+"""Who asked for what is being done, in words: the page or a program and its host, a node, a scenario. None: nobody."""
 MAX_EVENTS = 2000
 MAX_NAMED_AT_ONCE = 8
 """If more flows than this change their state in the same moment, one event counts them."""

@@ -17,6 +17,7 @@ from udprism.errors import RequestError, UdprismError
 from udprism.node.bodies.history import HistoryBody
 from udprism.node.bodies.json import Json, as_json
 from udprism.node.bodies.scenarios import RunBody, RunState, ShippedScenario
+from udprism.node.events import changed_by
 from udprism.node.play import Stage, measure, play, shipped, verdict
 from udprism.node.report import report_html
 from udprism.node.scenario import EVERYBODY, Results, Scenario, Step, evaluate, is_kept
@@ -70,6 +71,7 @@ class Run:
 
     async def play(self) -> None:
         """Run it to its end, whatever that is."""
+        changed_by.set(f"the scenario {self.scenario.title}")  # this task's context alone
         try:
             played = await play(self.stage, self.scenario, self, f"run-{self.id.removeprefix('r-')}")
         except UdprismError as error:  # its clients were removed, or there is no room for them

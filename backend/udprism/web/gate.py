@@ -14,6 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from udprism.node.events import changed_by
 from udprism.settings import DEFAULT_PORTS, Origin, Settings, host_name, origin
 from udprism.web import guard, problem
 from udprism.web.auth import READY_PATH, TRUSTED, Token, is_loopback
@@ -29,6 +30,13 @@ _CROSS_ORIGIN: Final = (
     "pages of another origin may not do this. If this is udprism's own page behind a proxy: the proxy must forward "
     "Host as the browser sent it, or udprism must be told the page's origin (`--allow-origin https://NAME`)"
 )
+
+
+def _asker(scope: Scope) -> str:
+    """Who asks, in words. Browsers say of each request whether it is a page's own; other programs do not."""
+    what = "the page" if Headers(scope=scope).get("sec-fetch-site") == "same-origin" else "a program"
+    client = scope.get("client")
+    return f"{what} at {client[0]}" if client else what
 
 
 class Gate:
@@ -62,7 +70,11 @@ class Gate:
             scope = {**scope, TRUSTED: self._token.is_trusted(scope)}
         if is_head:  # wherever GET is, with the same headers (RFC 9110 section 9.3.2)
             scope = {**scope, "method": "GET"}
-        await answer(scope, receive, send_with_headers)
+        asker = changed_by.set(_asker(scope) if changed_by.get() is None else changed_by.get())
+        try:
+            await answer(scope, receive, send_with_headers)
+        finally:
+            changed_by.reset(asker)
 
     def _without_prefix(self, scope: Scope) -> Scope:
         path = scope["path"]

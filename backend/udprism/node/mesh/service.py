@@ -14,6 +14,7 @@ from nats.aio.msg import Msg
 
 from udprism.errors import RequestError
 from udprism.node import store
+from udprism.node.events import changed_by
 from udprism.node.mesh import subjects
 from udprism.node.mesh.received import Received, Reply, is_command_id
 from udprism.node.mesh.transport import Connection
@@ -173,7 +174,7 @@ class Service:
             standing = self._received.begin(command_id, now_s)
             if standing == "new":
                 log.info("node %s commands: %s %s", sender, request.method, request.path)
-                self._running[command_id] = asyncio.create_task(self._do(command_id, request))
+                self._running[command_id] = asyncio.create_task(self._do(sender, command_id, request))
                 standing = "running"
         if standing == "running":
             await asyncio.shield(self._running[command_id])
@@ -184,9 +185,10 @@ class Service:
             header |= {"status": reply.status, "type": reply.media_type}
         self._send(connection, message, header, b"" if reply is None else reply.body)
 
-    async def _do(self, command_id: str, request: Request) -> Reply:
+    async def _do(self, sender: str, command_id: str, request: Request) -> Reply:
         assert self.answer_request is not None
         store.command.set(command_id)  # this task's context alone
+        changed_by.set(f"node {sender}")
         try:
             reply = await self.answer_request(request)
         except Exception as error:  # as the web server does: one request's bug is logged and answered with 500
