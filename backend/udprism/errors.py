@@ -26,6 +26,7 @@ Kind: TypeAlias = Literal[
     "too-many-recordings",
     "too-many-replays",
     "not-whole",
+    "whole",
     "unreadable",
     "too-many-viewers",
     "not-kept",

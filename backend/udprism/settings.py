@@ -40,6 +40,8 @@ def split_host_port(text: str) -> tuple[str, int]:
 
     Raises: ValueError if it is neither or the port is not 0 to 65535.
     """
+    if "://" in text:
+        raise ValueError(f"expected HOST:PORT without a scheme, such as 127.0.0.1:12345, not {text!r}")
     host, colon, port = text.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ValueError(f"expected HOST:PORT, such as 127.0.0.1:12345 or [::1]:12345, not {text!r}")

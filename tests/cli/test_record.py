@@ -55,8 +55,16 @@ def test_the_command_says_that_nothing_runs() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "udprism", "record", "--http", "127.0.0.1:1"], capture_output=True, text=True
     )
-    assert done.returncode == 2
+    assert done.returncode == 74
     assert "no udprism answers at http://127.0.0.1:1" in done.stderr
+
+
+def test_an_address_with_a_scheme_is_said_to_have_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "udprism", "record", "--http", "http://127.0.0.1:1"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "HOST:PORT without a scheme" in done.stderr
 
 
 def test_a_failed_recording_has_an_exit_code_of_its_own() -> None:

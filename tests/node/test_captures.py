@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,3 +98,17 @@ def test_a_full_disk_is_said_and_the_piece_can_come_again(monkeypatch: pytest.Mo
         captures.stop()
 
     asyncio.run(upload())
+
+
+def test_the_temporary_folders_of_killed_programs_are_removed_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    stale, mine = (tmp_path / f"udprism-captures-{one}-x" for one in (process.pid, os.getpid()))
+    for folder in (stale, mine):
+        folder.mkdir()
+        (folder / "cap-1").write_bytes(b"x")
+    Captures(None)
+    assert list(tmp_path.iterdir()) == [mine]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from udprism.errors import RequestError
+from udprism.node import recorded_flows
 from udprism.node.bridge import Bridge
 from udprism.node.store import Store
 from udprism.settings import Settings
@@ -181,6 +182,7 @@ def test_what_a_relay_carries_is_in_it_with_what_its_link_did(tmp_path: Path) ->
             address = (await bridge.relays.flows(before["id"], None, 0, 1))[0][0]["local_address"]
             target.sendto(b"down", ("127.0.0.1", int(address.rpartition(":")[2])))
             assert (await asyncio.to_thread(client.recv, 100)) == b"down"
+            await until(lambda: settled(bridge, before["id"], 1, "down"))  # it leaves, and then it is written down
             ended = await bridge.recordings.stop_one(made["id"])
             client_address, local = f"127.0.0.1:{client.getsockname()[1]}", address
         assert (ended["state"], ended["missed"]) == ("ended", {"sender": 0, "receiver": 0})
@@ -207,9 +209,9 @@ async def shown_to(bridge: Bridge, recording_id: str, relays: int) -> bool:
     return len(bridge.recordings._shown[recording_id]._attached) == relays
 
 
-async def settled(bridge: Bridge, relay_id: str, count: int) -> bool:
-    up = (await bridge.relays.get(relay_id))["ledger"]["up"]
-    return bool(up["in"] == count and up["held"] == 0)
+async def settled(bridge: Bridge, relay_id: str, count: int, way: str = "up") -> bool:
+    sums = (await bridge.relays.get(relay_id))["ledger"][way]
+    return bool(sums["in"] == count and sums["held"] == 0)
 
 
 def test_what_receivers_hear_is_in_it_and_one_flow_can_be_chosen(tmp_path: Path) -> None:
@@ -239,6 +241,27 @@ def test_what_receivers_hear_is_in_it_and_one_flow_can_be_chosen(tmp_path: Path)
             assert bytes(1400) in path.read_bytes()
 
     run(scene, tmp_path, clients=0)
+
+
+def test_a_recording_whose_clients_are_removed_ends_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_flows, "GONE_AFTER_NS", 0)
+
+    async def scene(bridge: Bridge) -> None:
+        (client, *_), _ = await bridge.clients.page(0, 1)
+        made = await bridge.recordings.add([client["id"]], "pcapng", 10_000_000, 1)
+        await recorded(bridge, made["id"], 5)
+        await bridge.clients.remove(client["id"])
+
+        async def ended() -> Any:
+            body = await bridge.recordings.get(made["id"])
+            return body if body["state"] != "running" else None
+
+        body = await until(ended)
+        assert (body["state"], body["error"]) == ("ended", "none of its flows is there any more")
+
+    run(scene, tmp_path)
 
 
 def test_a_flow_that_is_not_there_or_only_departs_is_refused(tmp_path: Path) -> None:

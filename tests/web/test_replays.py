@@ -99,9 +99,12 @@ def test_pieces_that_come_again_or_out_of_turn_do_no_harm(api: httpx.Client) -> 
     path = f"/api/captures/{made['id']}"
     assert api.put(f"{path}/bytes?at=5", content=b"x").status_code == 422
     assert api.get(f"{path}/inspection").json()["type"].endswith("not-whole")
-    for at, size in ((0, 100), (0, 100), (50, 100), (150, len(data))):
+    for at, size in ((0, 100), (0, 100), (50, 100)):
         assert api.put(f"{path}/bytes?at={at}", content=data[at : at + size]).status_code == 200
-    assert api.put(f"{path}/bytes?at={len(data)}", content=b"x").status_code == 422
+    assert api.put(f"{path}/bytes?at=150", content=data[150:] + b"x").status_code == 422
+    assert api.put(f"{path}/bytes?at=150", content=data[150:]).status_code == 200
+    again = api.put(f"{path}/bytes?at=0", content=b"x")
+    assert (again.status_code, again.json()["type"].rpartition(":")[2]) == (409, "whole")
     assert api.put(f"{path}/bytes?at=0", content=b"x" * 70_000).status_code == 413
     assert api.get(f"{path}/inspection").json()["packets"] == 11
 
@@ -122,8 +125,9 @@ def test_what_is_no_capture_is_said_and_the_oldest_upload_makes_room(api: httpx.
     first = uploaded(api, b"no capture")
     refused = api.get(f"/api/captures/{first}/inspection")
     assert (refused.status_code, refused.json()["detail"]) == (422, "at byte 0: neither a pcap nor a pcapng file")
-    for _ in range(MAX_CAPTURES):
-        uploaded(api, b"x")
+    dropped = [api.post("/api/captures", json={"name": "x", "bytes": 1}).json()["dropped"] for _ in range(MAX_CAPTURES)]
+    assert dropped == [None] * (MAX_CAPTURES - 1) + [first]
+    assert "captures_dropped_total 1" in api.get("/metrics").text
     assert api.get("/api/captures").json()["total"] == MAX_CAPTURES
     assert api.get(f"/api/captures/{first}").status_code == 404
     assert api.post("/api/captures", json={"name": "x", "bytes": 1 << 40}).status_code == 422
@@ -191,6 +195,19 @@ def test_one_that_never_ends_is_stopped_and_one_whose_process_dies_says_so(
     assert len(played) == MAX_REPLAYS - 1
     os.kill(played[0], signal.SIGKILL)
     wait_for(lambda: [api.get(f"/api/replays/{one}").json()["state"] for one in replays].count("failed") == 1)
+
+
+def test_one_that_finds_nothing_to_send_says_so_and_why(api: httpx.Client, receiver: socket.socket) -> None:
+    replay = begun(api, file=uploaded(api, file_of(3)), target=address(receiver), interface="eth9")
+    assert ended(api, replay["id"])["error"] == "nothing was sent: skipped 1 not-udp, 3 other-interface"
+
+
+def test_what_a_stopped_one_held_back_is_lost(api: httpx.Client, receiver: socket.socket) -> None:
+    link = {"delay_ms": 60_000}
+    replay = begun(api, file=uploaded(api, file_of(10)), target=address(receiver), link=link)
+    wait_for(lambda: api.get(f"/api/replays/{replay['id']}").json()["held"] == 10)
+    stopped = api.post(f"/api/replays/{replay['id']}/stop").json()
+    assert (stopped["held"], stopped["ledger"]["lost_by_cause"]["link"], stopped["error"]) == (0, 10, None)
 
 
 @pytest.mark.parametrize(

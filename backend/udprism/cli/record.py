@@ -67,7 +67,7 @@ class _Running:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """One call's answer. Raises: RequestError with what the program says, or that there is none."""
+        """One call's answer. Raises: RequestError with what the program says; Exit if there is none."""
         request = urllib.request.Request(self.url + path, None if body is None else json.dumps(body).encode())
         request.method = method
         request.add_header("Content-Type", "application/json")
@@ -80,7 +80,8 @@ class _Running:
             with error:
                 raise RequestError(_detail(error)) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise RequestError(f"no udprism answers at {self.url}: {error}", field="http") from None
+            print(f"udprism: no udprism answers at {self.url}: {error}", file=sys.stderr)
+            raise typer.Exit(EXIT_SYSTEM) from None
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -58,12 +58,15 @@ def replay(
             if not as_json:
                 print(f"{file} → {format_address(target)}; Ctrl-C ends it", flush=True)
             fault = _run(one, playlist, ended)
+            one.end()
         finally:
             one.close()
     if fault is not None and not one.offered:
         raise RequestError(f"{file}: {fault}", field="file")
     _say(one, playlist, fault, as_json)
-    if fault is not None:
+    if not one.offered and not ended.is_set():
+        print(f"udprism: {playlist.nothing}", file=sys.stderr)
+    if fault is not None or (not one.offered and not ended.is_set()):
         raise typer.Exit(EXIT_BROKEN)
 
 
@@ -84,7 +87,7 @@ def _say(one: Replay, playlist: Playlist, fault: CaptureError | None, as_json: b
     lost, late = one.lost_by_cause, one.late_ms
     print(
         f"{one.offered:,} datagrams: {one.sent:,} sent, {lost['link']:,} lost by the link, "
-        f"{lost['sender_kernel']:,} refused by the kernel, {one.held:,} held at the end"
+        f"{lost['sender_kernel']:,} refused by the kernel"
     )
     if late["p99"] is not None:
         print(f"late by {late['p50']:.3f} ms at the median, {late['p99']:.3f} ms at p99")

@@ -245,6 +245,7 @@ class Bridge:
             **self.receivers.counters(),
             **self.senders.counters(),
             **self.recordings.counters(),
+            **self.captures.counters(),
             **self.replays.counters(),
             **self.send_reports.counters(),
             "history_written_total": self._history_keeper.written,

@@ -25,6 +25,8 @@ FOLDER: Final = "captures"
 CAPTURE: Final = "cap-"
 """Ids of captures begin so."""
 _READ_WITHIN_S: Final = 300.0
+_TEMPORARY: Final = "udprism-captures-"
+"""Begins the names of temporary folders; their program's process follows."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,9 @@ class Captures:
         self._wanted = folder
         self._folder: Path | None = None
         self._captures: dict[str, Capture] = {}
+        self._dropped = 0
+        if folder is None:
+            _remove_stale()
         self._changing = asyncio.Lock()
         self._reading = asyncio.Lock()
 
@@ -65,22 +70,34 @@ class Captures:
             raise RequestError(f"{one.received} of its {one.bytes} bytes have been received so far", kind="not-whole")
         return one.path
 
-    async def add(self, name: str, size: int) -> bodies.Capture:
-        """One of `size` bytes will come, by `write`. Raises: RequestError (507)."""
+    def counters(self) -> dict[str, int]:
+        """For /metrics."""
+        return {"captures_dropped_total": self._dropped}
+
+    async def add(self, name: str, size: int) -> bodies.BegunCapture:
+        """One of `size` bytes will come, by `write`. Raises: RequestError (422, 507)."""
         async with self._changing:
             if size > MAX_CAPTURE_BYTES:
                 raise RequestError(f"at most {MAX_CAPTURE_BYTES:,} bytes; `udprism inspect` reads more", field="bytes")
+            dropped = None
             while len(self._captures) >= MAX_CAPTURES:
-                await self._forget(next(iter(self._captures)))
+                dropped = next(iter(self._captures))
+                await self._forget(dropped)
+                self._dropped += 1
             one = Capture(f"{CAPTURE}{secrets.token_hex(6)}", name, size, Path())
             await self._to_disk(partial(self._begin, one))
             self._captures[one.id] = one
-            return self.get(one.id)
+            return {**self.get(one.id), "dropped": dropped}
 
     async def write(self, capture_id: str, at: int, data: bytes) -> bodies.Capture:
-        """The bytes from `at` on. What was received already is written again. Raises: RequestError (404, 422, 507)."""
+        """The bytes from `at` on. What was received already is written again.
+
+        Raises: RequestError (404, 409 if it is whole, 422, 507).
+        """
         async with self._changing:
             one = self._capture(capture_id)
+            if one.received == one.bytes:
+                raise RequestError("all of its bytes have come: a whole capture does not change", kind="whole")
             if at > one.received:
                 raise RequestError(f"the next bytes are those from {one.received} on", field="at")
             if at + len(data) > one.bytes:
@@ -117,7 +134,7 @@ class Captures:
     def _begin(self, one: Capture) -> None:
         if self._folder is None:
             if self._wanted is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="udprism-captures-"))
+                self._folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
             else:
                 shutil.rmtree(self._wanted, ignore_errors=True)  # those of a program that was killed
                 self._wanted.mkdir(parents=True)
@@ -136,6 +153,24 @@ class Captures:
             await asyncio.to_thread(work)
         except OSError as error:
             raise RequestError(f"the file cannot be stored: {error.strerror or error}", kind="not-kept") from error
+
+
+def _remove_stale() -> None:
+    """Remove the temporary folders of programs that were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+        process = path.name.removeprefix(_TEMPORARY).partition("-")[0]
+        if not process.isdecimal() or not _runs(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _put(path: Path, at: int, data: bytes) -> None:

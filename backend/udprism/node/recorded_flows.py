@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from udprism.capture.sightings import Point
-from udprism.columns.types import Address
+from udprism.columns.types import NS_PER_S, Address
 from udprism.errors import RelayError, RequestError
 from udprism.node.assembly import Assembly
 from udprism.node.receivers import Receivers
@@ -24,6 +24,8 @@ from udprism.udp.listening import FLOW
 from udprism.udp.sight import Recorder, endpoint_of
 
 _SESSION: Final = "s-"
+GONE_AFTER_NS: Final = 10 * NS_PER_S
+"""A recording ends if its flows have not been there for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Wanted:
     heard: frozenset[str]
     carried: dict[str, list[int]]
     names: tuple[str, ...]
+    session_ids: tuple[int, ...]
 
 
 class RecordedFlows:
@@ -52,6 +55,7 @@ class RecordedFlows:
         self._assembly, self._relays, self._receivers, self._wanted = assembly, relays, receivers, wanted
         self._chosen = None if wanted is None else Chosen(self._endpoints)
         self._attached: dict[str, Relay] = {}
+        self._there_ns = assembly.clock.now_ns()
 
     def begin(self, recording: Recording) -> None:
         """Open what the program's own threads write to."""
@@ -78,6 +82,23 @@ class RecordedFlows:
             with suppress(RelayError):  # its process is being replaced: the next one is told
                 relay.record(recording.plan.id, os.dup(file), flows)
 
+    def are_gone(self, now_ns: int) -> bool:
+        """Whether none of the chosen flows has been there for some seconds."""
+        if self._wanted is None or self._is_there(self._wanted):
+            self._there_ns = now_ns
+        return now_ns - self._there_ns > GONE_AFTER_NS
+
+    def _is_there(self, wanted: Wanted) -> bool:
+        listening = self._receivers.listening
+        heard = {} if listening is None else listening.flows.slot_of_id
+        relays = dict(self._relays.running()) if wanted.carried else {}
+        return (
+            any(one in self._assembly.pool.table.slot_of_id for one in wanted.clients)
+            or any(one in self._assembly.server.table.slot_of_id for one in wanted.session_ids)
+            or any(one in heard for one in wanted.heard)
+            or any(one in relays for one in wanted.carried)
+        )
+
     def end(self, recording_id: str) -> None:
         """Detach the relays."""
         for relay in self._attached.values():
@@ -97,6 +118,7 @@ def sort_out(flows: list[str], assembly: Assembly, relays: Relays, receivers: Re
     """Flows by their ids. Blocks for some milliseconds. Raises: RequestError (422) for one that is not there."""
     clients: list[str] = []
     sessions: set[bytes] = set()
+    session_ids: list[int] = []
     heard: set[str] = set()
     carried: dict[str, list[int]] = {}
     running = dict(relays.running())
@@ -124,12 +146,13 @@ def sort_out(flows: list[str], assembly: Assembly, relays: Relays, receivers: Re
             names[number] = receivers.listening.flows.flows[receivers.listening.flows.slot_of_id[flow]].name
         elif flow.startswith(_SESSION):
             sessions.add(_session_address(assembly, flow, field))
+            session_ids.append(int(flow.removeprefix(_SESSION), 16))
         elif flow.startswith((SENDER, REPLAY)):
             words = "is recorded where it arrives: record a client, or a flow of a relay or of a receiver"
             raise RequestError(f"{flow} {words}", field=field)
         else:
             raise _missing(flow, field)
-    return Wanted(tuple(clients), frozenset(sessions), frozenset(heard), carried, tuple(names))
+    return Wanted(tuple(clients), frozenset(sessions), frozenset(heard), carried, tuple(names), tuple(session_ids))
 
 
 def _parts(flow: str) -> tuple[str, int, int | None]:

@@ -53,6 +53,8 @@ class Recording:
         self.began_unix_ns = unix_ns()
         self.ended_unix_ns: int | None = None
         self.fault: str | None = None
+        self.reason: str | None = None
+        """Why it ended by itself, if that is no fault."""
         self.recorded = dict.fromkeys(Point, 0)
         """Datagrams that were written, by point."""
         self._left_out = dict.fromkeys(Point, 0)
@@ -136,6 +138,11 @@ class Recording:
     def running(self) -> bool:
         """Whether it still records."""
         return self.ended_unix_ns is None and self.fault is None
+
+    def end_soon(self, reason: str) -> None:
+        """End it, and do not wait."""
+        self.reason = reason
+        self._ending.set()
 
     def end(self) -> None:
         """Write what waits, and close the file. Blocks for that long."""

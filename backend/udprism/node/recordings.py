@@ -187,6 +187,8 @@ class Recordings:
         def turned(recording: Recording) -> None:
             shown.refresh()
             shown.look(recording)
+            if shown.are_gone(self._assembly.clock.now_ns()):
+                recording.end_soon("none of its flows is there any more")
             self._connect_receivers()
 
         recording = Recording(plan, folder, self._assembly.clock.unix_ns, self._hold_ns, turned, self._ended)

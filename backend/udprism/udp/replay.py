@@ -137,6 +137,12 @@ class Playlist:
                 if count_skipped:
                     self._say(skipped)
 
+    @property
+    def nothing(self) -> str:
+        """In words, why nothing was sent."""
+        skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(self.skipped.items()))
+        return "nothing was sent: " + (f"skipped {skipped}" if skipped else "no datagram is in the file")
+
     def _say(self, skipped: Counter[str], reader: DatagramReader | None = None) -> None:
         now = skipped.copy()
         if reader is not None:
@@ -253,6 +259,11 @@ class Replay:
             self._outlet.release(now_ns)
         nap_ns = min(until_ns, self._line.next_release_ns, now_ns + _LONGEST_NAP_NS) - now_ns
         return not ended.wait(max(0, nap_ns) / NS_PER_S)
+
+    def end(self) -> None:
+        """What is held back never leaves: the link has lost it."""
+        self._route.unsent_link[0] += len(self._line)
+        self._outlet.forget(0)
 
     @property
     def address(self) -> Address:

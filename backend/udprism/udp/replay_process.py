@@ -87,8 +87,11 @@ def _play(replay: Replay, playlist: Playlist, ended: threading.Event) -> None:
         replay.run(playlist, ended)
     except CaptureError as error:
         fault = str(error)
+    if fault is None and not replay.offered and not ended.is_set():
+        fault = playlist.nothing
     done.set()
     saying.join()
+    replay.end()
     say(fault)
     replay.close()
 

@@ -43,7 +43,7 @@ class CaptureRoutes:
         """All of them, under /api."""
         routes = (
             ("GET", _ALL, self.list_captures, answers.CaptureList),
-            ("POST", _ALL, self.add_capture, answers.Capture),
+            ("POST", _ALL, self.add_capture, answers.BegunCapture),
             ("GET", _ONE, self.get_capture, answers.Capture),
             ("DELETE", _ONE, self.remove_capture, None),
             ("GET", f"{_ONE}/inspection", self.inspect_capture, answers.Inspected),
@@ -64,7 +64,10 @@ class CaptureRoutes:
         return answer({"captures": captures, "total": len(captures)})
 
     async def add_capture(self, body: AddCapture) -> Response:
-        """Announce a capture file. Its bytes then follow in pieces, because bodies are bounded."""
+        """Announce a capture file. Its bytes then follow in pieces, because bodies are bounded.
+
+        The newest 16 are kept: `dropped` is the id of the one that made room, if any.
+        """
         return answer(await self._captures.add(body.name, body.bytes), 201)
 
     async def put_bytes(self, capture_id: str, query: Annotated[At, Query()], request: Request) -> Response:

@@ -179,6 +179,7 @@ METRICS: Final = (
         "datagrams",
         "Datagrams that recordings left out because they were too slow: the files say how many, and where.",
     ),
+    _metric("captures_dropped_total", "captures", "Uploaded captures that were deleted to make room for newer ones."),
     _metric("replays_playing", "replays", "Replays that are being sent."),
     _metric("replay_datagrams_total", "datagrams", "Datagrams that replays handed to their links."),
     _metric("link_queue_datagrams", "datagrams", "Datagrams that the link is delaying now."),

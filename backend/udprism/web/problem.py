@@ -63,6 +63,7 @@ STATUS: Final[Mapping[Kind, int]] = {
     "too-many-recordings": 409,
     "too-many-replays": 409,
     "not-whole": 409,
+    "whole": 409,
     "unreadable": 422,
     "relay-down": 503,
     "target-not-allowed": 403,

@@ -18,6 +18,12 @@ class Capture(TypedDict):
     received: int
 
 
+class BegunCapture(Capture):
+    """One that was just begun. dropped: the id of the oldest capture if it made room for this one."""
+
+    dropped: str | None
+
+
 class CaptureList(TypedDict):
     """All of them, in the order in which they were started."""
 

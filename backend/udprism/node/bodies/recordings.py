@@ -52,7 +52,7 @@ def of_running(one: recorder.Recording) -> Recording:
     return {
         "id": one.plan.id,
         "state": "failed" if one.fault is not None else "running" if one.running else "ended",
-        "error": one.fault,
+        "error": one.fault or one.reason,
         "format": one.plan.file_format,
         "flows": one.plan.flows if one.plan.flows is not None else "all",
         "began_unix_ms": one.began_unix_ns // NS_PER_MS,
