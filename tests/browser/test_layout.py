@@ -16,6 +16,12 @@ BUSY_HEADER = """() => {
     counts[at].textContent = text;
     counts[at].parentElement.hidden = false;
   }
+  for (const [id, text] of [["sent", "288,878"], ["received", "273,998"], ["lost", "14,305"], ["link", "14,305"]]) {
+    document.querySelector(`[data-ledger=${id}]`).textContent = text;
+  }
+  const departed = document.getElementById("ledger-departed");
+  departed.textContent = "sent 48,210, lost 899";
+  departed.parentElement.hidden = false;
   const badge = document.getElementById("link-badge");
   badge.hidden = false;
   badge.querySelector(".who").textContent = "Link impaired: all clients";
@@ -36,6 +42,8 @@ def measured(page: Page, size: tuple[int, int], script: str, before: str = "() =
 def test_a_full_header_stays_on_one_line(home: Visit, size: tuple[int, int]) -> None:
     height = "() => document.querySelector('.bar').getBoundingClientRect().height"
     assert measured(home.page, size, height, BUSY_HEADER) < 60
+    ledger = "() => document.querySelector('#ledger').getBoundingClientRect().height"
+    assert measured(home.page, size, ledger, BUSY_HEADER) < 44
     beyond = "() => document.querySelector('.bar').scrollWidth - innerWidth"
     assert measured(home.page, size, beyond, BUSY_HEADER) <= 0
     home.page.click("a[data-view=wall]")
