@@ -47,7 +47,7 @@ class Copy:
         path = self.package / f"{module}.py"
         text = path.read_text("utf-8")
         for line, following in edits:
-            assert text.count(line) == 1, (module, line)
+            assert text.count(line) == 1, f"udprism/{module} has changed: choose another line than {line!r} here"
             text = text.replace(line, line + following)
         path.write_text(text, "utf-8")
         self.edited.setdefault(what, set()).add(module)
@@ -86,7 +86,7 @@ def add_an_impairment(copy: Copy) -> None:
         ("        self._seed[slots] = link.seed\n", "        self._every[slots] = link.drop_every\n"),
         ("        _Need.BLACKOUT: link.blackout,\n", "        _Need.EVERY: link.drop_every > 0,\n"),
         (
-            "            dropped |= (self._need[slots] & _Need.BLACKOUT) != 0\n",
+            "        overtakes = np.zeros(len(slots), np.bool_)\n",
             "        if need & _Need.EVERY:\n"
             "            dropped |= sequence % np.maximum(self._every[slots], 1) == self._every[slots] - 1\n",
         ),
