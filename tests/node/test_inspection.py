@@ -11,6 +11,7 @@ import pytest
 from support import captures
 from support.captures import enhanced, interface, option, section
 from udprism.capture.datagrams import DatagramReader
+from udprism.capture.series import Series
 from udprism.node import inspection
 from udprism.node.inspection import Inspection
 from udprism.node.meetings import Meetings
@@ -44,7 +45,7 @@ def capture(packets: Sequence[tuple[int, int, bytes]], interfaces: int = 1) -> b
 
 def inspected(packets: Sequence[tuple[int, int, bytes]], interfaces: int = 1, **formats: int) -> dict[str, Any]:
     reader = DatagramReader(np.frombuffer(capture(packets, interfaces), np.uint8))
-    one = Inspection(reader, {port: name for name, port in formats.items()})
+    one = Inspection(Series([(reader, lambda before: None)]), {port: name for name, port in formats.items()})
     one.read()
     return one.body()
 
@@ -193,7 +194,7 @@ def test_flows_are_bounded_and_those_beyond_are_counted(monkeypatch: pytest.Monk
 def test_what_was_not_kept_whole_is_not_decoded() -> None:
     whole = frame(colour(0))
     data = captures.pcap_head(snap_bytes=50) + captures.record(whole[:50], original=len(whole))
-    one = Inspection(DatagramReader(np.frombuffer(data, np.uint8)), {})
+    one = Inspection(Series([(DatagramReader(np.frombuffer(data, np.uint8)), lambda before: None)]), {})
     one.read()
     (flow,) = one.body()["flows"]
     assert (flow["format"], flow["bytes"]) == ("opaque", 23)

@@ -285,9 +285,19 @@ def test_a_ring_of_files_keeps_the_newest_and_each_can_be_read(tmp_path: Path) -
 
         body = await until(second_round)
         assert body["bytes"] <= 2 << 20
-        await bridge.recordings.stop_one(made["id"])
-        for path in await bridge.recordings.files(made["id"]):
-            assert await inspected(path)
+        ended = await bridge.recordings.stop_one(made["id"])
+        paths = await bridge.recordings.files(made["id"])
+        assert ended["recorded"] is not None
+        parts = [await inspected(path) for path in paths]
+        assert all(parts)
+        whole = (await bridge.captures.inspect(*paths))["flows"]
+        kept = [sum(flow["datagrams"] for part in parts for flow in part), sum(flow["datagrams"] for flow in whole)]
+        assert kept[0] == kept[1] <= ended["recorded"]["sender"] + ended["recorded"]["receiver"]
+        # A flow that goes on in the second file is one, and the numbers between the files are no loss.
+        assert len(whole) == len({(flow["interface"], flow["from"], flow["to"]) for flow in whole})
+        assert ended["missed"] is not None
+        gaps = sum(flow["ledger"]["lost"] for flow in whole if flow["interface"] == 0)
+        assert gaps <= ended["missed"]["sender"]
 
     run(scene, tmp_path, clients=50, rate_hz=100, max_clients=50)
 

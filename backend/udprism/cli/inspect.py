@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ _AS_HELP = "PORT=FORMAT: the format of what is sent to that port; the usual port
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A pcap or pcapng file.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="A pcap or pcapng file; several are read as one.")
+    ],
     as_format: Annotated[list[str] | None, typer.Option("--as", help=_AS_HELP)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, with rates over time.")] = False,
 ) -> None:
@@ -24,18 +27,23 @@ def inspect(
     Shows loss by sequence number for formats that have one, and the delay between two interfaces.
     """
     from udprism.capture.datagrams import DatagramReader
+    from udprism.capture.series import Series
     from udprism.node.inspection import Inspection
     from udprism.udp.mapped_file import mapped
 
     formats = _formats(as_format or [])
     fault: CaptureError | None = None
-    with mapped(file) as capture:
+    with ExitStack() as stack:
+        readers = []
+        for file in files:
+            capture = stack.enter_context(mapped(file))
+            try:
+                readers.append((DatagramReader(capture.data), capture.forget))
+            except CaptureError as error:
+                raise RequestError(f"{file}: {error}", field="file") from None
+        inspection = Inspection(Series(readers), formats)
         try:
-            inspection = Inspection(DatagramReader(capture.data), formats)
-        except CaptureError as error:
-            raise RequestError(f"{file}: {error}", field="file") from None
-        try:
-            inspection.read(capture.forget)
+            inspection.read()
         except CaptureError as error:
             fault = error
         body = inspection.body()

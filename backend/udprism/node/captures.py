@@ -9,6 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -112,13 +113,14 @@ class Captures:
             self._capture(capture_id)
             await self._forget(capture_id)
 
-    async def inspect(self, path: Path) -> dict[str, Any]:
-        """What is in a capture file: flows, ledgers, delays; as `udprism inspect --json`. Raises: RequestError (422).
+    async def inspect(self, *paths: Path) -> dict[str, Any]:
+        """What is in capture files, read as one: flows, ledgers, delays; as `udprism inspect --json`.
 
-        A process of its own reads it: the program's threads share no lock with it. One file at a time.
+        Raises: RequestError (422). A process of its own reads: the program's threads share no lock with it. One at a
+        time.
         """
         async with self._reading:
-            return await _inspected(path)
+            return await _inspected(paths)
 
     def stop(self) -> None:
         """Delete all of them."""
@@ -183,20 +185,23 @@ def _put(path: Path, at: int, data: bytes) -> None:
         os.close(fd)
 
 
-async def _inspected(path: Path) -> dict[str, Any]:
+async def _inspected(paths: Sequence[Path]) -> dict[str, Any]:
     on_a_leash = "from udprism.cli.leash import run; run()"
-    command = [sys.executable, "-c", on_a_leash, "inspect", str(path), "--json"]
+    command = [sys.executable, "-c", on_a_leash, "inspect", *map(str, paths), "--json"]
     try:
         code, out, err = await _output_of(command)
     except TimeoutError:
         raise RequestError(f"reading takes longer than {_READ_WITHIN_S:.0f} s", kind="unreadable") from None
     except OSError as error:
         raise RequestError(f"no process to read it: {error.strerror or error}", kind="busy") from error
-    if not path.exists():
+    if not all(path.exists() for path in paths):
         raise RequestError("it was deleted while it was read", kind="not-found")
     if not out:
         reason = err.decode(errors="replace").strip().rpartition("\n")[2]
-        raise RequestError(reason.removeprefix("udprism: ").removeprefix(f"{path}: "), kind="unreadable")
+        reason = reason.removeprefix("udprism: ")
+        for path in paths:
+            reason = reason.removeprefix(f"{path}: ")
+        raise RequestError(reason, kind="unreadable")
     try:
         body: dict[str, Any] = json.loads(out)
     except ValueError:  # it was killed while it wrote

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from udprism.capture.datagrams import DatagramReader, Datagrams
+from udprism.capture.datagrams import Datagrams
 from udprism.capture.packets import UNKNOWN_NS
+from udprism.capture.series import Series
 from udprism.columns.runs import runs_of
 from udprism.columns.types import (
     NS_PER_MS,
@@ -70,9 +71,9 @@ class _Flow(NamedTuple):
 
 
 class Inspection:
-    """Reads a capture file whole, in bounded memory; then `body` says what is in it."""
+    """Reads capture files whole, in bounded memory; then `body` says what is in it."""
 
-    def __init__(self, reader: DatagramReader, format_of_port: Mapping[int, str]) -> None:
+    def __init__(self, reader: Series, format_of_port: Mapping[int, str]) -> None:
         """format_of_port: names of FORMATS by target port, before and above their usual ports."""
         usual = {form.port: name for name, form in FORMATS.items() if form.port}
         self._format_of_port = usual | dict(format_of_port)
@@ -103,15 +104,11 @@ class Inspection:
         self.beyond: Counter[str] = Counter()
         """Datagrams of flows that found no place, by format."""
 
-    def read(self, progress: Callable[[int], None] = lambda before: None) -> None:
-        """To the end of the file. progress: called with the offset before which nothing is read any more.
-
-        Raises: CaptureError, after all before the fault was taken in.
-        """
+    def read(self) -> None:
+        """To the end of the last file. Raises: CaptureError, after all before the fault was taken in."""
         try:
             for batch in self._reader.datagrams():
                 self._take(batch)
-                progress(int(batch.record_at[0]))
         finally:
             self._ledger.expire(self._now_ns + 10 * _LOSS_AFTER_NS, _no_drops, 0)
 
@@ -273,15 +270,14 @@ class Inspection:
 
     def body(self) -> dict[str, Any]:
         """All of it, as JSON."""
-        file = self._reader.file
         return {
             "packets": self._reader.packets,
-            "skipped": dict(sorted(self._reader.skips.count.items())),
+            "skipped": dict(sorted(self._reader.skipped.items())),
             "beyond": dict(sorted(self.beyond.items())),
-            "cut_at": file.cut_at,
+            "cut_at": self._reader.cut_at,
             "interfaces": [
                 {"name": one.name, "description": one.description, "link_type": one.link_type}
-                for one in file.interfaces
+                for one in self._reader.interfaces
             ],
             "rates": {"from_ns": self._rates.begin_ns, "step_ns": self._rates.step_ns},
             "flows": [self._flow_body(slot) for slot in range(len(self._flows))],

@@ -102,9 +102,10 @@ class RecordingRoutes:
         return Response(status_code=NO_CONTENT)
 
     async def inspect_recording(self, recording_id: str, query: Annotated[FileQuery, Query()]) -> Response:
-        """What is in the newest file of a recording, or in the one of this name: as `udprism inspect --json`."""
-        path = await self._file(recording_id, query.name)
-        return answer(await self._captures.inspect(path))
+        """What is in all files of a recording, or in the one of this name: as `udprism inspect --json`."""
+        if query.name is not None:
+            return answer(await self._captures.inspect(await self._file(recording_id, query.name)))
+        return answer(await self._captures.inspect(*await self._recordings.files(recording_id)))
 
     async def _file(self, recording_id: str, name: str | None) -> Path:
         files = {path.name: path for path in await self._recordings.files(recording_id)}
