@@ -34,6 +34,8 @@ def page(browser: Browser, product: Program) -> Iterator[Page]:
 def leave(page: Page) -> None:
     for dialog in page.query_selector_all("dialog[open] .close, #explain:not([hidden]) .close"):
         dialog.click()
+    if page.query_selector("#flash-warning[open]"):
+        page.keyboard.press("Escape")
     if page.get_attribute("#pause", "aria-pressed") == "true":
         page.click("#pause")
     page.fill("#find", "")

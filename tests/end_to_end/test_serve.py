@@ -244,8 +244,8 @@ def test_a_taken_port_ends_it_with_3_and_one_line_that_names_it_and_nothing_half
         ("UDPRISM_CLIENTS", "20000", "max_clients"),
         ("UDPRISM_UDP_LEASE_S", "inf", "less than or equal to"),
         ("UDPRISM_RECEIVE_BUFFER_BYTES", "9" * 30, "less than or equal to"),
-        ("UDPRISM_UDP", "a..b:5000", "no name"),
-        ("UDPRISM_HTTP", "a" * 64 + ":5000", "no name"),
+        ("UDPRISM_UDP", "a..b:5000", "not a valid host name"),
+        ("UDPRISM_HTTP", "a" * 64 + ":5000", "not a valid host name"),
     ],
 )
 def test_a_setting_that_cannot_be_ends_it_with_2_and_its_name_and_starts_nothing(

@@ -71,7 +71,7 @@ _MTU: Final = Field(
     "bytes",
     or_none=True,
     word="mtu",
-    slider=Slider(9000, power=1),
+    slider=Slider(9000, power=3),
     rare=True,
     note="larger ones vanish without a word",
 )

@@ -98,5 +98,5 @@ export function showWallKey(lens, motion) {
   const dark = isDark();
   const ramp = picture(width, 12, (pixels) => pixels.forEach((_, index) => { pixels[index] = rampColour((index % width) / (width - 1), dark); }));
   const [least, middle, most] = ticks(lens);
-  root.replaceChildren(element("span", { class: "key-entry" }, `${lens}: ${least} or less`, ramp, `${most}, in the middle ${middle}`), ...shapes);
+  root.replaceChildren(element("span", { class: "key-entry key-ramp" }, `${lens}: ${least} or less`, ramp, `${most}, in the middle ${middle}`), ...shapes);
 }

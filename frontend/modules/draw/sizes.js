@@ -76,5 +76,5 @@ export function sizesKey() {
     canvas.style.height = `${ROWS * 2}px`;
     return element("span", { class: "key-entry" }, canvas, words);
   });
-  return [element("span", { class: "key-entry" }, `size: ${LEAST_BYTES} bytes or less`, ramp, `${count(MOST_BYTES)}, in the middle ${count(middle)}`), ...shapes];
+  return [element("span", { class: "key-entry key-ramp" }, `size: ${LEAST_BYTES} bytes or less`, ramp, `${count(MOST_BYTES)}, in the middle ${count(middle)}`), ...shapes];
 }
