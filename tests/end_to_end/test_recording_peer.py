@@ -128,7 +128,8 @@ def good(*words: str | Path) -> str:
 
 def test_every_tool_reads_every_datagram(run: Run, packets: list[Packet], readers: Path) -> None:
     payloads = [one.payload for one in packets]
-    assert len(payloads) == sum(run.recorded.values()) > 2 * CLIENTS * DATAGRAMS
+    assert len(payloads) == sum(run.recorded.values())
+    assert run.recorded["sender"] >= CLIENTS * DATAGRAMS
     for path in run.files.values():
         for library in ("dpkt", "scapy"):
             assert [line[1] for line in by_library(readers, library, path)] == payloads
