@@ -1,7 +1,7 @@
 """What happened over time, kept for the next start: one file of columns, replaced whole.
 
-The file is written beside its predecessor, brought to the disk and renamed over it: whoever dies while it is written,
-and however, the predecessor stays whole. A file that cannot be read is no reason not to start.
+The new file is written beside the old one, synced to the disk, and renamed over it. If the program is killed meanwhile,
+the old file stays whole. A file that cannot be read is no reason not to start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads ahead on a thread of its own, so that whoever has to be in time never waits for a file."""
+"""Reads ahead on a thread of its own, so that a sender with a schedule never waits for a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers Art-Net's polls, so that consoles find a receiver.
+"""Replies to Art-Net's polls, so that consoles find a receiver.
 
 A reply is 17 times as long as its poll, so a forged sender could make us flood a victim: replies go to this machine and
 its own networks only, once per second to each address, and a few per second in all.

@@ -35,7 +35,7 @@ _RECENT_ADDRESSES: Final = 4096
 
 
 class Answering(Protocol):
-    """Answers a format's control datagrams, such as a poll, and counts what it did."""
+    """Replies to a format's control datagrams, such as a poll, and counts what it did."""
 
     @property
     def answered(self) -> int:
